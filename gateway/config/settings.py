@@ -1,0 +1,169 @@
+"""The configuration as frozen objects: what every option is called, its type, its default and its meaning.
+
+The field descriptions are the reference (docs/configuration.md is generated from them). Unknown keys are refused in
+load.py with the nearest known name.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+ActionName = Literal["accept", "tag", "quarantine", "reject"]
+
+_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 1000, "mb": 10**6, "gb": 10**9}
+
+
+def parse_size(value: object) -> object:
+    """Bytes from 1048576, "50 MiB" or "10MB". Raises ValueError for anything else that is a string."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*", value)
+    if match is None or match[2].lower() not in _UNITS:
+        raise ValueError(f"{value!r} is not a size; write for example 50 MiB")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+HostPort = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):[0-9]{1,5}$")]
+OptionalHostPort = Annotated[str, Field(pattern=r"^$|^(\[[0-9a-fA-F:.]+\]|[^:\s]+):[0-9]{1,5}$")]
+
+
+class Section(BaseModel):
+    """A table of the configuration file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Smtp(Section):
+    """[smtp]: the door."""
+
+    listen: tuple[HostPort, ...] = Field(("127.0.0.1:2525",), description="Addresses to accept mail on.")
+    max_message_size: Size = Field(50 << 20, description="Larger messages are refused at MAIL (RFC 1870) or DATA.")
+    max_recipients: int = Field(100, ge=1, le=10_000, description="Recipients of one message; more are deferred with 452.")
+    max_connections: int = Field(1000, ge=1, description="Connections of one listener process; more are answered 421.")
+    timeout_s: float = Field(300.0, gt=0, description="A client silent for so long is disconnected (RFC 5321 4.5.3.2.7).")
+    data_timeout_s: float = Field(600.0, gt=0, description="The whole of DATA may take so long.")
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        "auto", description="Listener processes; auto: one for every two cores, at least one."
+    )
+    tls_certificate: str = Field("", description="PEM file with the certificate chain; STARTTLS is offered when it is set.")
+    tls_key: str = Field("", description="PEM file with the private key of tls_certificate.")
+    trusted_proxies: tuple[str, ...] = Field((), description="Networks whose XCLIENT, XFORWARD and PROXY protocol are believed.")
+
+
+class Domain(Section):
+    """[[domain]]: one recipient domain, where its mail goes and what its admin wants."""
+
+    name: str = Field(description="The domain, in ASCII or Unicode.", min_length=1)
+    next_hop: str = Field(
+        description="smtp://host:port, lmtp://host:port, lmtp+unix:/path or maildir:/path.",
+        pattern=r"^(smtp://|lmtp://|lmtp\+unix:/|maildir:).+",
+    )
+    tag_at: float = Field(5.0, description="From this score on a message is delivered tagged.")
+    quarantine_at: float = Field(8.0, description="From this score on a message is held.")
+    reject_at: float = Field(15.0, description="From this score on a message is refused.")
+    on_incomplete: ActionName = Field("tag", description="The least that is done when a message could not be judged fully.")
+    greylist: bool = Field(False, description="Defer doubtful first contacts.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Domain:
+        if not self.tag_at <= self.quarantine_at <= self.reject_at:
+            raise ValueError("tag_at <= quarantine_at <= reject_at must hold")
+        return self
+
+
+class Dns(Section):
+    """[dns]: whom to ask."""
+
+    nameservers: tuple[str, ...] = Field((), description="host:port of the resolvers; the system's when empty.")
+    timeout_s: float = Field(2.0, gt=0, le=30, description="One query may take so long.")
+    cache: bool = Field(True, description="Keep answers for their TTL.")
+
+
+class Person(Section):
+    """[[identity.person]]: somebody an impostor would play."""
+
+    name: str
+    address: str
+    role: str = ""
+
+
+class Identity(Section):
+    """[identity]: our own people, partners, and the kinds of domains that matter for imposture."""
+
+    partners: tuple[str, ...] = Field((), description="Domains of partners, watched for look-alikes.")
+    freemail: tuple[str, ...] = Field((), description="Free-mail domains besides the list that ships.")
+    shorteners: tuple[str, ...] = Field((), description="Link-shortener domains besides the list that ships.")
+    person: tuple[Person, ...] = Field((), description="People and role accounts an impostor would play.")
+
+
+class Rules(Section):
+    """[rules]"""
+
+    paths: tuple[str, ...] = Field((), description="Rule folders or files, later ones override; the shipped rules when empty.")
+
+
+class ClassifierSettings(Section):
+    """[classifier]"""
+
+    model: str = Field("", description="Model folder; the shipped default model when empty.")
+
+
+class Storage(Section):
+    """[storage]: where state is kept."""
+
+    database: str = Field("sqlite:///var/darban.db", description="sqlite:///PATH or postgresql://...")
+    blobs: str = Field("file:///var/blobs", description="Contents of held messages: file:///PATH; relative to the configuration's folder.")
+    redis: str = Field("", description="redis://... when several gateways share counters.")
+
+
+class Web(Section):
+    """[web]"""
+
+    listen: HostPort = Field("127.0.0.1:8025", description="Review pages and API.")
+    secure_cookies: bool = Field(False, description="Mark cookies Secure; switch on when the page is served over TLS.")
+
+
+class Metrics(Section):
+    """[metrics]"""
+
+    listen: HostPort = Field("127.0.0.1:9125", description="/metrics, /healthz and /readyz.")
+
+
+class Listener(Section):
+    """[milter], [http], [spamd]: further doors, off when empty."""
+
+    listen: OptionalHostPort = Field("", description="host:port, or empty for off.")
+
+
+class Limits(Section):
+    """[limits]: what one message may cost."""
+
+    scan_s: float = Field(30.0, gt=0, description="Wall time for one verdict, DNS included.")
+    stage_cpu_s: float = Field(5.0, gt=0, description="CPU time of one stage; a scorer over it is killed and the stage left out.")
+    scorer_memory: Size = Field(1 << 30, description="Address space a scorer may add for its work.")
+    scorers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field("auto", description="Scorer processes; auto: one a core.")
+
+
+class Settings(Section):
+    """The whole file."""
+
+    hostname: str = Field(default_factory=socket.getfqdn, description="Our name in greetings and headers; also the authserv-id.")
+    smtp: Smtp = Smtp()
+    domain: tuple[Domain, ...] = Field((Domain(name="darban.test", next_hop="maildir:var/maildir"),), min_length=1)
+    dns: Dns = Dns()
+    identity: Identity = Identity()
+    rules: Rules = Rules()
+    classifier: ClassifierSettings = ClassifierSettings()
+    storage: Storage = Storage()
+    web: Web = Web()
+    metrics: Metrics = Metrics()
+    milter: Listener = Listener()
+    http: Listener = Listener()
+    spamd: Listener = Listener()
+    limits: Limits = Limits()
+    log: Literal["info", "debug", "warning"] = Field("info", description="Least severe line that is written.")

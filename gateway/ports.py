@@ -1,0 +1,160 @@
+"""The seams of the gateway: what one room asks of another, as Protocols.
+
+Composition happens in app.py alone; every implementation of a store port passes the same suite in tests/contract/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from gateway.types import (
+    DnsAnswer,
+    DomainPolicy,
+    Envelope,
+    Finding,
+    HeldMessage,
+    HeldQuery,
+    Hit,
+    LogRow,
+    MailObject,
+    Prediction,
+    QuarantineState,
+    Recipient,
+    Reply,
+    Verdict,
+)
+
+
+class Clock(Protocol):
+    """Time, so that tests can hold it still."""
+
+    def now(self) -> float:
+        """Seconds since the epoch (UTC)."""
+
+
+class Resolver(Protocol):
+    """The DNS. Never raises for what the DNS says or fails to say: see DnsAnswer.status."""
+
+    async def query(self, name: str, rdtype: str) -> DnsAnswer:
+        """Look up one name; rdtype is "A", "AAAA", "MX", "TXT", "PTR", "CNAME" or "NS". For PTR the name is the reverse name."""
+
+
+class MessageCheck(Protocol):
+    """A check that only looks at the mail object: pure, no waiting. One file in checks/, one line in checks.CHECKS."""
+
+    name: str  # the file's name
+    findings: tuple[str, ...]  # every name it may report
+
+    def check(self, mail: MailObject) -> Iterable[Finding]:
+        """What was seen. A fault in here is named in Verdict.incomplete, it is never a silent pass."""
+
+
+class EnvelopeCheck(Protocol):
+    """A check that has to ask the network; runs as a task under the one deadline."""
+
+    name: str
+    findings: tuple[str, ...]
+
+    async def check(self, mail: MailObject, resolver: Resolver) -> Iterable[Finding]:
+        """What was seen."""
+
+
+class RuleSet(Protocol):
+    """Compiled rule files."""
+
+    id: str  # hash over the rule files' content
+    descriptions: Mapping[str, str]
+    scores: Mapping[str, float]
+
+    def match(self, mail: MailObject, findings: Sequence[Finding]) -> tuple[Hit, ...]:
+        """Hits of rules, and of the findings by their `score` lines; `meta` rules may combine both. Never raises on any mail."""
+
+
+class Classifier(Protocol):
+    """A trained model."""
+
+    model_id: str
+
+    def predict(self, mail: MailObject) -> Prediction:
+        """Judge one message. Never raises on any mail."""
+
+
+class Scorer(Protocol):
+    """Envelope and bytes in, verdict out: a pool of children (listeners) or the pipeline itself (`darban scan`)."""
+
+    async def score(self, envelope: Envelope, content: bytes) -> Verdict:
+        """Raises ScorerError when no verdict can be had."""
+
+
+class NextHop(Protocol):
+    """The server behind us, for one domain."""
+
+    async def verify(self, recipient: Recipient) -> Reply:
+        """Would it take this recipient? 2xx yes, 5xx no, 4xx cannot tell now. Never raises; a dead next hop is a 451."""
+
+    async def deliver(self, envelope: Envelope, content: bytes, recipients: Sequence[Recipient]) -> Mapping[str, Reply]:
+        """Hand over for these recipients; one reply for each address. Never raises; any fault is a 451 for those concerned.
+
+        `content` has CRLF line ends only. A 2xx means the next hop has taken custody (fsync'd, for a Maildir)."""
+
+    async def close(self) -> None:
+        """Give up connections kept for reuse."""
+
+
+class PolicySource(Protocol):
+    """Which domains are ours, and what their admins want."""
+
+    def policy(self, domain: str) -> DomainPolicy | None:
+        """None: not ours, no relaying."""
+
+
+class BlobStore(Protocol):
+    """Contents by sha256. Blocking; call it in a thread from a loop. Raises StoreError."""
+
+    def put(self, content: bytes) -> str:
+        """Store, fsync file and directory, return the hex sha256. Idempotent."""
+
+    def get(self, key: str) -> bytes:
+        """The content; StoreError when it is not there or not what its hash says."""
+
+    def delete(self, key: str) -> None:
+        """Idempotent."""
+
+
+class QuarantineStore(Protocol):
+    """Held messages. Blocking; call it in a thread from a loop. Raises StoreError."""
+
+    def hold(self, messages: Sequence[HeldMessage], content: bytes) -> None:
+        """All or nothing: blob fsync'd first, rows committed second. Idempotent on HeldMessage.id."""
+
+    def get(self, held_id: str) -> HeldMessage | None: ...
+
+    def content(self, held_id: str) -> bytes: ...
+
+    def list(self, query: HeldQuery) -> tuple[Sequence[HeldMessage], int]:
+        """One page, newest first, and how many there are in all."""
+
+    def transition(self, held_id: str, before: Sequence[QuarantineState], after: QuarantineState, note: str = "") -> bool:
+        """Compare-and-set of the state; False when another was faster or the state is not in `before`."""
+
+    def counts(self) -> Mapping[str, int]:
+        """State -> number of messages."""
+
+
+class MessageLog(Protocol):
+    """Rows about every message that reached us. Blocking. Never on the path of custody."""
+
+    def append(self, rows: Sequence[LogRow]) -> None: ...
+
+    def search(self, text: str, limit: int = 50) -> Sequence[LogRow]:
+        """Rows whose queue_id, message-id, addresses or subject contain text, newest first."""
+
+
+class Counters(Protocol):
+    """Named counters that expire. Blocking."""
+
+    def add(self, key: str, amount: float, ttl_s: float) -> float:
+        """Add and return the new value."""
+
+    def get(self, key: str) -> float: ...

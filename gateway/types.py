@@ -1,0 +1,355 @@
+"""The values that travel through the gateway: frozen, slotted, without behaviour.
+
+Every hop of a message (docs/flow.md) takes some of these and returns others; nothing here is ever changed
+after it was made. Standard library only. Domains are lower-case A-labels; times are seconds since the epoch (UTC);
+sizes are bytes; durations are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+ActionName = Literal["accept", "tag", "quarantine", "reject"]
+AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
+DnsStatus = Literal["noerror", "nodata", "nxdomain", "servfail", "timeout", "refused", "invalid"]
+QuarantineState = Literal["held", "releasing", "released", "deleted"]
+
+
+# --- the envelope -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The SMTP client at the other end of the connection (RFC 5321 §2.3.4)."""
+
+    ip: str  # address literal without brackets, "192.0.2.1" or "2001:db8::1"
+    port: int = 0
+    helo: str = ""  # the argument of HELO/EHLO, as said
+    protocol: str = "ESMTP"  # the "with" word of Received: SMTP, ESMTP, ESMTPS, UTF8SMTP ... (RFC 3848, 6531)
+    tls: str = ""  # "TLSv1.3 TLS_AES_256_GCM_SHA384", or "" for a plain connection
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One accepted RCPT TO."""
+
+    address: str  # forward-path without brackets; domain lower-case A-label, local part as said
+    domain: str  # lower-case A-label
+    parameters: tuple[str, ...] = ()  # ESMTP parameters as said, e.g. ("NOTIFY=NEVER",)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What the client said around the message, and when."""
+
+    queue_id: str  # ours, unique; bound to every log line, header and row about this message
+    client: Client
+    reverse_path: str  # without brackets; "" is the null reverse-path (RFC 5321 §4.5.5)
+    recipients: tuple[Recipient, ...]
+    received_at: float
+    hostname: str  # our name, also the authserv-id (RFC 8601 §2.5)
+    is_8bitmime: bool = False  # MAIL ... BODY=8BITMIME (RFC 6152)
+    is_smtputf8: bool = False  # MAIL ... SMTPUTF8 (RFC 6531)
+
+
+# --- the message --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderField:
+    """One header field, in its place; duplicates stay duplicates (RFC 5322 §2.2)."""
+
+    name: str  # as written, without the colon and white space before it
+    raw: bytes  # the whole field as received: name, colon, value, folding and final line end
+    text: str  # value unfolded, encoded-words decoded (RFC 2047), 8-bit bytes decoded, outer white space removed
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One mailbox of an address field (RFC 5322 §3.4)."""
+
+    display_name: str  # decoded; "" when absent
+    address: str  # addr-spec as written, decoded; "" when the field holds no parsable one
+    domain: str  # lower-case A-label of the part after the last "@"; "" when there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One URL found in a body."""
+
+    url: str  # as a client would follow it: entities decoded, white space removed
+    text: str  # what the reader sees for it; == url for a bare URL in text
+    source: Literal["anchor", "image", "form", "text", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Html:
+    """What one text/html part shows and does."""
+
+    text: str  # what a reader sees, block elements separated by newlines
+    hidden_text: str  # text styled or marked so that no reader sees it
+    links: tuple[Link, ...]
+    tags: Mapping[str, int]  # lower-case element name -> count
+    image_count: int
+    has_script: bool
+    has_form: bool
+    defects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One MIME entity below (or being) the message, in document order (RFC 2045-2047, 2183, 2231)."""
+
+    path: str  # "1", "1.2", "1.2.1": its place; the message's own body is "1" when it is not multipart
+    depth: int  # 0 for the message's own body
+    content_type: str  # lower-case "type/subtype"; "text/plain" when absent or unusable
+    charset: str  # lower-case as declared; "" when absent
+    encoding: str  # lower-case Content-Transfer-Encoding; "7bit" when absent
+    disposition: str  # "attachment", "inline" or "" when absent
+    filename: str  # decoded, RFC 2231 before plain (RFC 2183 §2.3); "" when absent
+    other_filename: str  # a second, different name in the same part ("" when none): an ambiguity
+    fields: tuple[HeaderField, ...]
+    raw: bytes  # the body as received, still encoded; mail.decode_body(part) gives the bytes
+    text: str | None  # decoded text of a text/* part that is not an attachment, else None
+    html: Html | None  # for text/html that is not an attachment
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message, parsed once. Any bytes give one; what was wrong with them stands in `defects`."""
+
+    raw: bytes  # exactly what was received
+    fields: tuple[HeaderField, ...]
+    body_offset: int  # where the body starts in raw
+    parts: tuple[Part, ...]  # depth first, containers included
+    subject: str  # decoded, "" when absent
+    message_id: str  # without brackets, "" when absent or unusable
+    date: float | None  # the Date field, epoch seconds; None when absent or not a date
+    author: tuple[Address, ...]  # every mailbox of every From field
+    sender: tuple[Address, ...]
+    reply_to: tuple[Address, ...]
+    to: tuple[Address, ...]  # To and Cc
+    text: str  # what a reader sees: text of the text parts (HTML rendered; one of alternative forms is not dropped)
+    hidden_text: str
+    links: tuple[Link, ...]  # of every part, document order, duplicates removed
+    defects: tuple[str, ...]  # TOPIC_FACT names, e.g. "MIME_BOUNDARY_MISSING"; no duplicates
+
+
+# --- what was found out -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DnsAnswer:
+    """An answer of the DNS, or its absence. A value, never an exception."""
+
+    status: DnsStatus
+    records: tuple[str | bytes, ...] = ()  # A/AAAA/PTR/CNAME/NS: str; MX: "10 mx.example."; TXT: bytes, strings joined
+    ttl_s: int = 0
+    is_authentic: bool = False  # the AD bit
+
+
+@dataclass(frozen=True, slots=True)
+class AuthResult:
+    """One method's result in RFC 8601's words."""
+
+    method: AuthMethod
+    result: str  # pass, fail, softfail, neutral, none, temperror, permerror, policy
+    domain: str = ""  # spf: the checked identity's domain; dkim: d=; dmarc: the author domain; iprev: the name
+    selector: str = ""  # dkim s=
+    identity: str = ""  # spf: "mailfrom" or "helo"; dkim: i=; iprev: the client address
+    policy: str = ""  # dmarc: none, quarantine, reject ("" without a record)
+    reason: str = ""  # one sentence a person can read
+    is_aligned: bool = False  # spf and dkim: aligned with the author domain (RFC 7489 §3.1)
+    properties: tuple[tuple[str, str], ...] = ()  # further ptype.property=value pairs for Authentication-Results
+
+
+@dataclass(frozen=True, slots=True)
+class MailObject:
+    """RFC 5598's mail object: envelope and message, with what authentication said. The input of checks, rules, classifier."""
+
+    envelope: Envelope
+    message: Message
+    auth: tuple[AuthResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check saw: a stable NAME and evidence in words, never a score."""
+
+    name: str
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """One check's findings, or why it has none."""
+
+    check: str
+    findings: tuple[Finding, ...] = ()
+    failed: str = ""  # "" or the reason in a few words: "timeout", "ValueError"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A finding or rule with its score."""
+
+    name: str
+    score: float
+    description: str
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """One feature's part in a prediction, as a person reads it."""
+
+    text: str  # the word, fragment or relation
+    weight: float  # log-odds; positive speaks for spam
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the classifier thinks."""
+
+    probability: float  # of spam, calibrated, 0..1
+    model_id: str
+    contributions: tuple[Contribution, ...] = ()  # strongest first
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The few words of a message that lists show. Decoded, bounded, control characters removed."""
+
+    message_id: str = ""
+    subject: str = ""
+    author: str = ""  # first From mailbox, "Name <address>"
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What we think of a message. score == sum of the hits' scores."""
+
+    queue_id: str
+    score: float
+    hits: tuple[Hit, ...]  # heaviest first
+    auth: tuple[AuthResult, ...]
+    prediction: Prediction | None
+    incomplete: tuple[str, ...]  # what could not be looked at: "dns: timeout", "check reply_to: ValueError"
+    summary: Summary
+    rules_id: str = ""  # hash of the rule set that judged
+    seconds: float = 0.0
+    stages: tuple[tuple[str, float], ...] = ()  # stage name -> seconds, in order
+
+
+# --- what is done about it ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DomainPolicy:
+    """What an admin wants for one recipient domain."""
+
+    name: str  # the domain, lower-case A-label
+    next_hop: str  # "smtp://host:port", "lmtp://host:port", "lmtp+unix:/path", "maildir:/path"
+    tag_at: float = 5.0
+    quarantine_at: float = 8.0
+    reject_at: float = 15.0
+    on_incomplete: ActionName = "tag"  # at least this, when the verdict is incomplete
+
+
+@dataclass(frozen=True, slots=True)
+class Disposition:
+    """What policy wants for one recipient, and the named reason."""
+
+    recipient: Recipient
+    action: ActionName
+    reason: str  # "score 17.2 >= reject_at 15.0"
+    required_score: float  # the threshold at which the message stops being plain mail (tag_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An SMTP reply (RFC 5321 §4.2, RFC 3463). Public text only, never a private cause."""
+
+    code: int
+    enhanced: str  # "2.0.0"
+    text: str  # ASCII, one line
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of the message for one recipient."""
+
+    recipient: Recipient
+    action: ActionName
+    reply: Reply  # the next hop's, the store's or our refusal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the gateway did with one message: the one reply of DATA, and the truth for each recipient."""
+
+    queue_id: str
+    reply: Reply
+    deliveries: tuple[Delivery, ...]
+    verdict: Verdict | None  # None when the message could not be judged (then the reply is 451)
+
+
+# --- the quarantine -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HeldMessage:
+    """One message held for one recipient."""
+
+    id: str  # stable, idempotent: from (content hash, reverse-path, recipient)
+    queue_id: str
+    content_hash: str  # sha256 hex of the content as received; the blob's key
+    reverse_path: str
+    recipient: str
+    domain: str
+    client_ip: str
+    helo: str
+    received_at: float
+    summary: Summary
+    score: float
+    reason: str
+    verdict_json: str  # the object of `darban scan --json`
+    is_8bitmime: bool = False
+    is_smtputf8: bool = False
+    state: QuarantineState = "held"
+    state_at: float = 0.0
+    note: str = ""  # the next hop's last words about a release
+
+
+@dataclass(frozen=True, slots=True)
+class HeldQuery:
+    """A page of the quarantine. Empty means any."""
+
+    text: str = ""  # part of subject, author, reverse-path, recipient or queue_id
+    domain: str = ""
+    state: QuarantineState | Literal[""] = "held"
+    limit: int = 50
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """One row of the message log: one message and recipient, whatever became of it."""
+
+    queue_id: str
+    at: float
+    client_ip: str
+    helo: str
+    reverse_path: str
+    recipient: str
+    summary: Summary
+    action: str  # accept, tag, quarantine, reject, tempfail
+    reply: str  # what the client heard, "250 2.0.0 ..."
+    score: float
+    hits: tuple[str, ...] = field(default=())
+    reason: str = ""
+    next_hop_reply: str = ""
