@@ -1,0 +1,59 @@
+# Everything a newcomer types. CI calls these too.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip --disable-pip-version-check --quiet
+
+.PHONY: run demo setup setup-dev test check unit fuzz bench translate lock docs clean
+
+run: setup  ## start the gateway on its embedded default
+	@exec $(BIN)/darban run
+
+demo: setup  ## send sample messages through SMTP and print what became of each
+	@$(BIN)/darban demo
+
+setup: $(VENV)/.run-installed  ## create .venv and install what serving needs
+
+setup-dev: $(VENV)/.dev-installed  ## also what training, tests and checks need
+
+$(BIN)/python:
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run-installed: requirements/run.txt requirements/build.txt pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV) ..."
+	@$(PIP) install --require-hashes -r requirements/build.txt
+	@$(PIP) install --require-hashes -r requirements/run.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev-installed: $(VENV)/.run-installed requirements/dev.txt
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+test: setup-dev  ## everything: linters, types, layers, unit, property, contract, fuzz, end to end
+	@sh tests/install_peers.sh
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/pytest -q
+
+unit: setup-dev  ## the quick part of the tests
+	@$(BIN)/pytest -q tests/unit tests/property tests/contract
+
+check: setup-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/darban rules check
+
+fuzz: setup-dev  ## the parsers under random bytes, longer than in `make test`
+	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -q tests/fuzz tests/property
+
+bench: setup-dev
+	@$(BIN)/python -m benchmarks.scan
+	@$(BIN)/python -m benchmarks.smtp_load
+
+lock:  ## refresh requirements/*.txt after a change of the dependencies in pyproject.toml
+	@sh requirements/lock.sh $(BIN)
+
+clean:
+	@rm -rf $(VENV) var .pytest_cache .hypothesis .mypy_cache .ruff_cache
