@@ -1,4 +1,4 @@
-"""The gateway's exceptions: faults and bad input only. Protocol outcomes (temperror, 550 ...) are values, see types.py."""
+"""The gateway's exceptions: faults and bad input only. Protocol outcomes (temperror, 550 ...) are values."""
 
 from __future__ import annotations
 

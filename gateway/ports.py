@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from gateway.types import (
+    Delivery,
+    Disposition,
     DnsAnswer,
     DomainPolicy,
     Envelope,
@@ -37,11 +39,11 @@ class Resolver(Protocol):
     """The DNS. Never raises for what the DNS says or fails to say: see DnsAnswer.status."""
 
     async def query(self, name: str, rdtype: str) -> DnsAnswer:
-        """Look up one name; rdtype is "A", "AAAA", "MX", "TXT", "PTR", "CNAME" or "NS". For PTR the name is the reverse name."""
+        """Look up one name (for PTR the reverse name); rdtype: A, AAAA, MX, TXT, PTR, CNAME, NS."""
 
 
 class MessageCheck(Protocol):
-    """A check that only looks at the mail object: pure, no waiting. One file in checks/, one line in checks.CHECKS."""
+    """A check that only looks at the mail object: no waiting. One file in checks/, one line in checks.CHECKS."""
 
     name: str  # the file's name
     findings: tuple[str, ...]  # every name it may report
@@ -68,7 +70,7 @@ class RuleSet(Protocol):
     scores: Mapping[str, float]
 
     def match(self, mail: MailObject, findings: Sequence[Finding]) -> tuple[Hit, ...]:
-        """Hits of rules, and of the findings by their `score` lines; `meta` rules may combine both. Never raises on any mail."""
+        """Hits of rules, and of findings by their `score` lines; `meta` may combine both. Never raises."""
 
 
 class Classifier(Protocol):
@@ -91,15 +93,31 @@ class NextHop(Protocol):
     """The server behind us, for one domain."""
 
     async def verify(self, recipient: Recipient) -> Reply:
-        """Would it take this recipient? 2xx yes, 5xx no, 4xx cannot tell now. Never raises; a dead next hop is a 451."""
+        """Would it take this recipient? 2xx yes, 5xx no, 4xx cannot tell now. A dead next hop is a 451."""
 
     async def deliver(self, envelope: Envelope, content: bytes, recipients: Sequence[Recipient]) -> Mapping[str, Reply]:
-        """Hand over for these recipients; one reply for each address. Never raises; any fault is a 451 for those concerned.
+        """Hand over for these recipients; one reply for each address. Any fault is a 451, never raised.
 
         `content` has CRLF line ends only. A 2xx means the next hop has taken custody (fsync'd, for a Maildir)."""
 
     async def close(self) -> None:
         """Give up connections kept for reuse."""
+
+
+class Action(Protocol):
+    """The code behind a disposition. Never raises: a fault is a 451 delivery."""
+
+    async def apply(
+        self, envelope: Envelope, content: bytes, verdict: Verdict, wanted: Sequence[Disposition]
+    ) -> tuple[Delivery, ...]:
+        """Do it for these recipients; one delivery for each, in order."""
+
+
+class Journal(Protocol):
+    """Where message-log rows are handed in. Never blocks, never raises, never on the path of custody."""
+
+    def record(self, rows: Sequence[LogRow]) -> None:
+        """Take the rows; they may be lost when the process or the log's owner dies."""
 
 
 class PolicySource(Protocol):
@@ -128,14 +146,18 @@ class QuarantineStore(Protocol):
     def hold(self, messages: Sequence[HeldMessage], content: bytes) -> None:
         """All or nothing: blob fsync'd first, rows committed second. Idempotent on HeldMessage.id."""
 
-    def get(self, held_id: str) -> HeldMessage | None: ...
+    def get(self, held_id: str) -> HeldMessage | None:
+        """The message, None when there is none with this id."""
 
-    def content(self, held_id: str) -> bytes: ...
+    def content(self, held_id: str) -> bytes:
+        """The message as it was received."""
 
     def list(self, query: HeldQuery) -> tuple[Sequence[HeldMessage], int]:
         """One page, newest first, and how many there are in all."""
 
-    def transition(self, held_id: str, before: Sequence[QuarantineState], after: QuarantineState, note: str = "") -> bool:
+    def transition(
+        self, held_id: str, before: Sequence[QuarantineState], after: QuarantineState, note: str = ""
+    ) -> bool:
         """Compare-and-set of the state; False when another was faster or the state is not in `before`."""
 
     def counts(self) -> Mapping[str, int]:
@@ -145,7 +167,8 @@ class QuarantineStore(Protocol):
 class MessageLog(Protocol):
     """Rows about every message that reached us. Blocking. Never on the path of custody."""
 
-    def append(self, rows: Sequence[LogRow]) -> None: ...
+    def append(self, rows: Sequence[LogRow]) -> None:
+        """Add the rows, in one transaction."""
 
     def search(self, text: str, limit: int = 50) -> Sequence[LogRow]:
         """Rows whose queue_id, message-id, addresses or subject contain text, newest first."""
@@ -157,4 +180,5 @@ class Counters(Protocol):
     def add(self, key: str, amount: float, ttl_s: float) -> float:
         """Add and return the new value."""
 
-    def get(self, key: str) -> float: ...
+    def get(self, key: str) -> float:
+        """The value now; 0.0 when there is none."""

@@ -167,7 +167,7 @@ class AuthResult:
 
 @dataclass(frozen=True, slots=True)
 class MailObject:
-    """RFC 5598's mail object: envelope and message, with what authentication said. The input of checks, rules, classifier."""
+    """RFC 5598's mail object: envelope and message, with what authentication said."""
 
     envelope: Envelope
     message: Message
@@ -220,7 +220,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The few words of a message that lists show. Decoded, bounded, control characters removed."""
+    """The few words of a message that lists show. Decoded, bounded, without controls."""
 
     message_id: str = ""
     subject: str = ""

@@ -1,0 +1,82 @@
+"""What the next hop reads above the message: trace, authentication and score fields; forged copies of them removed.
+
+DESIGN §4 "What is stripped and added". Only whole header fields are removed or prepended; subject and body bytes stay
+as received. Received: RFC 5321 §4.4; Authentication-Results: RFC 8601; X-Spam-*: SpamAssassin's form, as the filters
+of Zimbra, Exchange, cPanel and Dovecot read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from email.utils import formatdate
+
+from gateway import __version__
+from gateway.mail.authentication_results import write
+from gateway.mail.edit import edit_header, format_field, inbound_field_to_strip
+from gateway.types import AuthResult, Envelope, Hit, Recipient, Verdict
+
+_MAX_LEVEL = 50  # stars; more say nothing and lengthen the line
+
+
+def annotate(
+    envelope: Envelope, content: bytes, verdict: Verdict, recipients: Sequence[Recipient], required_score: float
+) -> bytes:
+    """The content as it is relayed to these recipients, whose threshold is `required_score`."""
+    is_spam = verdict.score >= required_score
+    fields = [
+        ("X-Spam-Flag", "YES" if is_spam else "NO"),
+        ("X-Spam-Status", _status(verdict, required_score, is_spam)),
+        ("X-Spam-Score", f"{verdict.score:.1f}"),
+        ("X-Spam-Level", "*" * max(0, min(_MAX_LEVEL, int(verdict.score)))),
+        ("X-Darban-Id", envelope.queue_id),
+    ]
+    if verdict.incomplete:
+        fields.append(("X-Darban-Incomplete", "; ".join(verdict.incomplete)))
+    return _edit(envelope, content, fields, verdict.auth, recipients)
+
+
+def annotate_release(
+    envelope: Envelope, content: bytes, auth: Sequence[AuthResult], recipients: Sequence[Recipient]
+) -> bytes:
+    """The content as it is released: a person has judged, so no filter behind us shall hold it again."""
+    fields = [("X-Spam-Flag", "NO"), ("X-Darban-Id", envelope.queue_id), ("X-Darban-Released", formatdate())]
+    return _edit(envelope, content, fields, auth, recipients)
+
+
+def _edit(
+    envelope: Envelope,
+    content: bytes,
+    fields: Sequence[tuple[str, str]],
+    auth: Sequence[AuthResult],
+    recipients: Sequence[Recipient],
+) -> bytes:
+    prepend = [format_field(name, value) for name, value in fields]
+    prepend.append(format_field("Authentication-Results", write(envelope.hostname, auth)))
+    prepend.append(format_field("Received", _received(envelope, auth, recipients)))
+    return edit_header(content, lambda name, raw: inbound_field_to_strip(name, raw, envelope.hostname), prepend)
+
+
+def _received(envelope: Envelope, auth: Sequence[AuthResult], recipients: Sequence[Recipient]) -> str:
+    client = envelope.client
+    literal = f"IPv6:{client.ip}" if ":" in client.ip else client.ip
+    name = next((result.domain for result in auth if result.method == "iprev" and result.result == "pass"), "unknown")
+    tls = f" (using {client.tls})" if client.tls else ""
+    # RFC 5321 §7.6: naming one of several recipients would tell a blind copy
+    destination = f" for <{recipients[0].address}>" if len(recipients) == 1 else ""
+    helo = client.helo or "unknown"
+    return (
+        f"from {helo} ({name} [{literal}]){tls} by {envelope.hostname} with {client.protocol} "
+        f"id {envelope.queue_id}{destination}; {formatdate(envelope.received_at)}"
+    )
+
+
+def _status(verdict: Verdict, required_score: float, is_spam: bool) -> str:
+    tests = ", ".join(hit.name for hit in _by_name(verdict.hits)) or "none"
+    return (
+        f"{'Yes' if is_spam else 'No'}, score={verdict.score:.1f} required={required_score:.1f} "
+        f"tests={tests} autolearn=no version=Darban-{__version__}"
+    )
+
+
+def _by_name(hits: Sequence[Hit]) -> list[Hit]:
+    return sorted(hits, key=lambda hit: hit.name)

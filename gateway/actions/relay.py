@@ -1,0 +1,45 @@
+"""accept and tag: hand the annotated message over, one transaction for each next hop and threshold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from gateway.actions.annotate import annotate
+from gateway.ports import NextHop, PolicySource
+from gateway.types import Delivery, Disposition, Envelope, Reply, Verdict
+
+_NOT_OURS = Reply(451, "4.3.5", "The recipient's domain has no next hop now")
+
+
+class Relay:
+    """Relays at once; there is no queue. Whatever the next hop does not take stays with the client."""
+
+    def __init__(self, policies: PolicySource, next_hop: Callable[[str], NextHop]) -> None:
+        self._policies = policies
+        self._next_hop = next_hop
+
+    async def apply(
+        self, envelope: Envelope, content: bytes, verdict: Verdict, wanted: Sequence[Disposition]
+    ) -> tuple[Delivery, ...]:
+        """One delivery for each disposition, in order; the replies are the next hops' own."""
+        groups: dict[tuple[str, float], list[Disposition]] = {}
+        replies: dict[str, Reply] = {}
+        for one in wanted:
+            policy = self._policies.policy(one.recipient.domain)
+            if policy is None:
+                replies[one.recipient.address] = _NOT_OURS
+            else:
+                groups.setdefault((policy.next_hop, one.required_score), []).append(one)
+        for handed in await asyncio.gather(
+            *(self._hand_over(envelope, content, verdict, url, group) for (url, _), group in groups.items())
+        ):
+            replies.update(handed)
+        return tuple(Delivery(one.recipient, one.action, replies[one.recipient.address], one.reason) for one in wanted)
+
+    async def _hand_over(
+        self, envelope: Envelope, content: bytes, verdict: Verdict, url: str, group: Sequence[Disposition]
+    ) -> dict[str, Reply]:
+        recipients = [one.recipient for one in group]
+        annotated = annotate(envelope, content, verdict, recipients, group[0].required_score)
+        return dict(await self._next_hop(url).deliver(envelope, annotated, recipients))

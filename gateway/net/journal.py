@@ -1,0 +1,123 @@
+"""Message-log rows on their way from the listeners to the admin process: JSON lines over a unix stream socket.
+
+Never on the path of custody: rows wait in bounded memory while the admin process is away, and beyond that are counted
+as lost. The quarantine does not come this way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import structlog
+from prometheus_client import Counter
+
+from gateway.types import LogRow, Summary
+
+LOST = Counter(
+    "darban_journal_lost_rows_total", "Message-log rows that found no room while the admin process was away."
+)
+
+_MAX_WAITING = 50_000  # rows, about 50 MB at the worst
+_BATCH = 500
+_RETRY_S = 1.0
+_LINE_LIMIT = 1 << 20
+
+log = structlog.get_logger("darban.journal")
+
+
+class JournalSender:
+    """A listener's end. Implements ports.Journal."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: deque[LogRow] = deque()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin sending; call inside the loop."""
+        self._task = asyncio.create_task(self._run())
+
+    def record(self, rows: Sequence[LogRow]) -> None:
+        """Take the rows."""
+        room = _MAX_WAITING - len(self._rows)
+        if len(rows) > room:
+            LOST.inc(len(rows) - max(room, 0))
+        self._rows.extend(rows[: max(room, 0)])
+        self._wake.set()
+
+    async def close(self, grace_s: float = 2.0) -> None:
+        """Send what waits, for so long at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                while self._rows:
+                    await asyncio.sleep(0.01)
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                _, writer = await asyncio.open_unix_connection(str(self._path))
+                await self._send(writer)
+            except OSError:
+                await asyncio.sleep(_RETRY_S)
+
+    async def _send(self, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._rows:
+                    batch = [self._rows[index] for index in range(min(_BATCH, len(self._rows)))]
+                    writer.write(b"".join(_encode(row) for row in batch))
+                    await writer.drain()
+                    for _ in batch:  # only what the socket took
+                        self._rows.popleft()
+
+
+async def serve_journal(path: Path, store: Callable[[Sequence[LogRow]], Awaitable[None]]) -> asyncio.AbstractServer:
+    """The admin process's end: `store` gets the rows in batches."""
+
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            while lines := await _lines(reader):
+                await store([_decode(line) for line in lines])
+
+    path.unlink(missing_ok=True)
+    server = await asyncio.start_unix_server(receive, str(path), limit=_LINE_LIMIT)
+    path.chmod(0o600)
+    return server
+
+
+async def _lines(reader: asyncio.StreamReader) -> list[bytes]:
+    """At least one line, and whatever else comes within a moment; [] at the end."""
+    try:
+        lines = [await reader.readline()]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                while lines[-1] and len(lines) < _BATCH:
+                    lines.append(await reader.readline())
+    except (OSError, ValueError):
+        return []
+    return [line for line in lines if line.endswith(b"\n")]
+
+
+def _encode(row: LogRow) -> bytes:
+    values = {name: getattr(row, name) for name in LogRow.__slots__}
+    values["summary"] = [getattr(row.summary, name) for name in Summary.__slots__]
+    return json.dumps(values).encode("ascii") + b"\n"
+
+
+def _decode(line: bytes) -> LogRow:
+    values = json.loads(line)
+    values["summary"] = Summary(*values["summary"])
+    values["hits"] = tuple(values["hits"])
+    return LogRow(**values)

@@ -1,0 +1,46 @@
+"""Verdict and domain policy -> what is wanted for each recipient.
+
+`on_incomplete` answers a verdict that lacks a check, a rule set or the classifier. A silent DNS is noted in the
+verdict but does not raise the action by itself: mail flows (docs/fail-modes.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.types import ActionName, Disposition, DomainPolicy, Recipient, Verdict
+
+_SEVERITY: dict[ActionName, int] = {"accept": 0, "tag": 1, "quarantine": 2, "reject": 3}
+
+
+def decide(verdict: Verdict, recipient: Recipient, policy: DomainPolicy) -> Disposition:
+    """The disposition for one recipient, with the named reason."""
+    action, reason = _by_score(verdict.score, policy)
+    missing = [what for what in verdict.incomplete if not what.startswith("dns")]
+    if missing and _SEVERITY[policy.on_incomplete] > _SEVERITY[action]:
+        action, reason = policy.on_incomplete, f"incomplete: {missing[0]}"
+    return Disposition(recipient, action, reason, policy.tag_at)
+
+
+def _by_score(score: float, policy: DomainPolicy) -> tuple[ActionName, str]:
+    if score >= policy.reject_at:
+        return "reject", f"score {score:.1f} >= reject_at {policy.reject_at:.1f}"
+    if score >= policy.quarantine_at:
+        return "quarantine", f"score {score:.1f} >= quarantine_at {policy.quarantine_at:.1f}"
+    if score >= policy.tag_at:
+        return "tag", f"score {score:.1f} >= tag_at {policy.tag_at:.1f}"
+    return "accept", f"score {score:.1f} < tag_at {policy.tag_at:.1f}"
+
+
+def reconcile(dispositions: Sequence[Disposition]) -> tuple[Disposition, ...]:
+    """DATA has one reply: refuse only when every recipient's policy refuses, else hold for those that would."""
+    if all(wanted.action == "reject" for wanted in dispositions):
+        return tuple(dispositions)
+    return tuple(
+        Disposition(
+            wanted.recipient, "quarantine", f"{wanted.reason}; held, as other recipients get it", wanted.required_score
+        )
+        if wanted.action == "reject"
+        else wanted
+        for wanted in dispositions
+    )

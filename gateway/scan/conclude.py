@@ -1,0 +1,55 @@
+"""Hits and prediction -> verdict. The prediction enters as one hit, so the score is the sum of the hits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from gateway.types import AuthResult, Hit, Prediction, Summary, Verdict
+
+CLASSIFIER = "CLASSIFIER"  # its `score` line is the weight at full certainty
+_FULL_LOG_ODDS = math.log(0.999 / 0.001)  # certainty beyond 99.9 % adds nothing
+_HAM_SHARE = 0.5  # a certain "not spam" takes away half of what a certain "spam" adds: it must not outvote the rules
+_DESCRIPTION = "The trained classifier's opinion"
+
+
+def conclude(
+    queue_id: str,
+    hits: Sequence[Hit],
+    prediction: Prediction | None,
+    scores: Mapping[str, float],
+    *,
+    auth: Sequence[AuthResult],
+    incomplete: Sequence[str],
+    summary: Summary,
+    rules_id: str,
+    stages: Sequence[tuple[str, float]],
+) -> Verdict:
+    """The verdict; hits heaviest first."""
+    every = list(hits)
+    if prediction is not None:
+        every.append(prediction_hit(prediction, scores.get(CLASSIFIER, 0.0)))
+    every = [hit for hit in every if hit.score]
+    every.sort(key=lambda hit: (-abs(hit.score), hit.name))
+    return Verdict(
+        queue_id=queue_id,
+        score=sum(hit.score for hit in every),
+        hits=tuple(every),
+        auth=tuple(auth),
+        prediction=prediction,
+        incomplete=tuple(incomplete),
+        summary=summary,
+        rules_id=rules_id,
+        seconds=sum(seconds for _, seconds in stages),
+        stages=tuple(stages),
+    )
+
+
+def prediction_hit(prediction: Prediction, weight: float) -> Hit:
+    """Log-odds of the probability, as a share of full certainty, times the weight."""
+    probability = min(max(prediction.probability, 1e-9), 1 - 1e-9)
+    share = max(-1.0, min(1.0, math.log(probability / (1 - probability)) / _FULL_LOG_ODDS))
+    score = weight * (share if share > 0 else share * _HAM_SHARE)
+    evidence = [f"{probability:.1%} likely spam"]
+    evidence += [f"{one.text} ({one.weight:+.1f})" for one in prediction.contributions]
+    return Hit(CLASSIFIER, round(score, 2), _DESCRIPTION, tuple(evidence))

@@ -1,0 +1,97 @@
+"""A verdict as the JSON object that programs read (DESIGN §5): `darban scan --json`, the API, and each held message."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway.types import AuthResult, Disposition, Verdict
+
+_NO_SPF: dict[str, str] = {"result": "none", "domain": "", "reason": "not evaluated"}
+_NO_DMARC: dict[str, str] = {"result": "none", "policy": "", "domain": "", "reason": "not evaluated"}
+_NO_ARC: dict[str, str] = {"result": "none", "reason": "not evaluated"}
+
+
+def verdict_object(verdict: Verdict, action: str, required_score: float, path: str = "") -> dict[str, Any]:
+    """The contract's object. Keys are only ever added."""
+    summary, prediction = verdict.summary, verdict.prediction
+    return {
+        "path": path,
+        "queue_id": verdict.queue_id,
+        "message_id": summary.message_id,
+        "subject": summary.subject,
+        "author": summary.author,
+        "size": summary.size_bytes,
+        "score": round(verdict.score, 3),
+        "required_score": required_score,
+        "action": action,
+        "hits": [
+            {
+                "name": hit.name,
+                "score": round(hit.score, 3),
+                "description": hit.description,
+                "evidence": list(hit.evidence),
+            }
+            for hit in verdict.hits
+        ],
+        "authentication": _authentication(verdict.auth),
+        "prediction": None
+        if prediction is None
+        else {
+            "probability": round(prediction.probability, 6),
+            "model_id": prediction.model_id,
+            "contributions": [{"text": c.text, "weight": round(c.weight, 3)} for c in prediction.contributions],
+        },
+        "incomplete": list(verdict.incomplete),
+        "rules_id": verdict.rules_id,
+        "seconds": round(verdict.seconds, 6),
+        "stages": {name: round(seconds, 6) for name, seconds in verdict.stages},
+    }
+
+
+def verdict_json(verdict: Verdict, wanted: Disposition) -> str:
+    """The object in one line, as it is kept with a held message."""
+    return json.dumps(verdict_object(verdict, wanted.action, wanted.required_score), ensure_ascii=False)
+
+
+def auth_from_json(text: str) -> tuple[AuthResult, ...]:
+    """The authentication results of a kept object; () when the text is not one."""
+    try:
+        found = json.loads(text)["authentication"]
+        results = [_result("spf", found["spf"]), *(_result("dkim", one) for one in found["dkim"])]
+        results += [_result("dmarc", found["dmarc"])]
+        if found.get("iprev"):
+            results.insert(0, _result("iprev", found["iprev"]))
+    except (ValueError, KeyError, TypeError):
+        return ()
+    return tuple(results)
+
+
+def _authentication(auth: Iterable[AuthResult]) -> dict[str, Any]:
+    found: dict[str, Any] = {"iprev": None, "spf": _NO_SPF, "dkim": [], "dmarc": _NO_DMARC, "arc": _NO_ARC}
+    for result in auth:
+        entry = {"result": result.result, "domain": result.domain, "reason": result.reason}
+        if result.method == "dkim":
+            found["dkim"].append(entry | {"selector": result.selector, "aligned": result.is_aligned})
+        elif result.method == "spf":
+            found["spf"] = entry | {"identity": result.identity, "aligned": result.is_aligned}
+        elif result.method == "dmarc":
+            found["dmarc"] = entry | {"policy": result.policy}
+        elif result.method == "iprev":
+            found["iprev"] = entry | {"identity": result.identity}
+        else:
+            found["arc"] = {"result": result.result, "reason": result.reason}
+    return found
+
+
+def _result(method: Any, entry: Mapping[str, Any]) -> AuthResult:
+    return AuthResult(
+        method=method,
+        result=str(entry["result"]),
+        domain=str(entry.get("domain", "")),
+        selector=str(entry.get("selector", "")),
+        identity=str(entry.get("identity", "")),
+        policy=str(entry.get("policy", "")),
+        reason=str(entry.get("reason", "")),
+    )

@@ -1,0 +1,193 @@
+"""The scorers: one parent that has loaded rules and model, and forks a child for every connection it accepts.
+
+A child serves one listener's connection until it closes: requests in, verdicts out (frames.py), several messages in
+flight, overlapping only where they wait for the DNS. The kernel ends a child whose loop is stuck with its CPU limit
+spent (ITIMER_PROF, re-armed by the loop's heartbeat; C code cannot be interrupted any other way), and refuses it
+memory beyond its limit; the listener then asks another one (pool.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from gateway.scan.frames import FAULT, HELLO, VERDICT, Frame, FrameReader, pack, pack_verdict, unpack_request
+from gateway.scan.pipeline import Pipeline
+from gateway.scan.watch import StageMarker, state_file
+
+_HEARTBEATS_PER_LIMIT = 4
+_PR_SET_PDEATHSIG = 1
+
+log = structlog.get_logger("darban.scorer")
+
+
+def bind(path: Path) -> socket.socket:
+    """A listening stream socket at `path`, replacing an older one without a gap."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    door.bind(str(fresh))
+    fresh.chmod(0o600)
+    door.listen(128)
+    fresh.rename(path)
+    return door
+
+
+class ScorerParent:
+    """Accepts and forks, nothing else: it runs no loop and no thread, so its children start clean."""
+
+    def __init__(
+        self,
+        door: socket.socket,
+        make_pipeline: Callable[[], Pipeline],
+        *,
+        folder: Path,
+        stage_cpu_s: float,
+        memory: int,
+    ) -> None:
+        self._door = door
+        self._make_pipeline = make_pipeline
+        self._folder = folder
+        self._stage_cpu_s = stage_cpu_s
+        self._memory = memory
+        self._stopping = False
+
+    def serve(self) -> None:
+        """Until SIGTERM. Children live on until their listener closes the connection."""
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._door.settimeout(1.0)
+        gc.collect()
+        gc.freeze()  # the shared pages stay shared
+        while not self._stopping:
+            with contextlib.suppress(TimeoutError, InterruptedError):
+                connection, _ = self._door.accept()
+                self._fork(connection)
+            _reap()
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _fork(self, connection: socket.socket) -> None:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            connection.close()
+            return
+        status = 1
+        try:
+            self._door.close()
+            _die_with(parent)
+            self._serve_child(connection)
+            status = 0
+        finally:
+            os._exit(status)
+
+    def _serve_child(self, connection: socket.socket) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        _limit_memory(self._memory)
+        marker = StageMarker(state_file(self._folder, os.getpid()))
+        connection.setblocking(False)
+        import uvloop
+
+        uvloop.run(_serve(connection, self._make_pipeline(), marker, self._stage_cpu_s))
+        state_file(self._folder, os.getpid()).unlink(missing_ok=True)
+
+
+async def _serve(connection: socket.socket, pipeline: Pipeline, marker: StageMarker, stage_cpu_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    _beat(loop, stage_cpu_s)
+    transport, protocol = await loop.create_unix_connection(lambda: _Child(pipeline, marker), sock=connection)
+    await protocol.closed
+    transport.close()
+
+
+def _beat(loop: asyncio.AbstractEventLoop, limit_s: float) -> None:
+    signal.setitimer(signal.ITIMER_PROF, limit_s)
+    loop.call_later(limit_s / _HEARTBEATS_PER_LIMIT, _beat, loop, limit_s)
+
+
+class _Child(asyncio.Protocol):
+    """One connection's requests."""
+
+    def __init__(self, pipeline: Pipeline, marker: StageMarker) -> None:
+        self._pipeline = pipeline
+        self._marker = marker
+        self._reader = FrameReader()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._transport: asyncio.Transport
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        classifier = self._pipeline.classifier
+        hello = {
+            "pid": os.getpid(),
+            "rules_id": self._pipeline.rules.id,
+            "model_id": classifier.model_id if classifier else "",
+        }
+        transport.write(pack(HELLO, 0, json.dumps(hello).encode("ascii")))
+
+    def data_received(self, data: bytes) -> None:
+        for frame in self._reader.feed(data):
+            task = asyncio.ensure_future(self._answer(frame))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    async def _answer(self, frame: Frame) -> None:
+        try:
+            envelope, content, skip = unpack_request(frame.payload)
+            verdict = await self._pipeline.score(envelope, content, skip, self._marker.for_message(frame.sequence))
+            reply = pack(VERDICT, frame.sequence, pack_verdict(verdict))
+        except (
+            MemoryError,
+            RecursionError,
+            ValueError,
+            TypeError,
+            LookupError,
+            ArithmeticError,
+            AttributeError,
+            OSError,
+        ) as error:
+            # a stage's fault, told to the pool, which judges again without it
+            log.error("stage failed", error=type(error).__name__, text=str(error)[:200], exc_info=error)
+            reply = pack(FAULT, frame.sequence, type(error).__name__.encode("ascii"))
+        self._transport.write(reply)
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _limit_memory(extra: int) -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + extra
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _die_with(parent: int) -> None:
+    """A child must not outlive the gateway (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)

@@ -1,0 +1,364 @@
+"""The one entry for every listener: screen at RCPT, receive at the end of DATA, release from the quarantine.
+
+Custody (DESIGN §4, docs/custody.md): a 2xx leaves here only when every recipient's message is at the next hop, which
+said so, or in the quarantine, fsync'd. Holding comes first, relaying second, so that a store that is down leaves the
+message with the client before any next hop has seen it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from gateway.actions.annotate import annotate_release
+from gateway.errors import InputError, ScorerError, StoreError
+from gateway.policy.decide import decide, reconcile
+from gateway.policy.settle import DEFERRED, REFUSED, settle
+from gateway.ports import Action, Counters, Journal, NextHop, PolicySource, QuarantineStore, Scorer
+from gateway.scan.explain import auth_from_json
+from gateway.types import (
+    Client,
+    Delivery,
+    Disposition,
+    Envelope,
+    HeldMessage,
+    LogRow,
+    Outcome,
+    Recipient,
+    Reply,
+    Summary,
+    Verdict,
+)
+
+MESSAGES = Counter("darban_messages_total", "Messages by what the client was told at the end of DATA.", ["outcome"])
+DELIVERIES = Counter(
+    "darban_deliveries_total", "Recipients by action and first digit of the reply.", ["action", "code"]
+)
+SCORES = Histogram("darban_message_score", "Scores of judged messages.", buckets=(-5, 0, 1, 2, 3, 5, 8, 10, 15, 20, 30))
+HITS = Counter("darban_hits_total", "Hits by name.", ["name"])
+INCOMPLETE = Counter("darban_incomplete_total", "What could not be looked at, by kind.", ["kind"])
+AUTH = Counter("darban_authentication_total", "Authentication results.", ["method", "result"])
+STAGES = Histogram(
+    "darban_stage_seconds", "Time a message spent in each stage.", ["stage"],
+    buckets=(0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+)  # fmt: skip
+RECEIVE_SECONDS = Histogram(
+    "darban_receive_seconds",
+    "From the final dot to our reply.",
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60),
+)
+RELEASES = Counter("darban_releases_total", "Releases by their result.", ["result"])
+
+_NOT_OURS = Reply(550, "5.7.1", "Relaying denied: not a domain we receive mail for")
+_PARTIAL_TTL_S = 5 * 86_400.0  # how long clients retry (RFC 5321 §4.5.4.1: at least 4-5 days)
+_STALE_RELEASE_S = 300.0
+
+log = structlog.get_logger("darban.message")
+
+
+class RecipientVerifier(Protocol):
+    """Asks the next hop about a recipient, and remembers the answer."""
+
+    async def verify(self, next_hop_url: str, recipient: Recipient) -> Reply:
+        """2xx yes, 5xx no, 4xx cannot tell now. Never raises."""
+
+
+class Gateway:
+    """Everything a listener needs, composed in app.py."""
+
+    def __init__(
+        self,
+        *,
+        policies: PolicySource,
+        scorer: Scorer,
+        relay: Action,
+        hold: Action,
+        verifier: RecipientVerifier,
+        journal: Journal,
+        counters: Counters,
+    ) -> None:
+        self._policies = policies
+        self._scorer = scorer
+        self._relay = relay
+        self._hold = hold
+        self._verifier = verifier
+        self._journal = journal
+        self._counters = counters
+
+    async def screen(self, client: Client, reverse_path: str, recipient: Recipient) -> Reply | None:
+        """None to accept the recipient, else the reply that refuses or defers it."""
+        policy = self._policies.policy(recipient.domain)
+        if policy is None:
+            log.info("relaying denied", client_ip=client.ip, reverse_path=reverse_path, recipient=recipient.address)
+            return _NOT_OURS
+        reply = await self._verifier.verify(policy.next_hop, recipient)
+        return None if reply.code // 100 == 2 else reply
+
+    async def receive(self, envelope: Envelope, content: bytes) -> Outcome:
+        """Judge, act, settle. Never raises for a fault of ours: the outcome's reply is then 451."""
+        started = time.perf_counter()
+        try:
+            verdict = await self._scorer.score(envelope, content)
+        except ScorerError as error:
+            log.error("no verdict", queue_id=envelope.queue_id, error=str(error))
+            return self._finish(Outcome(envelope.queue_id, _deferred(envelope), (), None), envelope, started)
+        deliveries = await self._act(envelope, content, verdict)
+        reply = settle(deliveries, envelope.queue_id)
+        return self._finish(Outcome(envelope.queue_id, reply, deliveries, verdict), envelope, started)
+
+    # --- acting ---------------------------------------------------------------------------------------------------
+
+    async def _act(self, envelope: Envelope, content: bytes, verdict: Verdict) -> tuple[Delivery, ...]:
+        wanted = reconcile([self._decide(verdict, recipient) for recipient in envelope.recipients])
+        refuse = [one for one in wanted if one.action == "reject"]
+        if refuse:  # reconcile left only refusals
+            return tuple(Delivery(one.recipient, "reject", REFUSED, one.reason) for one in refuse)
+        to_hold = [one for one in wanted if one.action == "quarantine"]
+        to_relay = [one for one in wanted if one.action in ("accept", "tag")]
+        held = await self._hold.apply(envelope, content, verdict, to_hold) if to_hold else ()
+        if any(delivery.reply.code // 100 != 2 for delivery in held):
+            return held + tuple(
+                Delivery(one.recipient, one.action, DEFERRED, "not tried: quarantine failed") for one in to_relay
+            )
+        relayed = await self._relay_once(envelope, content, verdict, to_relay) if to_relay else ()
+        return await self._hold_refused(envelope, content, verdict, held, relayed)
+
+    def _decide(self, verdict: Verdict, recipient: Recipient) -> Disposition:
+        policy = self._policies.policy(recipient.domain)
+        if policy is None:  # the configuration changed between RCPT and DATA
+            return Disposition(recipient, "quarantine", "domain no longer configured", 5.0)
+        return decide(verdict, recipient, policy)
+
+    async def _relay_once(
+        self, envelope: Envelope, content: bytes, verdict: Verdict, wanted: Sequence[Disposition]
+    ) -> tuple[Delivery, ...]:
+        """Relay; of several recipients, those served before a 451 are remembered, so the retry makes no second copy."""
+        if len(wanted) == 1:
+            return await self._relay.apply(envelope, content, verdict, wanted)
+        digest = hashlib.sha256(content).hexdigest()
+        keys = {one.recipient.address: _served_key(digest, envelope.reverse_path, one.recipient) for one in wanted}
+        served = await asyncio.to_thread(lambda: {a for a, key in keys.items() if self._served(key)})
+        done = [
+            Delivery(o.recipient, o.action, _SERVED, "served at an earlier try")
+            for o in wanted
+            if o.recipient.address in served
+        ]
+        rest = [one for one in wanted if one.recipient.address not in served]
+        deliveries = (*done, *(await self._relay.apply(envelope, content, verdict, rest) if rest else ()))
+        if any(delivery.reply.code // 100 == 4 for delivery in deliveries):
+            took = [keys[d.recipient.address] for d in deliveries if d.reply.code // 100 == 2]
+            await asyncio.to_thread(self._remember, took)
+        return deliveries
+
+    def _served(self, key: str) -> bool:
+        try:
+            return self._counters.get(key) > 0
+        except StoreError:
+            return False  # at worst a second copy, never a lost one
+
+    def _remember(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            try:
+                self._counters.add(key, 1.0, _PARTIAL_TTL_S)
+            except StoreError as error:
+                log.warning("delivery not remembered", error=str(error))
+
+    async def _hold_refused(
+        self,
+        envelope: Envelope,
+        content: bytes,
+        verdict: Verdict,
+        held: tuple[Delivery, ...],
+        relayed: tuple[Delivery, ...],
+    ) -> tuple[Delivery, ...]:
+        """A recipient whom the next hop refused after others were served cannot be refused any more: hold it."""
+        refused = [delivery for delivery in relayed if delivery.reply.code // 100 == 5]
+        deferred = any(delivery.reply.code // 100 == 4 for delivery in relayed)
+        if not refused or deferred or (len(refused) == len(relayed) and not held):
+            return held + relayed
+        wanted = [
+            Disposition(d.recipient, "quarantine", f"next hop refused: {d.reply.code} {d.reply.text}"[:300], 0.0)
+            for d in refused
+        ]
+        kept = await self._hold.apply(envelope, content, verdict, wanted)
+        return held + tuple(d for d in relayed if d not in refused) + kept
+
+    # --- telling --------------------------------------------------------------------------------------------------
+
+    def _finish(self, outcome: Outcome, envelope: Envelope, started: float) -> Outcome:
+        seconds = time.perf_counter() - started
+        RECEIVE_SECONDS.observe(seconds)
+        MESSAGES.labels(_word(outcome)).inc()
+        for delivery in outcome.deliveries:
+            DELIVERIES.labels(delivery.action, str(delivery.reply.code // 100)).inc()
+        if outcome.verdict is not None:
+            _count(outcome.verdict)
+        log.info("message", **_line(outcome, envelope, seconds))
+        self._journal.record(_rows(outcome, envelope))
+        return outcome
+
+
+class Releaser:
+    """Gives a held message to its next hop, and says truthfully what came of it."""
+
+    def __init__(
+        self, *, policies: PolicySource, next_hop: Callable[[str], NextHop], quarantine: QuarantineStore, hostname: str
+    ) -> None:
+        self._policies = policies
+        self._next_hop = next_hop
+        self._quarantine = quarantine
+        self._hostname = hostname
+
+    async def release(self, held_id: str) -> HeldMessage:
+        """The message afterwards: "released" only after the next hop's 2xx, else "held" with its words in `note`.
+
+        Raises InputError when there is no such message or it is not held, StoreError when the store fails.
+        """
+        held = await asyncio.to_thread(self._claim, held_id)
+        try:
+            reply = await self._hand_over(held)
+        except BaseException as error:  # also cancellation: the claim must not outlive the try
+            await asyncio.shield(
+                asyncio.to_thread(self._settle, held, Reply(451, "4.3.0", f"release failed: {type(error).__name__}"))
+            )
+            raise
+        return await asyncio.to_thread(self._settle, held, reply)
+
+    def _claim(self, held_id: str) -> HeldMessage:
+        held = self._quarantine.get(held_id)
+        if held is None:
+            raise InputError(f"{held_id}: no such held message")
+        # a claim older than any hand-over was left by a process that died
+        stale = held.state == "releasing" and time.time() - held.state_at > _STALE_RELEASE_S
+        if not self._quarantine.transition(held.id, ("releasing",) if stale else ("held",), "releasing"):
+            raise InputError(f"{held_id}: is {held.state}, not held")
+        return held
+
+    async def _hand_over(self, held: HeldMessage) -> Reply:
+        policy = self._policies.policy(held.domain)
+        if policy is None:
+            return Reply(451, "4.3.5", f"{held.domain} is not configured any more")
+        content = await asyncio.to_thread(self._quarantine.content, held.id)
+        recipient = Recipient(held.recipient, held.domain)
+        envelope = _held_envelope(held, recipient, self._hostname)
+        annotated = annotate_release(envelope, content, auth_from_json(held.verdict_json), [recipient])
+        replies = await self._next_hop(policy.next_hop).deliver(envelope, annotated, [recipient])
+        return replies.get(recipient.address, DEFERRED)
+
+    def _settle(self, held: HeldMessage, reply: Reply) -> HeldMessage:
+        released = reply.code // 100 == 2
+        note = f"{reply.code} {reply.enhanced} {reply.text}"
+        self._quarantine.transition(held.id, ("releasing",), "released" if released else "held", note)
+        RELEASES.labels("released" if released else "failed").inc()
+        log.info(
+            "release", queue_id=held.queue_id, held_id=held.id, recipient=held.recipient, released=released, reply=note
+        )
+        return self._quarantine.get(held.id) or replace(held, state="released" if released else "held", note=note)
+
+
+_NO_SUMMARY = Summary()
+_SERVED = Reply(250, "2.0.0", "Message accepted")
+
+
+def _deferred(envelope: Envelope) -> Reply:
+    return settle((), envelope.queue_id)
+
+
+def _served_key(digest: str, reverse_path: str, recipient: Recipient) -> str:
+    return "served:" + hashlib.sha256(f"{digest}|{reverse_path}|{recipient.address}".encode()).hexdigest()[:32]
+
+
+def _held_envelope(held: HeldMessage, recipient: Recipient, hostname: str) -> Envelope:
+    return Envelope(
+        queue_id=held.queue_id,
+        client=Client(held.client_ip, helo=held.helo),
+        reverse_path=held.reverse_path,
+        recipients=(recipient,),
+        received_at=held.received_at,
+        hostname=hostname,
+        is_8bitmime=held.is_8bitmime,
+        is_smtputf8=held.is_smtputf8,
+    )
+
+
+def _word(outcome: Outcome) -> str:
+    if outcome.reply.code // 100 != 2:
+        return "refused" if outcome.reply.code // 100 == 5 else "deferred"
+    actions = {delivery.action for delivery in outcome.deliveries}
+    return (
+        "mixed" if len(actions) > 1 else {"accept": "accepted", "tag": "tagged"}.get(next(iter(actions)), "quarantined")
+    )
+
+
+def _count(verdict: Verdict) -> None:
+    SCORES.observe(verdict.score)
+    for hit in verdict.hits:
+        HITS.labels(hit.name).inc()
+    for result in verdict.auth:
+        AUTH.labels(result.method, result.result).inc()
+    for what in verdict.incomplete:
+        INCOMPLETE.labels(what.partition(":")[0]).inc()
+    for stage, seconds in verdict.stages:
+        STAGES.labels(stage).observe(seconds)
+
+
+def _line(outcome: Outcome, envelope: Envelope, seconds: float) -> dict[str, object]:
+    verdict = outcome.verdict
+    line: dict[str, object] = {
+        "queue_id": envelope.queue_id,
+        "client_ip": envelope.client.ip,
+        "helo": envelope.client.helo,
+        "reverse_path": envelope.reverse_path,
+        "recipients": [f"{d.recipient.address}={d.action}:{d.reply.code}" for d in outcome.deliveries]
+        or [recipient.address for recipient in envelope.recipients],
+        "outcome": _word(outcome),
+        "reply": f"{outcome.reply.code} {outcome.reply.enhanced}",
+        "ms": round(seconds * 1000, 1),
+    }
+    if verdict is not None:
+        line |= {
+            "message_id": verdict.summary.message_id,
+            "size": verdict.summary.size_bytes,
+            "score": round(verdict.score, 2),
+            "hits": [hit.name for hit in verdict.hits],
+            "rules": verdict.rules_id,
+        }
+        if verdict.incomplete:
+            line["incomplete"] = list(verdict.incomplete)
+    return line
+
+
+def _rows(outcome: Outcome, envelope: Envelope) -> tuple[LogRow, ...]:
+    verdict, reply = outcome.verdict, outcome.reply
+    known = {delivery.recipient: delivery for delivery in outcome.deliveries}
+    return tuple(_row(known.get(recipient), recipient, envelope, verdict, reply) for recipient in envelope.recipients)
+
+
+def _row(
+    delivery: Delivery | None, recipient: Recipient, envelope: Envelope, verdict: Verdict | None, reply: Reply
+) -> LogRow:
+    summary = verdict.summary if verdict else None
+    row = LogRow(
+        queue_id=envelope.queue_id,
+        at=envelope.received_at,
+        client_ip=envelope.client.ip,
+        helo=envelope.client.helo,
+        reverse_path=envelope.reverse_path,
+        recipient=recipient.address,
+        summary=summary or _NO_SUMMARY,
+        action="tempfail" if reply.code // 100 == 4 or delivery is None else delivery.action,
+        reply=f"{reply.code} {reply.enhanced} {reply.text}",
+        score=verdict.score if verdict else 0.0,
+        hits=tuple(hit.name for hit in verdict.hits) if verdict else (),
+    )
+    if delivery is None:
+        return row
+    said = delivery.reply
+    return replace(row, reason=delivery.reason, next_hop_reply=f"{said.code} {said.enhanced} {said.text}")
