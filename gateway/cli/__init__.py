@@ -1,1 +1,38 @@
-""""""
+"""The `darban` command: one file a verb, registered here. Imports of heavy rooms stay inside the verbs."""
+
+from __future__ import annotations
+
+import typer
+
+from gateway import __version__
+from gateway.cli import admin, config, demo, evaluate, quarantine, rules, run, scan, trace, train
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Darban, the doorkeeper in front of your mail server.",
+)
+app.command("run")(run.run)
+app.command("scan")(scan.scan)
+app.command("demo")(demo.demo)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("trace")(trace.trace)
+app.add_typer(rules.app, name="rules")
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(config.app, name="config")
+app.add_typer(admin.app, name="admin")
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"darban {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and exit."),
+) -> None:
+    """Darban, the doorkeeper in front of your mail server."""

@@ -1,0 +1,405 @@
+"""The composition root: Settings -> every object of every process. The only file that knows all the others.
+
+Heavy rooms (rules, classifier, web) are imported inside the function of the process that needs them, so that a
+listener stays light (DESIGN §7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from gateway import log as logs
+from gateway.config.load import load_settings, state_dir
+from gateway.config.settings import Settings
+from gateway.config.shipped import model_path, rules_path
+from gateway.policy.domains import ConfiguredDomains
+from gateway.supervisor import ProcessSpec, Ready, Supervisor
+from gateway.types import DomainPolicy, LogRow
+
+if TYPE_CHECKING:
+    from gateway.scan.pipeline import Pipeline
+    from gateway.service import Releaser
+
+log = structlog.get_logger("darban")
+
+_GRACE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the processes of one gateway meet."""
+
+    state: Path  # database, blobs and what else lives on
+    run: Path  # sockets and state of the running processes; gone after a stop
+
+    @property
+    def scorers(self) -> Path:
+        """The scorer parent's socket."""
+        return self.run / "scorers.sock"
+
+    @property
+    def journal(self) -> Path:
+        """The admin process's socket for message-log rows."""
+        return self.run / "journal.sock"
+
+    @property
+    def processes(self) -> Path:
+        """The supervisor's list of processes."""
+        return self.run / "processes.json"
+
+    @property
+    def cache(self) -> Path:
+        """Compiled rules."""
+        return self.state / "cache"
+
+
+def places(settings: Settings) -> Places:
+    """The folders of this configuration, made where missing."""
+    state = state_dir(settings)
+    run = state / "run"
+    run.mkdir(parents=True, exist_ok=True)
+    run.chmod(0o700)
+    return Places(state, run)
+
+
+def domain_policies(settings: Settings) -> ConfiguredDomains:
+    """The [[domain]] tables."""
+    return ConfiguredDomains(
+        DomainPolicy(
+            name=domain.name,
+            next_hop=domain.next_hop,
+            tag_at=domain.tag_at,
+            quarantine_at=domain.quarantine_at,
+            reject_at=domain.reject_at,
+            on_incomplete=domain.on_incomplete,
+        )
+        for domain in settings.domain
+    )
+
+
+# --- the pipeline: scorers and `darban scan` ------------------------------------------------------------------------
+
+
+def rule_paths(settings: Settings) -> list[Path]:
+    """What [rules] names, else what ships."""
+    return [Path(path) for path in settings.rules.paths] or [rules_path()]
+
+
+def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = False) -> Callable[[], Pipeline]:
+    """Load rules and model now; the function makes a pipeline with a resolver of its own (after a fork, in a loop).
+
+    Raises ConfigError when a rule file or the model cannot be used: a gateway that cannot judge does not start.
+    """
+    from gateway import classify, rules
+    from gateway.checks import CHECKS, ENVELOPE_CHECKS
+    from gateway.net.dns import CachingResolver, OfflineResolver
+    from gateway.scan.pipeline import Pipeline
+
+    ruleset = rules.load(rule_paths(settings), cache)
+    model = classify.load(Path(settings.classifier.model) if settings.classifier.model else model_path())
+
+    def make() -> Pipeline:
+        dns = settings.dns
+        return Pipeline(
+            resolver=OfflineResolver() if offline else CachingResolver(dns.nameservers, dns.timeout_s, dns.cache),
+            message_checks=CHECKS,
+            envelope_checks=() if offline else ENVELOPE_CHECKS,
+            rules=ruleset,
+            classifier=model,
+            deadline_s=min(settings.limits.scan_s / 2, dns.timeout_s * 5),
+        )
+
+    return make
+
+
+# --- processes ------------------------------------------------------------------------------------------------------
+
+
+def listener_count(settings: Settings) -> int:
+    """One for every two cores: what judges is the scorers."""
+    workers = settings.smtp.workers
+    return max(1, (os.cpu_count() or 1) // 2) if workers == "auto" else workers
+
+
+def scorer_count(settings: Settings) -> int:
+    """One a core."""
+    scorers = settings.limits.scorers
+    return (os.cpu_count() or 1) if scorers == "auto" else scorers
+
+
+def plan(settings: Settings) -> list[ProcessSpec]:
+    """The processes of DESIGN §7, in the order in which they need each other."""
+    where = places(settings)
+    listeners = listener_count(settings)
+    return [
+        ProcessSpec("scorers", lambda ready: _run_scorers(settings, where, ready)),
+        ProcessSpec("admin", lambda ready: _run_admin(settings, where, ready)),
+        *(
+            ProcessSpec(f"listener-{number}", lambda ready: _run_listener(settings, where, ready))
+            for number in range(1, listeners + 1)
+        ),
+    ]
+
+
+def run_gateway(config: Path | None) -> int:
+    """`darban run`: until SIGTERM; the exit status. Raises ConfigError before anything is started."""
+    settings = load_settings(config)
+    logs.configure(settings.log)
+    where = places(settings)
+    _prepare_metrics(where.run)
+    from prometheus_client.multiprocess import mark_process_dead
+
+    from gateway.stores.engine import migrate
+
+    migrate(settings.storage.database)
+    _check_ports_free(settings)
+    supervisor = Supervisor(
+        lambda: plan(load_settings(config)),
+        state_path=where.processes,
+        on_death=mark_process_dead,  # type: ignore[no-untyped-call]
+    )
+    return supervisor.run(plan(settings), lambda: _greet(settings))
+
+
+def _run_scorers(settings: Settings, where: Places, ready: Ready) -> None:
+    from gateway.scan.scorer import ScorerParent, bind
+
+    make_pipeline = load_pipeline(settings, where.cache)
+    for left in where.run.glob("scorer-*.stage"):
+        if not Path(f"/proc/{left.stem.partition('-')[2]}").exists():
+            left.unlink(missing_ok=True)
+    parent = ScorerParent(
+        bind(where.scorers),
+        make_pipeline,
+        folder=where.run,
+        stage_cpu_s=settings.limits.stage_cpu_s,
+        memory=settings.limits.scorer_memory,
+    )
+    ready()
+    parent.serve()
+
+
+def _run_listener(settings: Settings, where: Places, ready: Ready) -> None:
+    _run_loop(_listener(settings, where, ready))
+
+
+async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
+    from gateway.actions.hold import Hold
+    from gateway.actions.relay import Relay
+    from gateway.listeners import smtp
+    from gateway.net.journal import JournalSender
+    from gateway.net.next_hop import NextHops
+    from gateway.scan.explain import verdict_json
+    from gateway.scan.pool import ScorerPool
+    from gateway.service import Gateway
+    from gateway.stores.counters import SqlCounters
+    from gateway.stores.engine import make_engine
+
+    stopped = _on_stop()
+    policies = domain_policies(settings)
+    engine = make_engine(settings.storage.database)
+    pool = ScorerPool(where.scorers, max(1, scorer_count(settings) // listener_count(settings)), settings.limits.scan_s)
+    await pool.start()
+    journal = JournalSender(where.journal)
+    journal.start()
+    next_hops = NextHops(settings.hostname)
+    service = Gateway(
+        policies=policies,
+        scorer=pool,
+        relay=Relay(policies, next_hops.get),
+        hold=Hold(_quarantine(settings), verdict_json),
+        verifier=next_hops,
+        journal=journal,
+        counters=SqlCounters(engine),
+    )
+    sockets = [smtp.bind(address) for address in settings.smtp.listen]
+    server = await smtp.serve(settings.smtp, settings.hostname, service, sockets)
+    ready()
+    await stopped
+    await server.stop(_GRACE_S)
+    await journal.close()
+    await next_hops.close()
+    await pool.close()
+
+
+def _run_admin(settings: Settings, where: Places, ready: Ready) -> None:
+    _run_loop(_admin(settings, where, ready))
+
+
+async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
+    from gateway.net.journal import serve_journal
+    from gateway.net.next_hop import NextHops
+    from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.engine import make_engine
+    from gateway.stores.message_log import SqlMessageLog
+    from gateway.web import create_app
+    from gateway.web.health import health_app
+
+    stopped = _on_stop()
+    engine = make_engine(settings.storage.database)
+    message_log, quarantine = SqlMessageLog(engine), _quarantine(settings)
+
+    async def keep(rows: Sequence[LogRow]) -> None:
+        await asyncio.to_thread(message_log.append, rows)
+
+    journal = await serve_journal(where.journal, keep)
+    next_hops = NextHops(settings.hostname)
+    pages = create_app(
+        quarantine=quarantine,
+        accounts=SqlAccounts(engine),
+        message_log=message_log,
+        release=_releaser(settings, next_hops, quarantine).release,
+        settings=settings.web,
+        hostname=settings.hostname,
+    )
+    servers = [
+        await _serve_http(pages, settings.web.listen),
+        await _serve_http(health_app(where.processes, quarantine), settings.metrics.listen),
+    ]
+    ready()
+    await stopped
+    for stop in servers:
+        await stop()
+    journal.close()
+    await next_hops.close()
+
+
+# --- pieces -----------------------------------------------------------------------------------------------------------
+
+
+def _quarantine(settings: Settings) -> Any:
+    from gateway.stores.blobs import FileBlobs
+    from gateway.stores.engine import make_engine
+    from gateway.stores.quarantine import SqlQuarantine
+
+    return SqlQuarantine(make_engine(settings.storage.database), FileBlobs(settings.storage.blobs))
+
+
+def _releaser(settings: Settings, next_hops: Any, quarantine: Any) -> Releaser:
+    from gateway.service import Releaser
+
+    return Releaser(
+        policies=domain_policies(settings), next_hop=next_hops.get, quarantine=quarantine, hostname=settings.hostname
+    )
+
+
+@contextlib.asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[Releaser]:
+    """The releasing half of the service, for the command line."""
+    from gateway.net.next_hop import NextHops
+    from gateway.stores.engine import migrate
+
+    migrate(settings.storage.database)
+    next_hops = NextHops(settings.hostname)
+    try:
+        yield _releaser(settings, next_hops, _quarantine(settings))
+    finally:
+        await next_hops.close()
+
+
+def _run_loop(main: Coroutine[Any, Any, None]) -> None:
+    import uvloop
+
+    uvloop.run(main)
+
+
+def _on_stop() -> asyncio.Future[None]:
+    """Done at SIGTERM."""
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[None] = loop.create_future()
+    loop.add_signal_handler(signal.SIGTERM, lambda: stopped.done() or stopped.set_result(None))
+    return stopped
+
+
+async def _serve_http(app: Any, listen: str) -> Callable[[], Awaitable[None]]:
+    """uvicorn inside our loop, signals left to us; returns the function that stops it."""
+    import uvicorn
+
+    host, _, port = listen.rpartition(":")
+    door = bind_tcp(host.strip("[]"), int(port))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", server_header=False, proxy_headers=False)
+    )
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    task = asyncio.create_task(server._serve([door]))
+    while not server.started and not task.done():
+        await asyncio.sleep(0.01)
+
+    async def stop() -> None:
+        server.should_exit = True
+        await task
+
+    return stop
+
+
+def bind_tcp(host: str, port: int) -> socket.socket:
+    """A listening socket that a next generation may bind beside us."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    door = socket.socket(family, socket.SOCK_STREAM)
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    door.bind((host, port))
+    door.listen(1024)
+    return door
+
+
+def _prepare_metrics(run: Path) -> None:
+    """prometheus-client reads this variable when it is imported: one folder of counters for all processes."""
+    folder = run / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+
+
+def _check_ports_free(settings: Settings) -> None:
+    """SO_REUSEPORT would let a second gateway share our ports in silence."""
+    from gateway.errors import ConfigError
+
+    for listen in (*settings.smtp.listen, settings.web.listen, settings.metrics.listen):
+        host, _, port = listen.rpartition(":")
+        family = socket.AF_INET6 if ":" in host.strip("[]") else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host.strip("[]"), int(port)))
+            except OSError as error:
+                raise ConfigError(f"{listen}: {error.strerror}; is another gateway running?") from None
+
+
+def _greet(settings: Settings) -> None:
+    """Where to go, the first admin's link, and a message to try."""
+    from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.engine import make_engine
+
+    accounts = SqlAccounts(make_engine(settings.storage.database))
+    domain = settings.domain[0].name
+    smtp = settings.smtp.listen[0]
+    lines = [
+        "Darban stands at the door.",
+        f"  mail     {', '.join(settings.smtp.listen)}   for {', '.join(d.name for d in settings.domain)}",
+        f"  review   http://{settings.web.listen}/",
+        f"  metrics  http://{settings.metrics.listen}/metrics",
+    ]
+    if not accounts.has_admin():
+        lines.append(f"  first admin (this link works once): http://{settings.web.listen}/setup/{accounts.new_setup_token()}")
+    lines += [
+        "Send it a message:",
+        f"  swaks --server {smtp} --from sara@example.org --to you@{domain} --header 'Subject: hello'",
+        "or all the samples:  darban demo",
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+

@@ -1,0 +1,213 @@
+"""`darban scan`: the gateway's own judgement of messages in files, Maildirs, mboxes, folders or standard input.
+
+Exit status: 0 nothing found, 1 at least one message reached its tag_at, 2 bad input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from gateway.errors import InputError
+
+if TYPE_CHECKING:
+    from gateway.scan.pipeline import Pipeline
+    from gateway.types import DomainPolicy, Verdict
+
+_AT_ONCE = 16  # messages waiting for DNS side by side
+
+
+def scan(
+    paths: list[str] = typer.Argument(..., help="Files, folders, Maildirs, mboxes, or - for standard input."),
+    as_json: bool = typer.Option(False, "--json", help="One JSON object a line."),
+    client_ip: str = typer.Option("127.0.0.1", help="The SMTP client's address."),
+    helo: str = typer.Option("", help="What it said in HELO."),
+    mail_from: str = typer.Option("", help="The reverse-path; empty is the null reverse-path."),
+    rcpt_to: list[str] = typer.Option([], help="A recipient (repeatable)."),
+    no_dns: bool = typer.Option(False, "--no-dns", help="Ask no DNS: authentication is left out."),
+    config: Path | None = typer.Option(None, "--config", "-c", help="The configuration file (TOML)."),
+) -> None:
+    """Judge messages and say why."""
+    from gateway.app import load_pipeline, places
+    from gateway.config.load import load_settings
+
+    settings = load_settings(config)
+    messages = list_messages(paths)
+    context = _Context(settings, client_ip, helo, mail_from, rcpt_to)
+    make_pipeline = load_pipeline(settings, places(settings).cache, offline=no_dns)
+    found = asyncio.run(_scan(messages, make_pipeline, context, as_json=as_json))
+    raise typer.Exit(1 if found else 0)
+
+
+class _Context:
+    """The envelope all messages are judged with, and the policy that names the action."""
+
+    def __init__(self, settings: Any, client_ip: str, helo: str, mail_from: str, rcpt_to: list[str]) -> None:
+        from gateway.app import domain_policies
+
+        self.hostname = settings.hostname
+        self.client_ip, self.helo, self.mail_from = _checked_ip(client_ip), helo, mail_from.strip("<>")
+        self.recipients = [_recipient(address) for address in rcpt_to]
+        domain = self.recipients[0].domain if self.recipients else settings.domain[0].name
+        self.policy: DomainPolicy = domain_policies(settings).policy(domain) or domain_policies(settings).policy(
+            settings.domain[0].name
+        )
+
+    def envelope(self) -> Any:
+        """A fresh envelope, received now."""
+        from gateway.listeners.reply import new_queue_id
+        from gateway.types import Client, Envelope
+
+        return Envelope(
+            queue_id=new_queue_id(),
+            client=Client(self.client_ip, helo=self.helo),
+            reverse_path=self.mail_from,
+            recipients=tuple(self.recipients),
+            received_at=time.time(),
+            hostname=self.hostname,
+        )
+
+
+def _recipient(address: str) -> Any:
+    from gateway.mail.domain import to_a_label
+    from gateway.types import Recipient
+
+    local, at, domain = address.strip("<>").rpartition("@")
+    if not (local and at and domain):
+        raise InputError(f"--rcpt-to {address}: not an address; write local@domain")
+    return Recipient(f"{local}@{to_a_label(domain)}", to_a_label(domain))
+
+
+def _checked_ip(text: str) -> str:
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise InputError(f"--client-ip {text}: not an IP address") from None
+
+
+async def _scan(
+    messages: list[tuple[str, Callable[[], bytes]]],
+    make_pipeline: Callable[[], Pipeline],
+    context: _Context,
+    *,
+    as_json: bool,
+) -> bool:
+    found = False
+    async for path, verdict in _judge(_progress(messages), make_pipeline(), context):
+        action = _action(verdict, context.policy)
+        found = found or action != "accept"
+        _print(path, verdict, action, context.policy.tag_at, as_json=as_json)
+    return found
+
+
+async def _judge(
+    messages: Iterable[tuple[str, Callable[[], bytes]]], pipeline: Pipeline, context: _Context
+) -> AsyncIterator[tuple[str, Verdict]]:
+    """Verdicts in the order of the messages, several in flight."""
+    waiting: list[tuple[str, asyncio.Task[Verdict]]] = []
+    for path, read in messages:
+        waiting.append((path, asyncio.create_task(pipeline.score(context.envelope(), read()))))
+        await asyncio.sleep(0)
+        while len(waiting) >= _AT_ONCE or (waiting and waiting[0][1].done()):
+            first, task = waiting.pop(0)
+            yield first, await task
+    for path, task in waiting:
+        yield path, await task
+
+
+def _action(verdict: Verdict, policy: DomainPolicy) -> str:
+    from gateway.policy.decide import decide
+    from gateway.types import Recipient
+
+    return decide(verdict, Recipient("", policy.name), policy).action
+
+
+def _print(path: str, verdict: Verdict, action: str, required_score: float, *, as_json: bool) -> None:
+    from gateway.scan.explain import verdict_object
+
+    if as_json:
+        typer.echo(json.dumps(verdict_object(verdict, action, required_score, path), ensure_ascii=False))
+        return
+    typer.echo(f"{path}: {action} (score {verdict.score:.1f}, required {required_score:.1f})")
+    for hit in verdict.hits:
+        typer.echo(f"  {hit.score:+6.2f}  {hit.name}  {hit.description}")
+        for evidence in hit.evidence[:3]:
+            typer.echo(f"            {_printable(evidence)}")
+    for what in verdict.incomplete:
+        typer.echo(f"     ??  {what}")
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _progress(messages: list[tuple[str, Callable[[], bytes]]]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """A bar on a terminal when there is something to wait for and the output goes elsewhere."""
+    if len(messages) < 20 or not sys.stderr.isatty() or sys.stdout.isatty():
+        yield from messages
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(messages, description="scanning", console=Console(stderr=True))
+
+
+# --- where messages come from ----------------------------------------------------------------------------------------
+
+
+def list_messages(paths: Iterable[str]) -> list[tuple[str, Callable[[], bytes]]]:
+    """(name, reader) of every message below the paths. Raises InputError for a path that cannot be read."""
+    return [message for path in paths for message in _messages(path)]
+
+
+def _messages(path: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    if path == "-":
+        yield "-", sys.stdin.buffer.read
+        return
+    place = Path(path)
+    if place.is_dir():
+        yield from _folder(place)
+    elif _is_mbox(place):
+        yield from _mbox(place)
+    else:
+        yield str(place), lambda: _read(place)
+
+
+def _folder(place: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    is_maildir = (place / "cur").is_dir() and (place / "new").is_dir()
+    roots = [place / "cur", place / "new"] if is_maildir else [place]
+    for root in roots:
+        for file in sorted(root.rglob("*")):
+            if file.is_file() and "tmp" not in file.relative_to(place).parts[:-1]:
+                yield from _messages(str(file))
+
+
+def _is_mbox(place: Path) -> bool:
+    """ "From " first, and once more behind an empty line: a single message saved with its envelope line is no mbox."""
+    content = _read(place, 5)
+    return content == b"From " and b"\n\nFrom " in _read(place).replace(b"\r\n", b"\n")
+
+
+def _mbox(place: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    import mailbox
+
+    box = mailbox.mbox(str(place), create=False)
+    for key in box.iterkeys():
+        yield f"{place}:{key}", lambda key=key: box.get_bytes(key)  # type: ignore[misc]
+
+
+def _read(place: Path, limit: int = -1) -> bytes:
+    try:
+        with place.open("rb") as file:
+            return file.read(limit)
+    except OSError as error:
+        raise InputError(f"{place}: {error.strerror}") from None
