@@ -1,4 +1,4 @@
-"""`python -m gateway` and the `darban` command: errors in one line, exit status 0, 1 (found something) or 2 (bad input)."""
+"""The `darban` command: errors in one line; exit status 0, 1 (found something) or 2 (bad input)."""
 
 from __future__ import annotations
 

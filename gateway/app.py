@@ -330,7 +330,9 @@ async def _serve_http(app: Any, listen: str) -> Callable[[], Awaitable[None]]:
     host, _, port = listen.rpartition(":")
     door = bind_tcp(host.strip("[]"), int(port))
     server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", server_header=False, proxy_headers=False)
+        uvicorn.Config(
+            app, log_level="warning", access_log=False, lifespan="on", server_header=False, proxy_headers=False
+        )
     )
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     task = asyncio.create_task(server._serve([door]))
@@ -393,7 +395,9 @@ def _greet(settings: Settings) -> None:
         f"  metrics  http://{settings.metrics.listen}/metrics",
     ]
     if not accounts.has_admin():
-        lines.append(f"  first admin (this link works once): http://{settings.web.listen}/setup/{accounts.new_setup_token()}")
+        lines.append(
+            f"  first admin (this link works once): http://{settings.web.listen}/setup/{accounts.new_setup_token()}"
+        )
     lines += [
         "Send it a message:",
         f"  swaks --server {smtp} --from sara@example.org --to you@{domain} --header 'Subject: hello'",
@@ -401,5 +405,3 @@ def _greet(settings: Settings) -> None:
     ]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
-
-
