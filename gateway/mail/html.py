@@ -42,7 +42,14 @@ _STYLE_URL = re.compile(r"url\(\s*['\"]?([^'\")]{4,2000})", re.IGNORECASE)
 _REFRESH = re.compile(r"url\s*=\s*['\"]?([^'\"]+)", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _LINES = re.compile(r" *\n[ \n]*")
-_COLORS = {"white": "ffffff", "black": "000000", "red": "ff0000", "snow": "fffafa", "ivory": "fffff0", "ghostwhite": "f8f8ff"}
+_COLORS = {
+    "white": "ffffff",
+    "black": "000000",
+    "red": "ff0000",
+    "snow": "fffafa",
+    "ivory": "fffff0",
+    "ghostwhite": "f8f8ff",
+}
 
 
 @dataclass(slots=True)
@@ -122,7 +129,11 @@ class _Walk:
         above = self.stack[-1]
         style = values.get("style", "")
         background = _color(values.get("bgcolor", "")) or _style_color(_STYLE_BACKGROUND, style) or above.background
-        color = _style_color(_STYLE_COLOR, style) or (_color(values.get("color", "")) if tag == "font" else "") or above.color
+        color = (
+            _style_color(_STYLE_COLOR, style)
+            or (_color(values.get("color", "")) if tag == "font" else "")
+            or above.color
+        )
         hides = tag in _NOT_SHOWN or "hidden" in values or _hides(style) or _is_near(color, background)
         if not values:
             hides = tag in _NOT_SHOWN
@@ -140,7 +151,9 @@ class _Walk:
                 self._add(match[1], "other")
         for name, source in _LINK_ATTRIBUTES:
             if values.get(name):
-                self._add(values[name], source if tag in ("a", "area", "img", "form", "body", "td", "table") else "other")
+                self._add(
+                    values[name], source if tag in ("a", "area", "img", "form", "body", "td", "table") else "other"
+                )
                 if tag == "a" and name == "href" and self.links:
                     self.anchor = self.links[-1][2]
         if "style" in values and "url(" in values["style"]:
