@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from email.utils import parsedate_tz
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_tz
 
 _MAX_LENGTH = 200
 

@@ -86,7 +86,7 @@ def decode_text(value: bytes) -> str:
 
 
 def decode_words(text: str) -> str:
-    """Encoded-words of the text decoded; adjacent ones of one charset as one, as a character may be split between them."""
+    """Encoded-words decoded; adjacent ones of one charset as one, as a character may be split between them."""
     text = _BETWEEN_WORDS.sub(r"\1", text[:_MAX_DECODED])
     pieces: list[str] = []
     pending, charset, position = bytearray(), "", 0
@@ -143,7 +143,7 @@ def parse_parameters(text: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 def parameter(parameters: list[tuple[str, str]], name: str) -> tuple[str, str]:
-    """(the parameter's decoded value, a second different value of it or ""); RFC 2231's form comes before the plain one."""
+    """(the decoded value, a second different value of it or ""); RFC 2231's form comes before the plain one."""
     plain = [decode_words(value) if "=?" in value else value for key, value in parameters if key == name]
     extended = [_extended(value) for key, value in parameters if key == name + "*"]
     continued = _continued(parameters, name)
@@ -154,7 +154,7 @@ def parameter(parameters: list[tuple[str, str]], name: str) -> tuple[str, str]:
 
 def _extended(value: str) -> str:
     charset, first, rest = value.partition("'")
-    language, second, payload = rest.partition("'")
+    _, second, payload = rest.partition("'")
     if not (first and second):
         return decode(unquote_to_bytes(value))
     return decode(unquote_to_bytes(payload), charset)

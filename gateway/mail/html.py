@@ -40,7 +40,6 @@ _STYLE_COLOR = re.compile(r"(?<![a-z-])color\s*:\s*([^;!]{1,40})", re.IGNORECASE
 _STYLE_BACKGROUND = re.compile(r"background(?:-color)?\s*:\s*([^;!]{1,60})", re.IGNORECASE)
 _STYLE_URL = re.compile(r"url\(\s*['\"]?([^'\")]{4,2000})", re.IGNORECASE)
 _REFRESH = re.compile(r"url\s*=\s*['\"]?([^'\"]+)", re.IGNORECASE)
-_SPACE = re.compile(r"[ \t\r\n\f]+")
 _LINES = re.compile(r" *\n[ \n]*")
 _COLORS = {
     "white": "ffffff",
@@ -86,7 +85,7 @@ class _Walk:
         if top.is_hidden:
             self.hidden.append(data)
             return
-        self.shown.append(_SPACE.sub(" ", data))
+        self.shown.append(" ".join(data.split("\n")) if "\n" in data else data)
         if self.anchor is not None:
             self.anchor.append(data)
 

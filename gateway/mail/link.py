@@ -11,22 +11,45 @@ from gateway.mail.domain import to_a_label
 
 MAX_URL = 4096
 # A run of characters that no mail reader ends a link at; ZWNJ stays, as Persian paths hold it.
-_BARE = re.compile(
-    r"""(?:https?|ftp)://[^\s<>"'`{}|\\^\[\]،؛«»]{2,4000}|(?<![\w@./-])www\.[^\s<>"'`{}|\\^\[\]،؛«»]{3,4000}""",
-    re.IGNORECASE,
-)
+_RUN = re.compile(r"""[^\s<>"'`{}|\\^\[\]،؛«»]{5,4000}""")
+_SCHEMES = ("http", "https", "ftp")
 _TRAILING = ".,;:!?)*_~…؟،؛»"
 _HOST = re.compile(r"^[a-z][a-z0-9+.-]*:/{0,3}([^/?#\\]*)", re.IGNORECASE)
 
 
 def find_links(text: str) -> Iterator[str]:
     """Bare URLs in order; "www." ones get their scheme."""
-    if "://" not in text and "www." not in text.lower():
-        return
-    for match in _BARE.finditer(text):
+    end = 0
+    for start in sorted((*_after_schemes(text), *_after_www(text))):
+        match = _RUN.match(text, start) if start >= end else None
+        if match is None:
+            continue
+        end = match.end()
         url = _trim(match[0])
         if len(url) > 6:
             yield url if "://" in url[:10] else f"http://{url}"
+
+
+def _after_schemes(text: str) -> Iterator[int]:
+    """Where "http://", "https://" and "ftp://" begin."""
+    position = text.find("://")
+    while position >= 0:
+        before = text[max(0, position - 5) : position].lower()
+        scheme = next((name for name in reversed(_SCHEMES) if before.endswith(name)), None)
+        scheme = "https" if before.endswith("https") else scheme
+        if scheme is not None:
+            yield position - len(scheme)
+        position = text.find("://", position + 3)
+
+
+def _after_www(text: str) -> Iterator[int]:
+    """Where a "www." begins a word."""
+    lower = text.lower() if "WWW." in text or "Www." in text else text
+    position = lower.find("www.")
+    while position >= 0:
+        if position == 0 or not (text[position - 1].isalnum() or text[position - 1] in "@./-_"):
+            yield position
+        position = lower.find("www.", position + 4)
 
 
 def _trim(url: str) -> str:

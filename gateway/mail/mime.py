@@ -1,4 +1,4 @@
-"""The MIME structure of a message (RFC 2045, 2046, 2183): a walk over the bytes, without recursion and without decoding.
+"""The MIME structure of a message (RFC 2045, 2046, 2183): a walk over the bytes, no recursion, no needless decoding.
 
 Attachments stay encoded (`decode_body` gives their bytes when somebody asks). Bounded: MAX_PARTS, MAX_DEPTH; what is
 cut short stands in the defects. Ambiguities that readers resolve differently (two boundaries, two Content-Types, two
@@ -17,6 +17,7 @@ from gateway.types import HeaderField, Html, Part
 
 MAX_PARTS = 1000
 MAX_DEPTH = 100
+_LF, _CR = 10, 13
 MAX_TEXT_BYTES = 4 << 20  # of one part's encoded text that is decoded
 
 _END_OF_HEADER = re.compile(rb"\r?\n\r?\n")
@@ -203,22 +204,31 @@ def _multipart(part: Part, boundaries: list[str], structure: Structure) -> list[
 
 def _split_at(body: bytes, boundary: str) -> tuple[list[bytes], bool]:
     """The bodies between the delimiter lines, and whether the closing one is there (RFC 2046 §5.1.1)."""
-    marker = re.escape(b"--" + boundary.encode("utf-8", "replace").rstrip())
-    delimiter = re.compile(rb"(?:^|\r?\n)" + marker + rb"(--)?[ \t]*(?=\r?\n|$)")
+    marker = b"--" + boundary.encode("utf-8", "replace").rstrip()
     bodies: list[bytes] = []
-    start = -1
-    for match in delimiter.finditer(body):
-        if start >= 0:
-            bodies.append(body[start : match.start()])
-        if match[1]:
-            return bodies, True
-        if len(bodies) >= MAX_PARTS:
-            return bodies, True
-        line_end = body.find(b"\n", match.end())
-        start = line_end + 1 if line_end >= 0 else len(body)
+    start, position = -1, body.find(marker)
+    while position >= 0 and len(bodies) < MAX_PARTS:
+        line_end = body.find(b"\n", position)
+        rest = body[position + len(marker) : line_end if line_end >= 0 else len(body)].rstrip(b" \t\r")
+        if (position == 0 or body[position - 1] == _LF) and rest in (b"", b"--"):
+            if start >= 0:
+                bodies.append(body[start : _before_line_end(body, position)])
+            if rest:
+                return bodies, True
+            start = line_end + 1 if line_end >= 0 else len(body)
+        position = body.find(marker, position + len(marker))
+    if len(bodies) >= MAX_PARTS:
+        return bodies, True
     if start >= 0:
         bodies.append(body[start:])
     return bodies, False
+
+
+def _before_line_end(body: bytes, position: int) -> int:
+    """The line end before a delimiter belongs to the delimiter (RFC 2046 §5.1.1)."""
+    if position == 0:
+        return 0
+    return position - 2 if position > 1 and body[position - 2] == _CR else position - 1
 
 
 def _entity(content: bytes, path: str, depth: int, default_type: str, structure: Structure) -> _Entity:
