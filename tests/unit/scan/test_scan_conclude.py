@@ -1,0 +1,25 @@
+"""scan/conclude.py: the score is the sum of the hits, the prediction one of them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.scan.conclude import CLASSIFIER, conclude, prediction_hit
+from gateway.types import Hit, Prediction, Summary
+
+
+@pytest.mark.parametrize(
+    ("probability", "score"), [(0.999, 6.0), (1.0, 6.0), (0.5, 0.0), (0.001, -3.0), (0.0, -3.0), (0.9, 1.91)]
+)
+def test_prediction_hit(probability: float, score: float) -> None:
+    assert prediction_hit(Prediction(probability, "m"), 6.0).score == pytest.approx(score, abs=0.01)
+
+
+@given(st.lists(st.floats(-5, 5, allow_nan=False), max_size=8), st.floats(0, 1))
+def test_score_is_the_sum_of_the_hits(scores: list[float], probability: float) -> None:
+    hits = [Hit(f"H{index}", score, "") for index, score in enumerate(scores)]
+    found = conclude(
+        "q", hits, Prediction(probability, "m"), {CLASSIFIER: 6.0}, auth=(), incomplete=(), summary=Summary(), rules_id="r", stages=()
+    )
+    assert found.score == pytest.approx(sum(hit.score for hit in found.hits))
+    assert [abs(hit.score) for hit in found.hits] == sorted((abs(hit.score) for hit in found.hits), reverse=True)
