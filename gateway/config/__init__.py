@@ -1,1 +1,1 @@
-""""""
+"""The configuration: one TOML file -> frozen Settings."""

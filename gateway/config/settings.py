@@ -43,16 +43,24 @@ class Smtp(Section):
 
     listen: tuple[HostPort, ...] = Field(("127.0.0.1:2525",), description="Addresses to accept mail on.")
     max_message_size: Size = Field(50 << 20, description="Larger messages are refused at MAIL (RFC 1870) or DATA.")
-    max_recipients: int = Field(100, ge=1, le=10_000, description="Recipients of one message; more are deferred with 452.")
+    max_recipients: int = Field(
+        100, ge=1, le=10_000, description="Recipients of one message; more are deferred with 452."
+    )
     max_connections: int = Field(1000, ge=1, description="Connections of one listener process; more are answered 421.")
-    timeout_s: float = Field(300.0, gt=0, description="A client silent for so long is disconnected (RFC 5321 4.5.3.2.7).")
+    timeout_s: float = Field(
+        300.0, gt=0, description="A client silent for so long is disconnected (RFC 5321 4.5.3.2.7)."
+    )
     data_timeout_s: float = Field(600.0, gt=0, description="The whole of DATA may take so long.")
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
         "auto", description="Listener processes; auto: one for every two cores, at least one."
     )
-    tls_certificate: str = Field("", description="PEM file with the certificate chain; STARTTLS is offered when it is set.")
+    tls_certificate: str = Field(
+        "", description="PEM file with the certificate chain; STARTTLS is offered when it is set."
+    )
     tls_key: str = Field("", description="PEM file with the private key of tls_certificate.")
-    trusted_proxies: tuple[str, ...] = Field((), description="Networks whose XCLIENT, XFORWARD and PROXY protocol are believed.")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="Networks whose XCLIENT, XFORWARD and PROXY protocol are believed."
+    )
 
 
 class Domain(Section):
@@ -66,7 +74,9 @@ class Domain(Section):
     tag_at: float = Field(5.0, description="From this score on a message is delivered tagged.")
     quarantine_at: float = Field(8.0, description="From this score on a message is held.")
     reject_at: float = Field(15.0, description="From this score on a message is refused.")
-    on_incomplete: ActionName = Field("tag", description="The least that is done when a message could not be judged fully.")
+    on_incomplete: ActionName = Field(
+        "tag", description="The least that is done when a message could not be judged fully."
+    )
     greylist: bool = Field(False, description="Defer doubtful first contacts.")
 
     @model_validator(mode="after")
@@ -104,7 +114,9 @@ class Identity(Section):
 class Rules(Section):
     """[rules]"""
 
-    paths: tuple[str, ...] = Field((), description="Rule folders or files, later ones override; the shipped rules when empty.")
+    paths: tuple[str, ...] = Field(
+        (), description="Rule folders or files, later ones override; the shipped rules when empty."
+    )
 
 
 class ClassifierSettings(Section):
@@ -117,7 +129,10 @@ class Storage(Section):
     """[storage]: where state is kept."""
 
     database: str = Field("sqlite:///var/darban.db", description="sqlite:///PATH or postgresql://...")
-    blobs: str = Field("file:///var/blobs", description="Contents of held messages: file:///PATH; relative to the configuration's folder.")
+    blobs: str = Field(
+        "file:///var/blobs",
+        description="Contents of held messages: file:///PATH; relative to the configuration's folder.",
+    )
     redis: str = Field("", description="redis://... when several gateways share counters.")
 
 
@@ -144,15 +159,21 @@ class Limits(Section):
     """[limits]: what one message may cost."""
 
     scan_s: float = Field(30.0, gt=0, description="Wall time for one verdict, DNS included.")
-    stage_cpu_s: float = Field(5.0, gt=0, description="CPU time of one stage; a scorer over it is killed and the stage left out.")
+    stage_cpu_s: float = Field(
+        5.0, gt=0, description="CPU time of one stage; a scorer over it is killed and the stage left out."
+    )
     scorer_memory: Size = Field(1 << 30, description="Address space a scorer may add for its work.")
-    scorers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field("auto", description="Scorer processes; auto: one a core.")
+    scorers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        "auto", description="Scorer processes; auto: one a core."
+    )
 
 
 class Settings(Section):
     """The whole file."""
 
-    hostname: str = Field(default_factory=socket.getfqdn, description="Our name in greetings and headers; also the authserv-id.")
+    hostname: str = Field(
+        default_factory=socket.getfqdn, description="Our name in greetings and headers; also the authserv-id."
+    )
     smtp: Smtp = Smtp()
     domain: tuple[Domain, ...] = Field((Domain(name="darban.test", next_hop="maildir:var/maildir"),), min_length=1)
     dns: Dns = Dns()

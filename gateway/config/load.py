@@ -1,0 +1,180 @@
+"""The configuration file -> Settings. Whatever is wrong is one line: which table, which key, what to do.
+
+Relative paths are taken from the file's folder, or from the current one without a file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from gateway.config.settings import Domain, Settings
+from gateway.errors import ConfigError
+from gateway.mail.domain import to_a_label
+
+
+def load_settings(path: Path | None) -> Settings:
+    """The settings of this file, or the defaults (loopback, ./var). Raises ConfigError."""
+    raw = _read(path) if path is not None else {}
+    name = path.name if path is not None else "configuration"
+    try:
+        settings = Settings.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{name}: {_explain(error)}") from None
+    base = path.resolve().parent if path is not None else Path.cwd()
+    settings = _absolute(settings.model_copy(update={"domain": _domains(settings, name)}), base)
+    _check_files(settings, name)
+    return settings
+
+
+def state_dir(settings: Settings) -> Path:
+    """Where the gateway keeps what is not in the database: the folder of the SQLite file, else of the blobs."""
+    database = settings.storage.database
+    if database.startswith("sqlite:///"):
+        return Path(database.removeprefix("sqlite:///")).parent
+    return Path(settings.storage.blobs.removeprefix("file://")).parent
+
+
+def describe(settings: Settings) -> list[tuple[str, str, object, bool, str]]:
+    """(table, key, value, whether it is the default, meaning) of every option. Passwords in URLs are masked."""
+    rows = [("", key, value, default, text) for key, value, default, text in _options(settings) if not _is_table(value)]
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        for table in value if isinstance(value, tuple) else (value,):
+            if isinstance(table, BaseModel):
+                shown = f"[{name}]" if isinstance(value, tuple) else name
+                rows += [(shown, *option) for option in _options(table) if not _is_table(option[1])]
+    return [(table, key, _masked(value), default, text) for table, key, value, default, text in rows]
+
+
+def _options(table: BaseModel) -> list[tuple[str, object, bool, str]]:
+    return [
+        (name, getattr(table, name), name not in table.model_fields_set, field.description or "")
+        for name, field in type(table).model_fields.items()
+    ]
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, BaseModel) or (
+        isinstance(value, tuple) and any(isinstance(one, BaseModel) for one in value)
+    )
+
+
+def _masked(value: object) -> object:
+    if not isinstance(value, str) or "://" not in value or "@" not in value:
+        return value
+    scheme, _, rest = value.partition("://")
+    user, _, host = rest.rpartition("@")
+    return f"{scheme}://{user.partition(':')[0]}:***@{host}" if ":" in user else value
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name}: not TOML: {error}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    """The first fault, in words."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = [str(step) for step in first["loc"] if step not in ("tuple", "function-before")]
+    where = f"[{'.'.join(place[:-1])}] {place[-1]}" if len(place) > 1 else (place[0] if place else "file")
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(place[-1], _known(place[:-1]), n=1)
+        return f"{where}: unknown; did you mean {near[0]}?" if near else f"{where}: unknown; remove it"
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _known(place: list[str]) -> list[str]:
+    """Option names of the table at this place."""
+    model: Any = Settings
+    for step in place:
+        if step.isdigit():
+            continue
+        annotation = model.model_fields[step].annotation if step in model.model_fields else None
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)), Settings)
+    return list(model.model_fields)
+
+
+def _domains(settings: Settings, name: str) -> tuple[Domain, ...]:
+    seen: dict[str, Domain] = {}
+    for domain in settings.domain:
+        wildcard = "*." if domain.name.startswith("*.") else ""
+        label = to_a_label(domain.name.removeprefix("*."))
+        if not label:
+            raise ConfigError(f"{name}: [[domain]] name {domain.name!r} is not a domain name")
+        if wildcard + label in seen:
+            raise ConfigError(f"{name}: [[domain]] {domain.name} stands there twice; keep one")
+        seen[wildcard + label] = domain.model_copy(update={"name": wildcard + label})
+    return tuple(seen.values())
+
+
+def _absolute(settings: Settings, base: Path) -> Settings:
+    """Every path option from `base`."""
+
+    def at(path: str) -> str:
+        return str(base / path) if path else ""
+
+    def url(value: str, scheme: str) -> str:
+        return scheme + at(value.removeprefix(scheme)) if value.startswith(scheme) else value
+
+    storage = settings.storage
+    return settings.model_copy(
+        update={
+            "domain": tuple(
+                one.model_copy(update={"next_hop": url(one.next_hop, "maildir:")}) for one in settings.domain
+            ),
+            "smtp": settings.smtp.model_copy(
+                update={"tls_certificate": at(settings.smtp.tls_certificate), "tls_key": at(settings.smtp.tls_key)}
+            ),
+            "rules": settings.rules.model_copy(update={"paths": tuple(at(path) for path in settings.rules.paths)}),
+            "classifier": settings.classifier.model_copy(update={"model": at(settings.classifier.model)}),
+            "storage": storage.model_copy(
+                update={
+                    "database": _sqlite_url(storage.database, base),
+                    "blobs": _file_url(storage.blobs, base),
+                }
+            ),
+        }
+    )
+
+
+def _sqlite_url(value: str, base: Path) -> str:
+    return f"sqlite:///{base / value.removeprefix('sqlite:///')}" if value.startswith("sqlite:///") else value
+
+
+def _file_url(value: str, base: Path) -> str:
+    """file:///var/x means ./var/x where /var/x is not meant: only file:////path (four strokes) is absolute, as for SQLite."""
+    return f"file://{base / value.removeprefix('file:///')}" if value.startswith("file:///") else value
+
+
+def _check_files(settings: Settings, name: str) -> None:
+    smtp = settings.smtp
+    if bool(smtp.tls_certificate) != bool(smtp.tls_key):
+        raise ConfigError(f"{name}: [smtp] tls_certificate and tls_key go together; set both or none")
+    files: Mapping[str, list[str]] = {
+        "[smtp] tls_certificate": [smtp.tls_certificate],
+        "[smtp] tls_key": [smtp.tls_key],
+        "[rules] paths": list(settings.rules.paths),
+        "[classifier] model": [settings.classifier.model],
+    }
+    for option, paths in files.items():
+        for path in filter(None, paths):
+            if not Path(path).exists():
+                raise ConfigError(f"{name}: {option}: {path} does not exist")
+    if not settings.storage.database.startswith(("sqlite:///", "postgresql://")):
+        raise ConfigError(f"{name}: [storage] database: write sqlite:///PATH or postgresql://...")
+    if not settings.storage.blobs.startswith("file://"):
+        raise ConfigError(f"{name}: [storage] blobs: write file:///PATH")
