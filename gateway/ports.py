@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from gateway.types import (
+    Account,
     Delivery,
     Disposition,
     DnsAnswer,
@@ -162,6 +163,40 @@ class QuarantineStore(Protocol):
 
     def counts(self) -> Mapping[str, int]:
         """State -> number of messages."""
+
+
+class AccountStore(Protocol):
+    """Who may review. Blocking; verifying a password takes CPU by design."""
+
+    def has_admin(self) -> bool:
+        """Whether anybody can sign in."""
+
+    def new_setup_token(self) -> str:
+        """A token that makes one account, once."""
+
+    def is_setup_token(self, text: str) -> bool:
+        """Whether it can still be redeemed."""
+
+    def redeem_setup_token(self, text: str, name: str, password: str) -> Account:
+        """Make the account and spend the token. Raises InputError."""
+
+    def create(self, name: str, password: str, role: str = "admin") -> Account:
+        """Make an account, or give it a new password. Raises InputError."""
+
+    def authenticate(self, name: str, password: str) -> Account | None:
+        """None for a wrong name or password alike."""
+
+    def new_session(self, who: Account) -> str:
+        """A session's secret."""
+
+    def session(self, text: str) -> Account | None:
+        """Whose session it is."""
+
+    def end_session(self, text: str) -> None:
+        """Sign out."""
+
+    def audit(self, name: str, act: str, held_id: str = "", detail: str = "") -> None:
+        """Who did what."""
 
 
 class MessageLog(Protocol):

@@ -337,6 +337,14 @@ class HeldQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody who may sign in."""
+
+    name: str
+    role: str  # "admin"
+
+
+@dataclass(frozen=True, slots=True)
 class LogRow:
     """One row of the message log: one message and recipient, whatever became of it."""
 

@@ -156,7 +156,7 @@ def _sqlite_url(value: str, base: Path) -> str:
 
 
 def _file_url(value: str, base: Path) -> str:
-    """file:///var/x means ./var/x where /var/x is not meant: only file:////path (four strokes) is absolute, as for SQLite."""
+    """file:///var/x is taken from `base`; an absolute path has four strokes, as in SQLite URLs."""
     return f"file://{base / value.removeprefix('file:///')}" if value.startswith("file:///") else value
 
 

@@ -1,0 +1,185 @@
+"""Who may review: accounts (argon2), one-time setup links, sessions, the audit trail. Only hashes of tokens are kept.
+
+Blocking, and verifying a password takes about 200 ms of CPU by design: call it in a thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import Connection, Engine, Insert, delete, func, insert, select, update
+
+from gateway.errors import InputError
+from gateway.stores.engine import faults
+from gateway.stores.schema import account, audit, sign_in_failure, token
+from gateway.types import Account
+
+_SETUP_TTL_S = 24 * 3600.0
+_SESSION_TTL_S = 12 * 3600.0
+_MIN_PASSWORD = 10
+_FREE_FAILURES = 5
+_MAX_WAIT_S = 300.0
+
+
+class SqlAccounts:
+    """Implements ports.AccountStore."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._hasher = PasswordHasher()
+        self._decoy = self._hasher.hash(secrets.token_urlsafe(16))
+
+    def has_admin(self) -> bool:
+        """Whether anybody can sign in."""
+        with faults("accounts"), self._read() as connection:
+            return bool(connection.scalar(select(func.count()).select_from(account)))
+
+    def new_setup_token(self) -> str:
+        """A token that makes one account, once, within a day."""
+        return self._new_token("setup", None, _SETUP_TTL_S)
+
+    def is_setup_token(self, text: str) -> bool:
+        """Whether it can still be redeemed."""
+        return self._token_owner(text, "setup") is not None
+
+    def redeem_setup_token(self, text: str, name: str, password: str) -> Account:
+        """Make the account and spend the token. Raises InputError in words for the form."""
+        hashed = self._hashed(name, password)
+        with faults("accounts"), self._engine.begin() as connection:
+            spent = connection.execute(
+                delete(token).where(
+                    token.c.hash == _digest(text), token.c.kind == "setup", token.c.expires_at > time.time()
+                )
+            ).rowcount
+            if not spent:
+                raise InputError(
+                    "this link was used already or is too old; `darban admin create --link` prints a new one"
+                )
+            if connection.scalar(select(func.count()).where(account.c.name == name)):
+                raise InputError("this name is taken")
+            connection.execute(_insert_account(name, hashed, "admin"))
+        return Account(name, "admin")
+
+    def create(self, name: str, password: str, role: str = "admin") -> Account:
+        """Make an account, or give an existing one a new password. Raises InputError."""
+        hashed = self._hashed(name, password)
+        with faults("accounts"), self._engine.begin() as connection:
+            known = connection.scalar(select(func.count()).where(account.c.name == name))
+            if known:
+                connection.execute(
+                    update(account).where(account.c.name == name).values(password_hash=hashed, role=role)
+                )
+                connection.execute(delete(token).where(token.c.account == name))
+            else:
+                connection.execute(_insert_account(name, hashed, role))
+        return Account(name, role)
+
+    def authenticate(self, name: str, password: str) -> Account | None:
+        """None for a wrong name or password alike, in the same time; after some failures the name has to wait."""
+        if self._must_wait(name):
+            return None
+        with faults("accounts"), self._read() as connection:
+            row = connection.execute(select(account).where(account.c.name == name)).mappings().first()
+        right = self._verify(row["password_hash"] if row else self._decoy, password)
+        self._note(name, failed=not (right and row))
+        return Account(name, row["role"]) if right and row else None
+
+    def new_session(self, who: Account) -> str:
+        """A session's secret, for the cookie."""
+        return self._new_token("session", who.name, _SESSION_TTL_S)
+
+    def session(self, text: str) -> Account | None:
+        """Whose session it is; every use makes it last longer."""
+        name = self._token_owner(text, "session")
+        if not name:
+            return None
+        with faults("accounts"), self._engine.begin() as connection:
+            connection.execute(
+                update(token).where(token.c.hash == _digest(text)).values(expires_at=time.time() + _SESSION_TTL_S)
+            )
+            role = connection.scalar(select(account.c.role).where(account.c.name == name))
+        return Account(name, role) if role else None
+
+    def end_session(self, text: str) -> None:
+        """Sign out."""
+        with faults("accounts"), self._engine.begin() as connection:
+            connection.execute(delete(token).where(token.c.hash == _digest(text)))
+
+    def audit(self, name: str, act: str, held_id: str = "", detail: str = "") -> None:
+        """Who did what, for ever."""
+        with faults("audit"), self._engine.begin() as connection:
+            connection.execute(
+                insert(audit).values(at=time.time(), account=name, act=act, held_id=held_id, detail=detail)
+            )
+
+    # --- pieces -------------------------------------------------------------------------------------------------------
+
+    def _read(self) -> Connection:
+        return self._engine.connect().execution_options(read_only=True)
+
+    def _hashed(self, name: str, password: str) -> str:
+        if not name or len(name) > 100 or not name.isprintable():
+            raise InputError("the name must have 1 to 100 printable characters")
+        if len(password) < _MIN_PASSWORD:
+            raise InputError(f"the password must have at least {_MIN_PASSWORD} characters")
+        if len(password) > 1000:
+            raise InputError("the password is longer than 1000 characters")
+        return self._hasher.hash(password)
+
+    def _verify(self, hashed: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(hashed, password[:1000])
+        except (VerificationError, InvalidHashError):
+            return False
+
+    def _new_token(self, kind: str, name: str | None, ttl_s: float) -> str:
+        text = secrets.token_urlsafe(32)
+        with faults("accounts"), self._engine.begin() as connection:
+            connection.execute(delete(token).where(token.c.expires_at < time.time()))
+            connection.execute(
+                insert(token).values(hash=_digest(text), kind=kind, account=name, expires_at=time.time() + ttl_s)
+            )
+        return text
+
+    def _token_owner(self, text: str, kind: str) -> str | None:
+        """None: no such token; "" one without an account."""
+        query = select(func.coalesce(token.c.account, "")).where(
+            token.c.hash == _digest(text), token.c.kind == kind, token.c.expires_at > time.time()
+        )
+        with faults("accounts"), self._read() as connection:
+            owner: str | None = connection.scalar(query)
+        return owner
+
+    def _must_wait(self, name: str) -> bool:
+        with faults("accounts"), self._read() as connection:
+            row = (
+                connection.execute(select(sign_in_failure).where(sign_in_failure.c.name == name[:128]))
+                .mappings()
+                .first()
+            )
+        if row is None or row["failures"] < _FREE_FAILURES:
+            return False
+        wait_s = min(_MAX_WAIT_S, 2.0 ** (row["failures"] - _FREE_FAILURES))
+        return bool(time.time() < row["last_at"] + wait_s)
+
+    def _note(self, name: str, *, failed: bool) -> None:
+        name = name[:128]
+        with faults("accounts"), self._engine.begin() as connection:
+            known = connection.scalar(select(sign_in_failure.c.failures).where(sign_in_failure.c.name == name))
+            connection.execute(delete(sign_in_failure).where(sign_in_failure.c.name == name))
+            if failed:
+                connection.execute(
+                    insert(sign_in_failure).values(name=name, failures=(known or 0) + 1, last_at=time.time())
+                )
+
+
+def _insert_account(name: str, hashed: str, role: str) -> Insert:
+    return insert(account).values(name=name, password_hash=hashed, role=role, created_at=time.time())
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()

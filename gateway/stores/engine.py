@@ -1,0 +1,81 @@
+"""The database: SQLite (WAL, synchronous=FULL: a commit is on the disk) or PostgreSQL, by SQLAlchemy Core."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.errors import StoreError
+
+_BUSY_MS = 15_000
+_MIGRATION_LOCK = 0x44415242  # "DARB", for pg_advisory_xact_lock
+
+
+def make_engine(url: str) -> Engine:
+    """An engine for this process. Connects when first used."""
+    if url.startswith("postgresql://"):
+        return create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1), pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves: the driver's own begins too late
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        immediate = connection.get_execution_options().get("read_only") is not True
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+@contextlib.contextmanager
+def faults(what: str) -> Iterator[None]:
+    """Database and file faults become a StoreError that names what failed, not the cause's private text."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise StoreError(f"{what}: database: {type(error).__name__}") from error
+    except OSError as error:
+        raise StoreError(f"{what}: {error.strerror}") from error
+
+
+def migrate(url: str) -> None:
+    """Bring the schema up to date; processes that start together wait for each other. Raises StoreError."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with faults("migration"), _one_at_a_time(url):
+        engine = make_engine(url)
+        try:
+            with engine.begin() as connection:
+                if engine.dialect.name == "postgresql":
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except CommandError as error:
+            raise StoreError(f"migration: {error}; was the database made by a newer version?") from None
+        finally:
+            engine.dispose()
+
+
+@contextlib.contextmanager
+def _one_at_a_time(url: str) -> Iterator[None]:
+    if not url.startswith("sqlite:///") or url == "sqlite:///:memory:":
+        yield
+        return
+    path = Path(url.removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,64 @@
+"""The message log: one row for each message and recipient that ever reached us."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from sqlalchemy import Engine, delete, insert, or_, select
+
+from gateway.stores.engine import faults
+from gateway.stores.schema import message_log
+from gateway.types import LogRow, Summary
+
+_SUMMARY = tuple(Summary.__slots__)
+_PLAIN = tuple(name for name in LogRow.__slots__ if name not in ("summary", "hits"))
+_MAX_PAGE = 1000
+
+
+class SqlMessageLog:
+    """Implements ports.MessageLog."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def append(self, rows: Sequence[LogRow]) -> None:
+        """All in one transaction."""
+        if not rows:
+            return
+        with faults("message log"), self._engine.begin() as connection:
+            connection.execute(insert(message_log), [_row(row) for row in rows])
+
+    def search(self, text: str, limit: int = 50) -> Sequence[LogRow]:
+        """Newest first; an empty text finds everything."""
+        columns = ("queue_id", "message_id", "subject", "author", "reverse_path", "recipient", "client_ip")
+        found = [message_log.c[name].icontains(text, autoescape=True) for name in columns]
+        query = select(message_log).order_by(message_log.c.number.desc()).limit(max(1, min(limit, _MAX_PAGE)))
+        with faults("message log"), self._engine.connect().execution_options(read_only=True) as connection:
+            rows = connection.execute(query.where(or_(*found)) if text else query).mappings().all()
+        return [
+            LogRow(
+                summary=Summary(**{name: row[name] for name in _SUMMARY}),
+                hits=tuple(row["hits"].split()),
+                **{name: row[name] for name in _PLAIN},
+            )
+            for row in rows
+        ]
+
+    def purge(self, older_than_s: float) -> int:
+        """Forget rows older than so many seconds; how many went."""
+        with faults("message log"), self._engine.begin() as connection:
+            return connection.execute(delete(message_log).where(message_log.c.at < time.time() - older_than_s)).rowcount
+
+
+def _row(row: LogRow) -> dict[str, object]:
+    values: dict[str, object] = {name: getattr(row, name) for name in _PLAIN}
+    values |= {name: getattr(row.summary, name) for name in _SUMMARY}
+    values["hits"] = " ".join(row.hits)
+    return {name: _storable(value) for name, value in values.items()}
+
+
+def _storable(value: object) -> object:
+    if isinstance(value, str):
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
+    return value

@@ -1,0 +1,101 @@
+"""The tables, as the newest migration leaves them."""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+held = Table(
+    "held_message",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("queue_id", String(32), nullable=False, index=True),
+    Column("content_hash", String(64), nullable=False, index=True),
+    Column("reverse_path", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("domain", Text, nullable=False, index=True),
+    Column("client_ip", String(64), nullable=False),
+    Column("helo", Text, nullable=False),
+    Column("received_at", Float, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("verdict_json", Text, nullable=False),
+    Column("is_8bitmime", Boolean, nullable=False),
+    Column("is_smtputf8", Boolean, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("state_at", Float, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+    Index("held_message_state_received", "state", "received_at"),
+)
+
+message_log = Table(
+    "message_log",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("queue_id", String(32), nullable=False, index=True),
+    Column("at", Float, nullable=False, index=True),
+    Column("client_ip", String(64), nullable=False),
+    Column("helo", Text, nullable=False),
+    Column("reverse_path", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("message_id", Text, nullable=False, index=True),
+    Column("subject", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("reply", Text, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("hits", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("next_hop_reply", Text, nullable=False),
+)
+
+account = Table(
+    "account",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("password_hash", Text, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+token = Table(
+    "token",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),  # session, setup
+    Column("account", String(128), ForeignKey("account.name", ondelete="CASCADE"), nullable=True),
+    Column("expires_at", Float, nullable=False),
+)
+
+sign_in_failure = Table(
+    "sign_in_failure",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("last_at", Float, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("account", String(128), nullable=False),
+    Column("act", String(32), nullable=False),
+    Column("held_id", String(32), nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+counter = Table(
+    "counter",
+    metadata,
+    Column("key", String(128), primary_key=True),
+    Column("value", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+)

@@ -1,0 +1,202 @@
+"""Every implementation of the store ports passes the same suite: SQLite and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from gateway.errors import InputError, StoreError
+from gateway.stores.accounts import SqlAccounts
+from gateway.stores.blobs import FileBlobs
+from gateway.stores.counters import SqlCounters
+from gateway.stores.engine import make_engine, migrate
+from gateway.stores.message_log import SqlMessageLog
+from gateway.stores.quarantine import SqlQuarantine
+from gateway.types import HeldMessage, HeldQuery, LogRow, Summary
+from tests.postgres import fresh_database
+
+CONTENT = b"Subject: x\r\n\r\nbody\r\n"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/darban.db"
+    else:
+        url = fresh_database(request.getfixturevalue("postgres_server"))
+    migrate(url)
+    migrate(url)  # a second start changes nothing
+    made = make_engine(url)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def quarantine(engine: Engine, tmp_path: Path) -> SqlQuarantine:
+    return SqlQuarantine(engine, FileBlobs(f"file://{tmp_path}/blobs"))
+
+
+def held(number: int = 1, content: bytes = CONTENT, **changes: object) -> HeldMessage:
+    values: dict = {
+        "id": f"{number:032x}",
+        "queue_id": f"Q{number}",
+        "content_hash": hashlib.sha256(content).hexdigest(),
+        "reverse_path": "a@example.org",
+        "recipient": f"r{number}@darban.test",
+        "domain": "darban.test",
+        "client_ip": "192.0.2.1",
+        "helo": "h",
+        "received_at": float(number),
+        "summary": Summary("m@example.org", f"100% سلام {number}", "A <a@example.org>", 10),
+        "score": 9.0,
+        "reason": "score",
+        "verdict_json": "{}",
+    }
+    return HeldMessage(**(values | changes))
+
+
+def test_hold_is_idempotent_and_complete(quarantine: SqlQuarantine) -> None:
+    quarantine.hold([held(1), held(2)], CONTENT)
+    quarantine.hold([held(1), held(3)], CONTENT)
+    assert quarantine.counts() == {"held": 3}
+    assert quarantine.get(held(1).id) == held(1)
+    assert quarantine.content(held(3).id) == CONTENT
+    assert quarantine.get("f" * 32) is None
+
+
+def test_a_retry_does_not_bring_back_what_was_released(quarantine: SqlQuarantine) -> None:
+    quarantine.hold([held(1)], CONTENT)
+    assert quarantine.transition(held(1).id, ["held"], "released", "250 ok")
+    quarantine.hold([held(1)], CONTENT)
+    found = quarantine.get(held(1).id)
+    assert found is not None
+    assert (found.state, found.note) == ("released", "250 ok")
+
+
+def test_content_that_is_not_the_rows_is_refused(quarantine: SqlQuarantine) -> None:
+    with pytest.raises(StoreError):
+        quarantine.hold([held(1, b"other")], CONTENT)
+    assert quarantine.counts() == {}
+
+
+def test_list_filters_and_pages(quarantine: SqlQuarantine) -> None:
+    quarantine.hold([held(n) for n in range(1, 8)], CONTENT)
+    quarantine.hold([held(9, domain="example.ir")], CONTENT)
+    page, total = quarantine.list(HeldQuery(limit=3))
+    assert ([one.queue_id for one in page], total) == (["Q9", "Q7", "Q6"], 8)
+    assert [one.queue_id for one in quarantine.list(HeldQuery(limit=3, offset=6))[0]] == ["Q2", "Q1"]
+    assert quarantine.list(HeldQuery(domain="example.ir"))[1] == 1
+    assert quarantine.list(HeldQuery(text="سلام 7"))[1] == 1
+    assert quarantine.list(HeldQuery(text="100%"))[1] == 8
+    assert quarantine.list(HeldQuery(text="%x%"))[1] == 0
+    assert quarantine.list(HeldQuery(state="released"))[1] == 0
+
+
+def test_only_one_of_many_wins_a_transition(quarantine: SqlQuarantine) -> None:
+    quarantine.hold([held(1)], CONTENT)
+    won: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda: won.append(quarantine.transition(held(1).id, ["held"], "releasing"))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(won) == [False] * 7 + [True]
+
+
+def test_the_last_delete_takes_the_content(quarantine: SqlQuarantine, tmp_path: Path) -> None:
+    quarantine.hold([held(1), held(2)], CONTENT)
+    blob = next((tmp_path / "blobs").rglob(held(1).content_hash))
+    quarantine.transition(held(1).id, ["held"], "deleted")
+    assert blob.exists()
+    quarantine.transition(held(2).id, ["held"], "deleted")
+    assert not blob.exists()
+    with pytest.raises(StoreError):
+        quarantine.content(held(1).id)
+
+
+def test_find_by_prefix(quarantine: SqlQuarantine) -> None:
+    quarantine.hold([held(1), held(2)], CONTENT)
+    assert quarantine.find(held(1).id) == [held(1).id]
+    assert len(quarantine.find("000000")) == 2
+    assert quarantine.find("%") == []
+
+
+def test_odd_text_is_stored(quarantine: SqlQuarantine) -> None:
+    odd = held(1, helo="nul \0 and \ud800", summary=replace(held(1).summary, subject="\0\ud800"))
+    quarantine.hold([odd], CONTENT)
+    assert quarantine.get(odd.id) is not None
+
+
+def test_a_damaged_blob_is_not_given_out(quarantine: SqlQuarantine, tmp_path: Path) -> None:
+    quarantine.hold([held(1)], CONTENT)
+    next((tmp_path / "blobs").rglob(held(1).content_hash)).write_bytes(b"changed")
+    with pytest.raises(StoreError, match="hash"):
+        quarantine.content(held(1).id)
+
+
+def test_message_log(engine: Engine) -> None:
+    log = SqlMessageLog(engine)
+    row = LogRow("Q1", 5.0, "192.0.2.1", "h", "a@x", "b@darban.test", Summary("m", "سلام", "A", 3), "accept", "250", 1.5, ("A", "B"), "r", "n")
+    log.append([row, replace(row, queue_id="Q2", at=9e9)])
+    log.append([])
+    assert [one.queue_id for one in log.search("")] == ["Q2", "Q1"]
+    assert log.search("سلام")[1] == row
+    assert log.search("nothing") == []
+    assert log.purge(100.0) == 1
+    assert [one.queue_id for one in log.search("")] == ["Q2"]
+
+
+def test_counters(engine: Engine) -> None:
+    now = [100.0]
+    counters = SqlCounters(engine, lambda: now[0])
+    assert [counters.add("k", 2.0, 10), counters.add("k", 1.0, 10), counters.get("k")] == [2.0, 3.0, 3.0]
+    now[0] = 111.0
+    assert counters.get("k") == 0.0
+    assert counters.add("k", 1.0, 10) == 1.0
+
+
+def test_accounts(engine: Engine) -> None:
+    accounts = SqlAccounts(engine)
+    assert not accounts.has_admin()
+    link = accounts.new_setup_token()
+    assert accounts.is_setup_token(link)
+    with pytest.raises(InputError):
+        accounts.redeem_setup_token(link, "sara", "short")
+    sara = accounts.redeem_setup_token(link, "sara", "a long password")
+    with pytest.raises(InputError):
+        accounts.redeem_setup_token(link, "reza", "a long password")
+    assert accounts.has_admin()
+    assert accounts.authenticate("sara", "a long password") == sara
+    assert accounts.authenticate("sara", "wrong password") is None
+    assert accounts.authenticate("nobody", "a long password") is None
+    session = accounts.new_session(sara)
+    assert accounts.session(session) == sara
+    assert accounts.session(link) is None
+    accounts.end_session(session)
+    assert accounts.session(session) is None
+    accounts.audit("sara", "release", "0" * 32)
+
+
+def test_guessing_has_to_wait(engine: Engine) -> None:
+    accounts = SqlAccounts(engine)
+    accounts.create("sara", "a long password")
+    for _ in range(7):
+        assert accounts.authenticate("sara", "wrong password") is None
+    assert accounts.authenticate("sara", "a long password") is None
+
+
+def test_faults_become_store_errors(tmp_path: Path) -> None:
+    engine = make_engine(f"sqlite:///{tmp_path}/nowhere/darban.db")
+    with pytest.raises(StoreError):
+        SqlQuarantine(engine, FileBlobs(f"file://{tmp_path}/blobs")).counts()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError):
+        FileBlobs(f"file://{tmp_path}/file/below").put(b"x")

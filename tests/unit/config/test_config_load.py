@@ -1,0 +1,71 @@
+"""config/load.py: what is right is read, what is wrong is one line."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config.load import describe, load_settings, state_dir
+from gateway.errors import ConfigError
+
+HOP = 'next_hop = "smtp://127.0.0.1:25"'
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "darban.toml"
+    path.write_text(text)
+    return path
+
+
+def test_without_a_file_everything_is_on_loopback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(None)
+    assert (settings.smtp.listen, settings.web.listen, settings.metrics.listen) == (
+        ("127.0.0.1:2525",), "127.0.0.1:8025", "127.0.0.1:9125",
+    )  # fmt: skip
+    assert settings.domain[0].next_hop == f"maildir:{tmp_path}/var/maildir"
+    assert state_dir(settings) == tmp_path / "var"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[smtp]\nmax_mesage_size = "3 MiB"', r"\[smtp\] max_mesage_size: unknown; did you mean max_message_size\?"),
+        ('[smtp]\nmax_message_size = "3 XiB"', "not a size"),
+        ('hostnme = "a"', "did you mean hostname"),
+        ("zzz = 1", "zzz: unknown; remove it"),
+        ('[[domain]]\nname = "a b"\n' + HOP, "'a b' is not a domain name"),
+        (f'[[domain]]\nname = "a.test"\n{HOP}\n[[domain]]\nname = "A.test"\n{HOP}', "twice"),
+        (f'[[domain]]\nname = "a.test"\n{HOP}\ntag_at = 9', "tag_at <= quarantine_at <= reject_at"),
+        ('[[domain]]\nname = "a.test"\nnext_hop = "ftp://x"', "next_hop"),
+        ('[smtp]\ntls_certificate = "a.pem"', "go together"),
+        ('[rules]\npaths = ["nowhere"]', "nowhere does not exist"),
+        ('[storage]\ndatabase = "mysql://x"', "sqlite:///PATH or postgresql"),
+        ('[web\n', "not TOML"),
+        ('[web]\nlisten = "nonsense"', "listen"),
+    ],
+)  # fmt: skip
+def test_faults_are_one_line(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_settings(write(tmp_path, text))
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("darban.toml: ")
+
+
+def test_domains_become_a_labels_and_paths_absolute(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, '[[domain]]\nname = "مثال.ایران"\nnext_hop = "maildir:mail"\n[storage]\nblobs = "file:////srv/b"'))
+    assert settings.domain[0].name == "xn--mgbh0fb.xn--mgba3a4f16a"
+    assert settings.domain[0].next_hop == f"maildir:{tmp_path}/mail"
+    assert settings.storage.blobs == "file:///srv/b"
+
+
+def test_missing_file() -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_settings(Path("/nonexistent/darban.toml"))
+
+
+def test_passwords_are_not_shown(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, '[storage]\ndatabase = "postgresql://u:secret@db/x"'))
+    shown = {(table, key): value for table, key, value, _, _ in describe(settings)}
+    assert shown["storage", "database"] == "postgresql://u:***@db/x"
+    assert ("[domain]", "name") in shown
+    assert ("", "hostname") in shown
