@@ -1,0 +1,169 @@
+"""Expressions of `meta` rules: parsed into a tree, never eval'ed.
+
+Grammar, loosest first, as in Perl:  ||  &&  == !=  < <= > >=  + -  * /  ! unary-minus  name number ( ).
+Single | and & mean || and &&: rule files use them for names, where both say the same.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+_TOKEN = re.compile(
+    r"\s*(?:([A-Za-z_][A-Za-z0-9_]*)|([0-9]+(?:\.[0-9]+)?|\.[0-9]+)|(\|\|?|&&?|==|!=|<=|>=|[<>+\-*/!()]))"
+)
+_MAX_TOKENS = 5000
+_MAX_NESTING = 100
+
+_BINARY: dict[str, tuple[int, Callable[[float, float], float]]] = {
+    "||": (1, lambda a, b: a or b),
+    "|": (1, lambda a, b: a or b),
+    "&&": (2, lambda a, b: a and b),
+    "&": (2, lambda a, b: a and b),
+    "==": (3, lambda a, b: float(a == b)),
+    "!=": (3, lambda a, b: float(a != b)),
+    "<": (4, lambda a, b: float(a < b)),
+    "<=": (4, lambda a, b: float(a <= b)),
+    ">": (4, lambda a, b: float(a > b)),
+    ">=": (4, lambda a, b: float(a >= b)),
+    "+": (5, operator.add),
+    "-": (5, operator.sub),
+    "*": (6, operator.mul),
+    "/": (6, lambda a, b: a / b if b else 0.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """How often a rule hit."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A constant."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """! or -."""
+
+    sign: str
+    operand: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """Two operands."""
+
+    sign: str
+    left: Node
+    right: Node
+
+
+Node = Name | Number | Unary | Binary
+
+
+def parse(text: str) -> Node:
+    """The tree. Raises ValueError in words."""
+    parser = _Parser(_tokens(text))
+    node = parser.expression(0)
+    if parser.peek() is not None:
+        raise ValueError(f"meta: {parser.peek()!r} is not expected there")
+    return node
+
+
+def evaluate(node: Node, values: Mapping[str, float]) -> float:
+    """The value; a name that is not among the values counts 0."""
+    if isinstance(node, Name):
+        return values.get(node.name, 0.0)
+    if isinstance(node, Number):
+        return node.value
+    if isinstance(node, Unary):
+        value = evaluate(node.operand, values)
+        return float(not value) if node.sign == "!" else -value
+    return _BINARY[node.sign][1](evaluate(node.left, values), evaluate(node.right, values))
+
+
+def names(node: Node) -> frozenset[str]:
+    """Every rule named."""
+    if isinstance(node, Name):
+        return frozenset((node.name,))
+    if isinstance(node, Unary):
+        return names(node.operand)
+    if isinstance(node, Binary):
+        return names(node.left) | names(node.right)
+    return frozenset()
+
+
+def _tokens(text: str) -> list[str]:
+    tokens: list[str] = []
+    position = 0
+    text = text.strip()
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise ValueError(f"meta: {text[position : position + 20]!r} is not understood")
+        tokens.append(match[0].strip())
+        position = match.end()
+        if len(tokens) > _MAX_TOKENS:
+            raise ValueError(f"meta: more than {_MAX_TOKENS} words")
+    return tokens
+
+
+class _Parser:
+    """Precedence climbing over the tokens."""
+
+    def __init__(self, tokens: list[str]) -> None:
+        self._tokens = tokens
+        self._position = 0
+        self._nesting = 0
+
+    def peek(self) -> str | None:
+        """The next token, None at the end."""
+        return self._tokens[self._position] if self._position < len(self._tokens) else None
+
+    def expression(self, lowest: int) -> Node:
+        """Everything that binds at least as tight as `lowest`."""
+        left = self._operand()
+        while (token := self.peek()) in _BINARY:
+            assert token is not None
+            precedence = _BINARY[token][0]
+            if precedence < lowest:
+                break
+            self._position += 1
+            left = Binary(token, left, self.expression(precedence + 1))
+        return left
+
+    def _operand(self) -> Node:
+        token = self.peek()
+        if token is None:
+            raise ValueError("meta: something is missing at the end")
+        self._position += 1
+        self._nesting += 1
+        if self._nesting > _MAX_NESTING:
+            raise ValueError(f"meta: nested deeper than {_MAX_NESTING}")
+        try:
+            return self._after(token)
+        finally:
+            self._nesting -= 1
+
+    def _after(self, token: str) -> Node:
+        if token in ("!", "-"):
+            return Unary(token, self._operand())
+        if token == "(":  # noqa: S105 - a token of the expression
+            node = self.expression(0)
+            if self.peek() != ")":
+                raise ValueError("meta: a closing parenthesis is missing")
+            self._position += 1
+            return node
+        if token[0].isdigit() or token[0] == ".":
+            return Number(float(token))
+        if token[0].isalpha() or token[0] == "_":
+            return Name(token)
+        raise ValueError(f"meta: {token!r} is not expected there")
