@@ -1,0 +1,105 @@
+"""Canonical forms of header fields and body (RFC 6376 §3.4), each made once for a message, in linear time.
+
+Line ends are CRLF in all of them: a bare LF, as in a message read from a file, counts as one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+from gateway.types import Message
+
+Algorithm = Literal["simple", "relaxed"]
+
+_FINAL_LINES = re.compile(rb"(?:\n\r)*")  # of reversed bytes
+
+
+class CanonicalMessage:
+    """A message's canonical fields and body."""
+
+    def __init__(self, message: Message) -> None:
+        self._message = message
+        self._bodies: dict[Algorithm, bytes] = {}
+        self._fields: dict[tuple[int, Algorithm], bytes] = {}
+        self._places: dict[str, list[int]] = {}
+        for place, field in enumerate(message.fields):
+            self._places.setdefault(field.name.lower(), []).append(place)
+
+    def places(self, name: str) -> list[int]:
+        """Where the fields of this lower-case name stand, top to bottom."""
+        return self._places.get(name, [])
+
+    def raw(self, place: int) -> bytes:
+        """The field there as received."""
+        return self._message.fields[place].raw
+
+    def field(self, place: int, algorithm: Algorithm) -> bytes:
+        """The field there, canonical, with its CRLF."""
+        key = (place, algorithm)
+        if key not in self._fields:
+            self._fields[key] = canonical_field(self.raw(place), algorithm)
+        return self._fields[key]
+
+    def fields(self, names: Iterable[str], algorithm: Algorithm) -> bytes:
+        """The signed fields (RFC 6376 §5.4.2): each name takes the lowest field not taken yet, or nothing."""
+        left = {name: len(self.places(name)) for name in names}
+        chosen: list[bytes] = []
+        for name in names:
+            if left[name]:
+                left[name] -= 1
+                chosen.append(self.field(self.places(name)[left[name]], algorithm))
+        return b"".join(chosen)
+
+    def body(self, algorithm: Algorithm) -> bytes:
+        """The whole body, canonical."""
+        if algorithm not in self._bodies:
+            self._bodies[algorithm] = canonical_body(self._message.raw[self._message.body_offset :], algorithm)
+        return self._bodies[algorithm]
+
+    def body_hash(self, algorithm: Algorithm, length: int | None) -> bytes:
+        """SHA-256 of the body's first `length` bytes, of all when None."""
+        return hashlib.sha256(memoryview(self.body(algorithm))[:length]).digest()
+
+
+def canonical_field(raw: bytes, algorithm: Algorithm) -> bytes:
+    """One field, name, colon and CRLF included (RFC 6376 §3.4.1, §3.4.2)."""
+    if algorithm == "simple":
+        return _with_crlf(raw).removesuffix(b"\r\n") + b"\r\n"
+    name, _, value = raw.partition(b":")
+    value = _single_spaces(value.replace(b"\r\n", b"").replace(b"\n", b"")).strip(b" ")
+    return name.strip(b" \t").lower() + b":" + value + b"\r\n"
+
+
+def canonical_body(body: bytes, algorithm: Algorithm) -> bytes:
+    """RFC 6376 §3.4.3, §3.4.4."""
+    body = _with_crlf(body)
+    if algorithm == "relaxed":
+        body = _single_spaces(body).replace(b" \r\n", b"\r\n").removesuffix(b" ")
+    body = _without_final_lines(body)
+    if algorithm == "relaxed" and not body:
+        return b""
+    return body + b"\r\n"
+
+
+def _with_crlf(content: bytes) -> bytes:
+    if content.count(b"\n") == content.count(b"\r\n"):
+        return content
+    return content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+def _single_spaces(content: bytes) -> bytes:
+    """Each run of spaces and tabs as one space. Each pass halves every run, so the work stays linear."""
+    content = content.replace(b"\t", b" ")
+    while b"  " in content:
+        content = content.replace(b"  ", b" ")
+    return content
+
+
+def _without_final_lines(body: bytes) -> bytes:
+    """Without its last CRLF and the empty lines before it."""
+    ends = body[len(body.rstrip(b"\r\n")) :]
+    final = _FINAL_LINES.match(ends[::-1])
+    return body[: len(body) - final.end()] if final else body

@@ -1,0 +1,121 @@
+"""DKIM (RFC 6376, RFC 8301, RFC 8463): who took responsibility for the message by signing it.
+
+Canonicalisation and verification are our own, on `cryptography`: dkimpy's are quadratic on runs of spaces, look at one
+signature only and tell neither a silent DNS nor a changed body from a forgery. dkimpy splits the tag lists, signs in
+the tests and is what our results are compared with there.
+
+Decided here, stricter than RFC 6376 where mail programs would mislead (§8.2, §8.15): a signature that leaves part of
+the body (l=) or a From field unsigned is "policy", not "pass", so that nothing is concluded from it; so are rsa-sha1,
+RSA keys below 1024 bits (RFC 8301) and expired signatures. A failing signature with a key in test is "neutral" (t=y).
+
+Cost: one TXT look-up a signature; 100 µs for 10 KB, 3 ms for 1 MB. Limits: MAX_SIGNATURES are verified, top to bottom.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from dataclasses import replace
+
+from gateway.auth.canonical import CanonicalMessage, canonical_field
+from gateway.auth.iprev import FAILURES
+from gateway.auth.key import Conclusion, Key, Signature, parse_key, parse_signature, without_value
+from gateway.ports import Resolver
+from gateway.types import AuthResult, Message
+
+MAX_SIGNATURES = 5
+
+
+async def evaluate(message: Message, resolver: Resolver, now: float | None = None) -> tuple[AuthResult, ...]:
+    """One result a signature, top to bottom; () for a message without any. Never raises.
+
+    Args:
+        now: epoch seconds that expiry is measured against; the time of the call when None.
+    """
+    canonical = CanonicalMessage(message)
+    places = canonical.places("dkim-signature")
+    now = time.time() if now is None else now
+    results = [await _evaluate(canonical, place, resolver, now) for place in places[:MAX_SIGNATURES]]
+    if len(places) > MAX_SIGNATURES:
+        left = len(places) - MAX_SIGNATURES
+        results.append(AuthResult("dkim", "policy", reason=f"{left} more signatures were not verified"))
+    return tuple(results)
+
+
+async def _evaluate(canonical: CanonicalMessage, place: int, resolver: Resolver, now: float) -> AuthResult:
+    signature = parse_signature(canonical.raw(place))
+    if isinstance(signature, Conclusion):
+        return AuthResult("dkim", signature.result, reason=signature.reason)
+    blank = AuthResult(
+        method="dkim",
+        result="none",
+        domain=signature.domain,
+        selector=signature.selector,
+        identity=signature.identity,
+        properties=_properties(signature),
+    )
+    outcome = _changed(canonical, signature) or await _verify(canonical, place, signature, resolver)
+    if outcome.result == "pass":
+        outcome = _reservation(canonical, signature, now) or outcome
+    return replace(blank, result=outcome.result, reason=outcome.reason)
+
+
+def _changed(canonical: CanonicalMessage, signature: Signature) -> Conclusion | None:
+    """The body is not the one that was signed: no key can mend that, so none is looked up."""
+    length = signature.length
+    if length is not None and length > len(canonical.body(signature.body_form)):
+        return Conclusion("fail", "the body is shorter than what was signed")
+    if canonical.body_hash(signature.body_form, length) != signature.body_hash:
+        return Conclusion("fail", "the body was changed after signing")
+    return None
+
+
+async def _verify(canonical: CanonicalMessage, place: int, signature: Signature, resolver: Resolver) -> Conclusion:
+    """ "pass" or why not, by the key."""
+    key = await _fetch_key(signature, resolver)
+    if isinstance(key, Conclusion):
+        return key
+    if key.kind != signature.algorithm:
+        return Conclusion("permerror", f"the key is not one for {signature.algorithm}")
+    if key.is_strict and signature.identity.rpartition("@")[2] != signature.domain:
+        return Conclusion("permerror", "the key is not for subdomains (t=s), i= names one")
+    own = canonical_field(without_value(canonical.raw(place)), signature.field_form).removesuffix(b"\r\n")
+    signed = canonical.fields(signature.names, signature.field_form) + own
+    test = ", a key in test" if key.is_testing else ""
+    if key.verifies(signature.value, signed):
+        return Conclusion("pass", f"signed by {signature.domain} ({key.kind}, {key.size_bits} bits{test})")
+    return Conclusion("neutral" if key.is_testing else "fail", f"the signature does not match the header{test}")
+
+
+def _reservation(canonical: CanonicalMessage, signature: Signature, now: float) -> Conclusion | None:
+    """Why a signature that verifies is still not believed."""
+    if signature.length is not None:
+        left = len(canonical.body(signature.body_form)) - signature.length
+        if left:
+            return Conclusion("policy", f"{left} bytes of the body are not signed (l={signature.length})")
+    if len(canonical.places("from")) > signature.names.count("from"):
+        return Conclusion("policy", "a From field is not signed")
+    if signature.expires_at is not None and signature.expires_at < now:
+        return Conclusion("policy", "the signature has expired")
+    return None
+
+
+async def _fetch_key(signature: Signature, resolver: Resolver) -> Key | Conclusion:
+    """The first usable key record, else why there is none (RFC 6376 §6.1.2)."""
+    name = f"{signature.selector}._domainkey.{signature.domain}"
+    answer = await resolver.query(name, "TXT")
+    if answer.status in FAILURES:
+        return Conclusion("temperror", f"the key {name} could not be looked up ({answer.status})")
+    found = [parse_key(bytes(record)) for record in answer.records[:MAX_SIGNATURES] if isinstance(record, bytes)]
+    usable = [key for key in found if isinstance(key, Key)]
+    if usable:
+        return usable[0]
+    return found[0] if found else Conclusion("permerror", f"there is no key {name}")
+
+
+def _properties(signature: Signature) -> tuple[tuple[str, str], ...]:
+    """header.a, and enough of b= to tell signatures of one domain apart (RFC 6008)."""
+    found = [("header.a", signature.algorithm), ("header.b", base64.b64encode(signature.value[:6]).decode("ascii"))]
+    if signature.length is not None:
+        found.append(("policy.body-length", str(signature.length)))
+    return tuple(found)

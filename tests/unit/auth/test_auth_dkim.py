@@ -1,0 +1,219 @@
+"""gateway.auth.dkim: messages signed by dkimpy, by hand and by RFC 8463's author; and all that must not pass."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from gateway.auth import dkim
+from gateway.mail import parse
+from gateway.types import AuthResult
+from tests.builders import message_bytes
+from tests.dkim_keys import ed25519_record, rsa_record, sign, sign_by_hand
+from tests.fakes import FakeResolver, Zones
+
+KEY = "s1._domainkey.example.org"
+NOW = 1_790_000_000.0
+TAGS = "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.org; s=s1; h=from:to:subject; bh={bh}"
+
+RFC8463 = b"""\
+DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;
+ d=football.example.com; i=@football.example.com;
+ q=dns/txt; s=brisbane; t=1528637909; h=from : to :
+ subject : date : message-id : from : subject : date;
+ bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;
+ b=/gCrinpcQOoIfuHNQIbq4pgh9kyIK3AQUdt9OdqQehSwhEIug4D11Bus
+ Fa3bT3FY5OsU7ZbnKELq+eXdp1Q1Dw==
+DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed;
+ d=football.example.com; i=@football.example.com;
+ q=dns/txt; s=test; t=1528637909; h=from : to : subject :
+ date : message-id : from : subject : date;
+ bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;
+ b=F45dVWDfMbQDGHJFlXUNB2HKfbCeLRyhDXgFpEL8GwpsRe0IeIixNTe3
+ DhCVlUrSjV4BwcVcOF6+FF3Zo9Rpo1tFOeS9mPYQTnGdaSGsgeefOsk2Jz
+ dA+L10TeYt9BgDfQNZtKdN1WO//KgIqXP7OdEFE4LjFYNcUxZQ4FADY+8=
+From: Joe SixPack <joe@football.example.com>
+To: Suzie Q <suzie@shopping.example.net>
+Subject: Is dinner ready?
+Date: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)
+Message-ID: <20030712040037.46341.5F8J@football.example.com>
+
+Hi.
+
+We lost the game.  Are you hungry yet?
+
+Joe.
+"""
+RFC8463_ZONES: Zones = {
+    "brisbane._domainkey.football.example.com": {
+        "TXT": ["v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="]
+    },
+    "test._domainkey.football.example.com": {
+        "TXT": [
+            "v=DKIM1; k=rsa; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkHlOQoBTzWRiGs5V6NpP3idY6Wk08a5qhdR6wy5bdOKb2jLQiY/J16JYi0Qvx/b"
+            "yYzCNb3W91y3FutACDfzwQ/BC/e/8uBsCR+yz1Lxj+PL6lHvqMKrM3rG4hstT5QjvHO9PzoxZyVYLzBfO2EeC3Ip3G+2kryOTIKT+l/K4w3QIDAQAB"
+        ]
+    },
+}
+
+
+async def verify(content: bytes, record: object = None, now: float = NOW) -> tuple[AuthResult, ...]:
+    zones: Zones = {KEY: {"TXT": [record or rsa_record()]}}
+    return await dkim.evaluate(parse(content), FakeResolver(zones), now)
+
+
+async def one(content: bytes, record: object = None) -> AuthResult:
+    (result,) = await verify(content, record)
+    return result
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+async def test_rfc_8463_appendix_a(line_end: bytes) -> None:
+    results = await dkim.evaluate(parse(RFC8463.replace(b"\n", line_end)), FakeResolver(RFC8463_ZONES))
+    assert [(r.result, r.domain, r.selector) for r in results] == [
+        ("pass", "football.example.com", "brisbane"),
+        ("pass", "football.example.com", "test"),
+    ]
+    assert [dict(r.properties)["header.a"] for r in results] == ["ed25519-sha256", "rsa-sha256"]
+
+
+@pytest.mark.parametrize("fields", [b"simple", b"relaxed"])
+@pytest.mark.parametrize("body", [b"simple", b"relaxed"])
+async def test_forms(fields: bytes, body: bytes) -> None:
+    found = await one(sign(message_bytes("Hello  \r\n\tworld\r\n\r\n\r\n"), canonicalize=(fields, body)))
+    assert (found.method, found.result, found.domain, found.selector, found.identity) == (
+        "dkim",
+        "pass",
+        "example.org",
+        "s1",
+        "@example.org",
+    )
+    assert "1024 bits" in found.reason
+
+
+async def test_ed25519() -> None:
+    content = sign_by_hand(message_bytes(), TAGS.replace("rsa-", "ed25519-"), ed=True)
+    assert (await one(content, ed25519_record())).result == "pass"
+    assert (await one(content, rsa_record())).result == "permerror"
+
+
+async def test_a_message_without_a_signature() -> None:
+    assert await verify(message_bytes()) == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "result"),
+    [
+        (b"Hello\r\n", b"Hullo\r\n", "fail"),
+        (b"Hello\r\n", b"Hello\r\nSee more at ...\r\n", "fail"),
+        (b"Subject: Hello", b"Subject: Bye", "fail"),
+        (b"From: Sara", b"From: Sarah", "fail"),
+        (b"From: Sara", b"From: Eve <eve@example.net>\r\nFrom: Sara", "fail"),  # h= names From twice
+        (b"From: Sara", b"X-New: 1\r\nFrom: Sara", "pass"),
+        (b"Subject: Hello", b"SUBJECT:\r\n Hello ", "pass"),
+        (b"d=example.org", b"d=example.net", "permerror"),
+        (b"v=1", b"v=2", "permerror"),
+        (b"a=rsa-sha256", b"a=rsa-sha1", "policy"),
+    ],
+)
+async def test_changes_after_signing(before: bytes, after: bytes, result: str) -> None:
+    content = sign(message_bytes())
+    assert before in content
+    assert (await one(content.replace(before, after))).result == result
+
+
+@pytest.mark.parametrize(
+    ("answer", "result", "word"),
+    [
+        ("timeout", "temperror", "timeout"),
+        ("servfail", "temperror", "servfail"),
+        ("refused", "temperror", "refused"),
+        ("nxdomain", "permerror", "no key"),
+        ({"TXT": ["v=DKIM1; p="]}, "permerror", "revoked"),
+        ({"TXT": ["hello"]}, "permerror", "malformed"),
+        ({"TXT": ["hello", rsa_record()]}, "pass", "signed by"),
+        ({"TXT": [rsa_record(2048)]}, "fail", "does not match"),
+        ({"TXT": [rsa_record(tags="t=y")]}, "pass", "key in test"),
+        ({"TXT": [rsa_record(2048, tags="t=y")]}, "neutral", "key in test"),
+    ],
+)
+async def test_keys(answer: object, result: str, word: str) -> None:
+    (found,) = await dkim.evaluate(parse(sign(message_bytes())), FakeResolver({KEY: answer}), NOW)
+    assert (found.result, found.domain) == (result, "example.org")
+    assert word in found.reason
+
+
+async def test_a_key_for_the_domain_alone() -> None:
+    content = sign(message_bytes(), identity=b"news@sub.example.org")
+    assert (await one(content)).identity == "news@sub.example.org"
+    assert (await one(content)).result == "pass"
+    assert (await one(content, rsa_record(tags="t=s"))).result == "permerror"
+    assert (await one(sign(message_bytes()), rsa_record(tags="t=s"))).result == "pass"
+
+
+async def test_part_of_the_body() -> None:
+    content = sign(message_bytes(), length=True)
+    whole, longer, shorter = await one(content), await one(content + b"Buy this\r\n"), await one(content[:-4] + b"\r\n")
+    assert (whole.result, longer.result, shorter.result) == ("pass", "policy", "fail")
+    assert "not signed" in longer.reason
+    assert dict(longer.properties)["policy.body-length"] == "7"
+
+
+async def test_an_unsigned_second_author() -> None:
+    content = sign(message_bytes(), include_headers=[b"from", b"to"])
+    assert (await one(content)).result == "pass"
+    found = await one(b"From: Eve <eve@example.net>\r\n" + content)
+    assert (found.result, "From" in found.reason) == ("policy", True)
+    assert (await one(b"X-First: 1\r\nFrom : Eve <eve@example.net>\r\n" + content)).result == "policy"
+
+
+async def test_from_must_be_signed() -> None:
+    content = sign_by_hand(message_bytes(), TAGS.replace("from:", ""))
+    assert (await one(content)).result == "permerror"
+
+
+async def test_expired() -> None:
+    content = sign_by_hand(message_bytes(), TAGS + f"; t=1; x={int(NOW)}")
+    assert (await verify(content))[0].result == "pass"
+    assert (await verify(content, now=NOW + 1))[0].result == "policy"
+
+
+async def test_each_signature_has_its_result_and_work_is_bounded() -> None:
+    signed = sign(message_bytes())
+    field = signed[: len(signed) - len(message_bytes())]
+    resolver = FakeResolver({KEY: {"TXT": [rsa_record()]}})
+    results = await dkim.evaluate(parse(field.replace(b"d=example.org", b"d=example.net") + signed), resolver, NOW)
+    assert [r.result for r in results] == ["permerror", "pass"]
+    results = await dkim.evaluate(parse(field * 500 + signed), resolver, NOW)
+    assert [r.result for r in results] == ["pass"] * 5 + ["policy"]
+    assert len(resolver.queries) == 6  # i= of the first is not within its d=
+
+
+async def test_a_changed_body_needs_no_key() -> None:
+    resolver = FakeResolver()
+    await dkim.evaluate(parse(sign(message_bytes()) + b"more"), resolver, NOW)
+    assert resolver.queries == []
+
+
+@pytest.mark.parametrize(
+    "body", [" " * (1 << 20), "\r\n" * (1 << 19), "a \r\n" * (1 << 18)], ids=["spaces", "lines", "ends"]
+)
+async def test_hostile_bodies_take_linear_time(body: str) -> None:
+    content = sign_by_hand(message_bytes(body), TAGS)
+    started = time.process_time()
+    assert (await one(content)).result == "pass"
+    assert time.process_time() - started < 2.0
+
+
+async def test_a_header_full_of_names_takes_linear_time() -> None:
+    names = ":".join(f"x-{number}" for number in range(4000))
+    fields = "".join(f"X-{number}: {number}\r\n" for number in range(0, 8000, 2)).encode()
+    content = sign_by_hand(fields + message_bytes(), TAGS.replace("h=from", f"h=from:{names}"))
+    started = time.process_time()
+    assert (await one(content)).result == "pass"
+    assert time.process_time() - started < 2.0
+
+
+async def test_a_bare_continuation_first() -> None:
+    assert (await one(b" odd\r\n" + sign(message_bytes()))).result == "pass"
