@@ -1,0 +1,51 @@
+"""What a client hears: the catalogue of replies (RFC 5321 §4.2.2, RFC 3463), and the ids of messages."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from gateway.types import Reply
+
+OK = Reply(250, "2.0.0", "OK")
+SENDER_OK = Reply(250, "2.1.0", "OK")
+RECIPIENT_OK = Reply(250, "2.1.5", "OK")
+BYE = Reply(221, "2.0.0", "Bye")
+CANNOT_VERIFY = Reply(252, "2.5.0", "Cannot verify here; try to send")
+GO_AHEAD = Reply(354, "", "End data with <CR><LF>.<CR><LF>")
+TLS_READY = Reply(220, "2.0.0", "Ready to start TLS")
+OUR_FAULT = Reply(451, "4.3.0", "Temporary problem, please try again later")
+TIMED_OUT = Reply(421, "4.4.2", "Idle too long, closing the connection")
+SHUTTING_DOWN = Reply(421, "4.3.2", "Shutting down, please connect again")
+TOO_BUSY = Reply(421, "4.7.0", "Too many connections, please try again later")
+TOO_MANY_ERRORS = Reply(421, "4.7.0", "Too many errors, closing the connection")
+TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients for one message, send the rest separately")
+NOT_UNDERSTOOD = Reply(500, "5.5.2", "Command not understood")
+LINE_TOO_LONG = Reply(500, "5.5.2", "Line too long")
+BAD_ARGUMENT = Reply(501, "5.5.4", "Argument not understood")
+BAD_SENDER = Reply(501, "5.1.7", "Bad reverse-path syntax")
+BAD_RECIPIENT = Reply(501, "5.1.3", "Bad forward-path syntax")
+NOT_IMPLEMENTED = Reply(502, "5.5.1", "Command not implemented")
+SAY_HELLO_FIRST = Reply(503, "5.5.1", "Say EHLO or HELO first")
+NESTED_MAIL = Reply(503, "5.5.1", "A transaction is open already")
+NEED_MAIL = Reply(503, "5.5.1", "MAIL first")
+NO_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
+NO_RELAY_TRICKS = Reply(550, "5.7.1", "No relaying through the local part")
+TOO_LARGE = Reply(552, "5.3.4", "Message exceeds the size limit")
+UNKNOWN_PARAMETER = Reply(555, "5.5.4", "Parameter not recognized")
+NO_TLS = Reply(502, "5.5.1", "TLS is not offered")
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base32: no letter is mistaken for another
+
+
+def line(reply: Reply) -> bytes:
+    """The reply as it goes over the wire; its text cannot begin another line."""
+    text = "".join(char if " " <= char <= "~" else "?" for char in reply.text)[:400]
+    enhanced = f"{reply.enhanced} " if reply.enhanced else ""
+    return f"{reply.code} {enhanced}{text}\r\n".encode("ascii")
+
+
+def new_queue_id() -> str:
+    """12 characters, in the order of time to a millisecond, then 15 random bits."""
+    number = (int(time.time() * 1000) & ((1 << 45) - 1)) << 15 | secrets.randbits(15)
+    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(55, -1, -5))
