@@ -111,7 +111,9 @@ class Part:
     filename: str  # decoded, RFC 2231 before plain (RFC 2183 §2.3); "" when absent
     other_filename: str  # a second, different name in the same part ("" when none): an ambiguity
     fields: tuple[HeaderField, ...]
-    raw: bytes  # the body as received, still encoded; mail.decode_body(part) gives the bytes
+    # the body as received, still encoded; mail.decode_body(part) gives the bytes. b"" for a container (multipart/*,
+    # message/rfc822), whose parts hold theirs: else nesting would multiply memory
+    raw: bytes
     text: str | None  # decoded text of a text/* part that is not an attachment, else None
     html: Html | None  # for text/html that is not an attachment
 

@@ -1,38 +1,49 @@
-"""Bytes of any declared or undeclared charset -> text. Total; never raises.
+"""Bytes of any declared or undeclared charset -> text. Total; never raises, never gives a lone surrogate.
 
-UTF-8 is tried first where it is declared, absent or wrong; a declared single-byte charset is believed; what fits
-nothing is guessed from a bounded prefix (slow, so last), and at the very end decoded with replacement characters.
+A declared charset that fits is believed, since that is what the reader sees; then UTF-8; then, for bodies only, a guess
+from a bounded prefix (slow, so the caller budgets it); at the very end replacement characters.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Callable
+from functools import lru_cache
 
 _GUESS_BYTES = 4096
 _GUESS_MIN_BYTES = 48  # fewer say nothing about a language
+# Labels as mail readers take them (WHATWG Encoding, "Names and labels"), and supersets for what senders mislabel
 _ALIASES = {
-    "gb2312": "gb18030", "gbk": "gb18030", "gb_2312-80": "gb18030", "x-gbk": "gb18030",
-    "ks_c_5601-1987": "cp949", "ks_c_5601": "cp949", "euc-kr": "cp949",
-    "shift-jis": "cp932", "x-sjis": "cp932", "shift_jis": "cp932", "sjis": "cp932",
-    "iso-8859-1": "cp1252", "latin1": "cp1252", "latin-1": "cp1252", "us-ascii": "utf-8", "ascii": "utf-8",
-    "iso-8859-9": "cp1254", "iso-8859-8-i": "iso-8859-8", "iso-8859-6-i": "iso-8859-6", "tis-620": "cp874",
-    "unicode-1-1-utf-7": "utf-7", "utf8": "utf-8", "utf-8": "utf-8", "unicode": "utf-16", "x-unknown": "utf-8",
-    "unknown-8bit": "utf-8", "default": "utf-8", "ansi": "cp1252", "macintosh": "mac-roman", "x-mac-roman": "mac-roman",
-    "cp-850": "cp850", "cp-1256": "cp1256", "x-windows-1256": "cp1256", "": "utf-8",
+    "gb2312": "gb18030", "gbk": "gb18030", "gb-2312-80": "gb18030", "cp936": "gb18030",
+    "ks-c-5601-1987": "cp949", "ks-c-5601": "cp949", "ksc5601": "cp949", "euc-kr": "cp949",
+    "shift-jis": "cp932", "sjis": "cp932", "big5": "big5hkscs",
+    "iso-8859-1": "cp1252", "iso8859-1": "cp1252", "latin1": "cp1252", "latin-1": "cp1252", "ansi": "cp1252",
+    "iso-8859-9": "cp1254", "iso-8859-8-i": "iso-8859-8", "iso-8859-8-e": "iso-8859-8", "iso-8859-6-i": "iso-8859-6",
+    "tis-620": "cp874", "iso-8859-11": "cp874", "koi8-ru": "koi8-u", "macintosh": "mac-roman",
+    "us-ascii": "utf-8", "ascii": "utf-8", "ansi-x3.4-1968": "utf-8", "unknown": "utf-8", "unknown-8bit": "utf-8",
+    "default": "utf-8", "utf8": "utf-8", "cp65001": "utf-8", "unicode-1-1-utf-8": "utf-8", "utf8mb4": "utf-8",
+    "unicode-1-1-utf-7": "utf-7", "unicode": "utf-16", "ucs-2": "utf-16", "": "utf-8",
 }  # fmt: skip
-# codecs that are not charsets, or that can blow up
-_TEXT_ONLY = re.compile(
-    r"(?i)^(utf|iso|cp|windows|koi8|big5|gb|hz|euc|shift|mac|latin|tis|viscii|kz|ptcp|johab|ks|cs|ibm|arabic|greek|"
-    r"cyrillic|hebrew|l[0-9])"
+_CODE_PAGE = re.compile(r"(?:windows|win|ibm|cp|ms)-?([0-9]{3,5})")
+# Python's other codecs are no charsets (base64, unicode_escape), or take quadratic time (punycode, idna)
+_IS_CHARSET = re.compile(
+    r"utf|iso|cp[0-9]|koi8|big5|gb|hz|euc|shift|mac|viscii|kz|ptcp|johab|windows-31j|arabic|greek|cyrillic|hebrew|l[0-9]"
 )
+# ASCII bytes mean something else in these
+_NOT_ASCII = frozenset(("utf-7", "hz", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"))
+
+Guess = Callable[[bytes], str | None]
 
 
+@lru_cache(maxsize=1024)
 def codec_of(charset: str) -> str | None:
     """The codec's name for a declared charset, None when there is none."""
-    name = charset.strip().strip("\"'").lower().replace("_", "-") if charset else ""
-    name = _ALIASES.get(name) or _ALIASES.get(charset.strip().lower()) or name
-    if not _TEXT_ONLY.match(name):
+    name = charset.strip(" \t\r\n\"';").lower().replace("_", "-").removeprefix("x-")
+    code_page = _CODE_PAGE.fullmatch(name)
+    name = f"cp{code_page[1]}" if code_page else name
+    name = _ALIASES.get(name, name)
+    if not _IS_CHARSET.match(name):
         return None
     try:
         return codecs.lookup(name).name
@@ -40,40 +51,54 @@ def codec_of(charset: str) -> str | None:
         return None
 
 
-def decode(content: bytes, charset: str = "") -> str:
-    """Text of the bytes."""
-    if content.isascii() and b"\x1b" not in content:
-        codec = codec_of(charset)
-        if codec in (None, "utf-8") or codec not in ("utf-7", "hz", "utf-16", "utf-32"):
-            return content.decode("ascii")
+def decode(content: bytes, charset: str = "", guess: Guess | None = None) -> str:
+    """Text of the bytes, without a byte order mark.
+
+    Args:
+        charset: as declared; "" when nothing was.
+        guess: asked for a charset when the declared one and UTF-8 do not fit; None: do not guess.
+    """
     codec = codec_of(charset)
-    for name in dict.fromkeys((codec, "utf-8")):
+    if content.isascii() and codec not in _NOT_ASCII and b"\x1b" not in content:
+        return content.decode("ascii")
+    for name in (codec, "utf-8"):
         text = _try(content, name)
         if text is not None:
-            return text
-    if codec is not None and codec != "utf-8":
-        return content.decode(codec, "replace")
-    return _guess(content)
+            return text.removeprefix("\ufeff")
+    if codec is None or codec == "utf-8":
+        codec = _misfit(content, guess)
+    return _whole(content.decode(codec, "replace"), codec).removeprefix("\ufeff")
+
+
+def guess_charset(content: bytes) -> str | None:
+    """What the first bytes look like; None for too few. Up to 30 ms: budget it."""
+    if len(content) < _GUESS_MIN_BYTES:
+        return None
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(content[:_GUESS_BYTES], steps=3, chunk_size=256).best()
+    return codec_of(best.encoding) if best is not None else None
+
+
+def _misfit(content: bytes, guess: Guess | None) -> str:
+    """Mostly UTF-8 with a broken sequence or two is UTF-8; else the guess, else what the West used."""
+    text = content.decode("utf-8", "replace")
+    if text.count("\N{REPLACEMENT CHARACTER}") * 50 < len(text):
+        return "utf-8"
+    return (guess(content) if guess else None) or "cp1252"
 
 
 def _try(content: bytes, codec: str | None) -> str | None:
     if codec is None:
         return None
     try:
-        return content.decode(codec)
+        return _whole(content.decode(codec), codec)
     except (UnicodeError, ValueError):
         return None
 
 
-def _guess(content: bytes) -> str:
-    """Mostly UTF-8 with a broken sequence or two is UTF-8; else what the first bytes look like."""
-    text = content.decode("utf-8", "replace")
-    if text.count("\N{REPLACEMENT CHARACTER}") * 50 < len(text):
+def _whole(text: str, codec: str) -> str:
+    """UTF-7 can spell half a surrogate pair, which no later step could encode again."""
+    if codec != "utf-7":
         return text
-    if len(content) < _GUESS_MIN_BYTES:
-        return content.decode("cp1252", "replace")
-    from charset_normalizer import from_bytes
-
-    best = from_bytes(content[:_GUESS_BYTES], steps=3, chunk_size=256).best()
-    codec = codec_of(best.encoding) if best is not None else None
-    return content.decode(codec or "cp1252", "replace")
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

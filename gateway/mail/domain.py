@@ -8,21 +8,31 @@ from functools import lru_cache
 import idna
 
 _PLAIN = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
+_LITERAL = re.compile(r"\[[0-9a-z:.]{2,64}\]")
 
 
 @lru_cache(maxsize=4096)
 def to_a_label(domain: str) -> str:
-    """Lower-case A-labels without the final dot; "" for what cannot be a domain name."""
+    """Lower-case A-labels without the final dot, an address literal as written; "" for what cannot be either."""
     name = domain.strip().rstrip(".").lower()
     if _PLAIN.fullmatch(name) and ".." not in name:
         return name
-    if name.startswith("[") and name.endswith("]") and name.isascii():
-        return name  # an address literal
+    if _LITERAL.fullmatch(name):
+        return name
     if not name or len(name) > 253 or name.isascii():
         return ""
+    encoded = _encode(name)
+    return encoded if _PLAIN.fullmatch(encoded) and ".." not in encoded else ""
+
+
+def _encode(name: str) -> str:
     try:
-        return idna.encode(name, uts46=True, transitional=False).decode("ascii")
+        return idna.encode(name, uts46=True, transitional=False).decode("ascii").rstrip(".")
     except (idna.IDNAError, UnicodeError, ValueError, IndexError):
+        pass
+    try:  # names that browsers still resolve, as those with an emoji (IDNA 2003)
+        return name.encode("idna").decode("ascii").rstrip(".")
+    except (UnicodeError, ValueError, IndexError):
         return ""
 
 

@@ -1,7 +1,7 @@
-"""Header edits on raw bytes: whole fields removed or put on top; every other byte stays as it came.
+"""Header edits on raw bytes: whole fields removed or put on top; every other byte of the message stays as it came.
 
-What is stripped from inbound mail: DESIGN §4. A field name is compared as mail readers do, white space before the
-colon included, or a forged field would slip by.
+What is stripped from inbound mail: DESIGN §4. Fields are found as the parser finds them (header.split_header), white
+space before the colon and bare CR included, or a forged field would slip by.
 """
 
 from __future__ import annotations
@@ -10,29 +10,47 @@ import re
 from collections.abc import Callable, Sequence
 
 from gateway.mail.authentication_results import authserv_id_of
+from gateway.mail.domain import to_a_label
+from gateway.mail.header import Header, split_header
 
-_LINE = 78
-_HARD_LINE = 900  # RFC 5322 §2.1.1 allows 998
+_LINE = 78  # RFC 5322 §2.1.1
+_HARD_LINE = 240  # characters; 960 bytes of UTF-8 at most, RFC 5322 §2.1.1 allows 998
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]+")
-_BARE = re.compile(rb"\r\n|\r|\n")
-_OURS = ("x-spam", "x-darban-", "x-ms-exchange-organization-")
+_NOT_NAME = re.compile(r"[^!-9;-~]+")
+_LINE_END = re.compile(rb"\r{0,2}\n|\r")
+_OURS = ("x-spam-", "x-darban-", "x-ms-exchange-organization-")
 
 
 def edit_header(content: bytes, remove: Callable[[str, bytes], bool], prepend: Sequence[bytes]) -> bytes:
     """The content with the fields for which `remove(name, raw)` holds taken out, and `prepend` (whole fields) on top.
 
-    Bytes that are no field, and the body, are kept as they are.
+    Stray lines at the very top (an mbox line, a continuation of nothing) would end the header or continue our last
+    field once something stands above them: they are dropped when something is put there. So are fields beyond
+    header.MAX_FIELDS, which nobody looked at.
     """
-    end = _header_end(content)
-    kept = [raw for raw in _fields(content[:end]) if not _is_unwanted(raw, remove)]
-    return b"".join((*prepend, *kept, content[end:]))
+    header = split_header(content)
+    kept = [
+        content[start:end]
+        for name, start, end in _without_leading_stray(header, bool(prepend))
+        if not (name and remove(name, content[start:end]))
+    ]
+    # what has no empty line before its body gets one: with fields above, its first line could be taken for a field
+    separator = b"\r\n" if prepend and not header.has_separator and header.end < len(content) else b""
+    return b"".join((*prepend, *kept, separator, content[header.end :]))
+
+
+def _without_leading_stray(header: Header, is_prepended: bool) -> Sequence[tuple[str, int, int]]:
+    pieces = header.pieces
+    if not is_prepended:
+        return pieces
+    first = next((index for index, piece in enumerate(pieces) if piece.name), len(pieces))
+    return pieces[first:]
 
 
 def format_field(name: str, value: str) -> bytes:
-    """The field as bytes, folded at white space; no value can begin another field."""
-    words = _UNSAFE.sub(" ", value).split(" ")
-    lines, line = [], f"{name}:"
-    for word in words:
+    """The field as bytes, folded at white space; no name or value can begin another field."""
+    lines, line = [], f"{_NOT_NAME.sub('', name)[:76]}:"
+    for word in _UNSAFE.sub(" ", value).split(" "):
         if len(line) + 1 + len(word) > _LINE and line.strip() and not line.endswith(":"):
             lines.append(line)
             line = ""
@@ -41,6 +59,7 @@ def format_field(name: str, value: str) -> bytes:
             lines.append(line[:_HARD_LINE])
             line = f" {line[_HARD_LINE:]}"
     lines.append(line)
+    # a line of white space alone would end the header for some readers (RFC 5322 §3.2.2)
     return "\r\n".join(part for part in lines if part.strip()).encode("utf-8", "replace") + b"\r\n"
 
 
@@ -48,33 +67,15 @@ def to_crlf(content: bytes) -> bytes:
     """Every line end CRLF; bare CR and LF become line ends (RFC 5321 §2.3.8 forbids to send them on)."""
     if content.count(b"\n") == content.count(b"\r\n") == content.count(b"\r"):
         return content
-    return _BARE.sub(b"\r\n", content)
+    return _LINE_END.sub(b"\r\n", content)
 
 
 def inbound_field_to_strip(name: str, raw: bytes, hostname: str) -> bool:
     """Whether an inbound field pretends to be ours, or would steer the server behind us."""
     lower = name.lower()
-    if lower.startswith(_OURS):
+    if lower.startswith(_OURS) or lower == "x-spam":
         return True
     if lower != "authentication-results":
         return False
-    value = raw[raw.find(b":") + 1 :].decode("utf-8", "replace")
-    return authserv_id_of(value) == hostname.lower()
-
-
-def _header_end(content: bytes) -> int:
-    """Offset of the empty line behind the header, or of the content's end."""
-    if content.startswith((b"\r\n", b"\n")):
-        return 0
-    found = [index for index in (content.find(b"\n\r\n"), content.find(b"\n\n")) if index >= 0]
-    return min(found) + 1 if found else len(content)
-
-
-def _fields(block: bytes) -> list[bytes]:
-    """Fields with their continuation lines; joined they are the block."""
-    return re.split(rb"(?<=\n)(?![ \t])", block) if block else []
-
-
-def _is_unwanted(raw: bytes, remove: Callable[[str, bytes], bool]) -> bool:
-    name, colon, _ = raw.partition(b":")
-    return bool(colon) and remove(name.strip().decode("latin-1"), raw)
+    authserv_id = authserv_id_of(raw[raw.find(b":") + 1 :].decode("utf-8", "replace"))
+    return authserv_id in (hostname.lower().rstrip("."), to_a_label(hostname))

@@ -1,14 +1,16 @@
-"""Header fields: their bounds, decoding of encoded-words (RFC 2047), parameters (RFC 2045 §5.1, 2231).
+"""Header fields: where they begin and end, and their text with encoded-words decoded (RFC 5322 §2.2, RFC 2047).
 
 Everything is total and linear: a field that follows no grammar still gives a text. Quirks that mail readers accept are
-accepted: bare LF line ends, white space before the colon, encoded-words inside quotes or words, missing padding.
+accepted: any mix of line ends, white space before the colon, encoded-words inside quotes or words, missing padding.
+The header ends where the servers behind us see its end: at the empty line, or at a line that is no field.
 """
 
 from __future__ import annotations
 
 import binascii
 import re
-from urllib.parse import unquote_to_bytes
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import pybase64
 
@@ -16,86 +18,152 @@ from gateway.mail.charset import decode
 from gateway.types import HeaderField
 
 MAX_FIELDS = 10_000
-_MAX_DECODED = 1 << 16  # characters of one field that are decoded
-_FIELD = re.compile(rb"([^\s:\x00-\x20\x7f-\xff]{1,256})[ \t]*:")
-_WORD = re.compile(r"=\?([A-Za-z0-9_.:()+-]{1,60})(?:\*[A-Za-z0-9-]{0,20})?\?([BbQq])\?([^?]{0,20000})\?=")
-_BETWEEN_WORDS = re.compile(r"(\?=)[ \t\r\n]+(?==\?[A-Za-z0-9_.:()+-]{1,60}(?:\*[A-Za-z0-9-]{0,20})?\?[BbQq]\?)")
-_FOLD = re.compile(r"\r?\n(?=[ \t])|[\r\n]+$")
+_MAX_DECODED = 1 << 16  # bytes of one field that are decoded
+_EOL = r"(?>\r{0,2}\n|\r)"  # CRCRLF is the line end of a gateway that converted twice
+_FIELD = re.compile(rf"([!-9;-~]{{1,256}})[ \t]*:[^\r\n]*{_EOL}?(?:[ \t][^\r\n]*{_EOL}?)*+".encode())
+_STRAY = re.compile(rf"[^\r\n]*{_EOL}?(?:[ \t][^\r\n]*{_EOL}?)*+".encode())
+_EMPTY = re.compile(_EOL.encode())
+_EMPTY_LINE = re.compile(f"{_EOL}{_EOL}".encode())
+# What tells a header that goes on behind a stray line from text: a word, a colon, and no "//" of a URL
+_GOES_ON = re.compile(rb"[A-Za-z][A-Za-z0-9-]{1,75}:(?!//)")
+_ENVELOPE_LINE = re.compile(rf">?From [^\r\n]{{0,998}}{_EOL}".encode())  # RFC 4155: an mbox's line
+_CHARSET = re.compile(rb"charset\s*=\s*[\"']?([A-Za-z0-9_.:+-]{1,40})", re.IGNORECASE)
+_WORD = re.compile(
+    r"=\?([A-Za-z0-9_.:()+-]{1,60})(?:\*[A-Za-z0-9-]{0,20})?\?([BbQq])\?((?:[^?=]++|\?(?!=)|=(?!\?(?!=)))*+)\?="
+)
 _QP = re.compile(rb"=([0-9A-Fa-f]{2})")
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+_NOT_BASE64 = bytes(set(range(256)) - set(_BASE64))
 
 
-def split_fields(block: bytes) -> tuple[list[tuple[str, bytes]], bool, bool]:
-    """(name, raw field) in order; whether lines that are no field were seen; whether there were too many fields.
+class Piece(NamedTuple):
+    """A field, or a stray line where a field should be (name "")."""
 
-    Args:
-        block: the header, without the empty line behind it.
-    """
-    raws: list[bytes] = []
-    odd = False
-    for line in block.splitlines(keepends=True) if b"\r" not in block.replace(b"\r\n", b"") else _lines(block):
-        if line[:1] in b" \t" and line[:1]:
-            if raws:
-                raws.append(line)
-            else:
-                odd = True
-        else:
-            raws.append(b"")  # a bound between fields
-            raws.append(line)
-    fields: list[tuple[str, bytes]] = []
-    for raw in _joined(raws):
-        match = _FIELD.match(raw)
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Where a header's fields stand in the content."""
+
+    pieces: list[Piece]
+    end: int  # where the header ends, before the empty line
+    body_offset: int  # behind the empty line
+    has_envelope_line: bool = False  # an mbox "From " line, which is the first piece
+    is_cut: bool = False  # more than MAX_FIELDS
+
+    @property
+    def has_separator(self) -> bool:
+        """Whether an empty line stands between header and body."""
+        return self.body_offset > self.end
+
+    @property
+    def has_stray(self) -> bool:
+        """Whether lines that are no field stand among the fields."""
+        return any(not piece.name for piece in self.pieces[self.has_envelope_line :])
+
+
+def split_header(content: bytes, start: int = 0, end: int | None = None) -> Header:
+    """Find the fields. A stray line is passed over when a field follows it; else the body begins there."""
+    end = len(content) if end is None else end
+    envelope_line = _ENVELOPE_LINE.match(content, start, end)
+    pieces: list[Piece] = []
+    position = start
+    while position < end:
+        if len(pieces) >= MAX_FIELDS:
+            return _cut(content, pieces, position, end)
+        match = _FIELD.match(content, position, end)
+        name = match[1].decode("ascii") if match else ""
         if match is None:
-            odd = True
-        elif len(fields) >= MAX_FIELDS:
-            return fields, odd, True
-        else:
-            fields.append((match[1].decode("ascii"), raw))
-    return fields, odd, False
+            match = _EMPTY.match(content, position, end)
+            if match is not None:
+                return Header(pieces, position, match.end(), envelope_line is not None)
+            match = _STRAY.match(content, position, end)
+            if match is None or not (
+                (envelope_line and position == start) or _GOES_ON.match(content, match.end(), end)
+            ):
+                return Header(pieces, position, position, envelope_line is not None)
+        pieces.append(Piece(name, position, match.end()))
+        position = match.end()
+    return Header(pieces, end, end, envelope_line is not None)
 
 
-def _lines(block: bytes) -> list[bytes]:
-    """Lines that end in LF; a bare CR is no line end."""
-    return [line + b"\n" for line in block.split(b"\n")[:-1]] + [tail for tail in block.split(b"\n")[-1:] if tail]
+def _cut(content: bytes, pieces: list[Piece], position: int, end: int) -> Header:
+    match = _EMPTY_LINE.search(content, position - 1, end)
+    if match is None:
+        return Header(pieces, end, end, is_cut=True)
+    first = _EMPTY.match(content, match.start(), end)
+    return Header(pieces, first.end() if first else match.end(), match.end(), is_cut=True)
 
 
-def _joined(pieces: list[bytes]) -> list[bytes]:
-    fields: list[bytes] = []
-    start = 0
-    for index, piece in enumerate(pieces):
-        if piece == b"" and index > start:
-            fields.append(b"".join(pieces[start:index]))
-            start = index
-    if start < len(pieces):
-        fields.append(b"".join(pieces[start:]))
-    return [field for field in fields if field]
+def read_fields(content: bytes, header: Header) -> tuple[HeaderField, ...]:
+    """The fields with their decoded text, in order."""
+    fields = []
+    charset: str | None = None
+    for name, start, end in header.pieces:
+        if not name:
+            continue
+        raw = content[start:end]
+        if charset is None and not raw.isascii():
+            charset = _declared_charset(content, header)
+        fields.append(HeaderField(name, raw, decode_text(raw[raw.index(b":") + 1 :], charset or "")))
+    return tuple(fields)
 
 
-def make_field(name: str, raw: bytes) -> HeaderField:
-    """The field with its decoded text."""
-    return HeaderField(name, raw, decode_text(raw[raw.index(b":") + 1 :]))
+def _declared_charset(content: bytes, header: Header) -> str:
+    """Raw 8-bit header bytes are mostly in the body's charset."""
+    match = _CHARSET.search(content, header.pieces[0].start, min(header.end, header.pieces[0].start + _MAX_DECODED))
+    return match[1].decode("ascii") if match else ""
 
 
-def decode_text(value: bytes) -> str:
-    """Unfolded, encoded-words decoded, outer white space removed."""
-    text = value.decode("ascii") if value.isascii() else decode(value[:_MAX_DECODED])
-    if "\n" in text:
-        text = _FOLD.sub("", text)
-    if "=?" in text:
-        text = decode_words(text)
-    return text.strip(" \t\r\n")
+def decode_text(value: bytes, charset: str = "") -> str:
+    """Unfolded, encoded-words decoded, outer white space removed; `charset` is for 8-bit bytes that are not UTF-8."""
+    text = unfold(value, charset)
+    return decode_words(text).strip(" \t") if "=?" in text else text
+
+
+def unfold(value: bytes, charset: str = "") -> str:
+    """One line, encoded-words as they are, outer white space removed (RFC 5322 §2.2.3)."""
+    value = value[:_MAX_DECODED]
+    text = decode(value, "" if charset == "" or _is_utf8(value) else charset)
+    if "\n" in text or "\r" in text:
+        text = text.replace("\r", "").replace("\n", "")
+    return text.strip(" \t")
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def written_value(field: HeaderField) -> str:
+    """The unfolded value, encoded-words not yet decoded.
+
+    Structured fields are read from it, lest an encoded comma, quote or semicolon forge structure (RFC 2047 §6.2).
+    """
+    if b"=?" not in field.raw:
+        return field.text
+    return unfold(field.raw[field.raw.index(b":") + 1 :])
 
 
 def decode_words(text: str) -> str:
     """Encoded-words decoded; adjacent ones of one charset as one, as a character may be split between them."""
-    text = _BETWEEN_WORDS.sub(r"\1", text[:_MAX_DECODED])
+    text = text[:_MAX_DECODED]
     pieces: list[str] = []
     pending, charset, position = bytearray(), "", 0
     for match in _WORD.finditer(text):
         name = match[1].lower()
-        if pending and (match.start() > position or name != charset):
+        between = text[position : match.start()]
+        if pending and (name != charset or not (between == "" or between.isspace())):
             pieces.append(decode(bytes(pending), charset))
             pending.clear()
-        pieces.append(text[position : match.start()])
+        if not position or not between.isspace():  # RFC 2047 §6.2: white space between encoded-words is not shown
+            pieces.append(between)
         pending += _word_bytes(match[2], match[3])
         charset, position = name, match.end()
     if pending:
@@ -111,80 +179,16 @@ def _word_bytes(encoding: str, payload: str) -> bytes:
     return decode_base64(raw)
 
 
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
-
-
 def decode_base64(raw: bytes) -> bytes:
-    """Whatever base64 is in there, other bytes ignored (RFC 2045 §6.8), padding in the middle ends nothing."""
+    """Whatever base64 is in there: other bytes are ignored (RFC 2045 §6.8), padding in the middle ends nothing."""
     try:
-        return pybase64.b64decode(raw, validate=True)
+        return pybase64.b64decode(raw.replace(b"\r\n", b"").replace(b"\n", b""), validate=True)
     except (binascii.Error, ValueError):
-        clean = _NOT_BASE64.sub(b"", raw)
-    spare = len(clean) % 4
-    if spare == 1:
-        clean = clean[:-1]
-    return pybase64.b64decode(clean + b"=" * (-len(clean) % 4))
+        clean = raw.translate(None, _NOT_BASE64)
+    return b"".join(_unpadded(run) for run in clean.rstrip(b"=").split(b"="))
 
 
-# --- structured values: "value; name=value; name*0*=utf-8''..." -----------------------------------------------------
-
-_PARAMETER = re.compile(
-    r""";\s*([^\s=;"*]{1,64}(?:\*[0-9]{1,3})?\*?)\s*=\s*("(?:[^"\\]|\\.){0,8192}"?|[^;]{0,8192})""", re.DOTALL
-)
-_COMMENT = re.compile(r"\([^()\"]{0,500}\)")
-
-
-def parse_parameters(text: str) -> tuple[str, list[tuple[str, str]]]:
-    """The lower-case value before the first ";", and the parameters in order, names lower-case, still encoded."""
-    if "(" in text:
-        text = _COMMENT.sub(" ", text)
-    value = text.partition(";")[0].strip().lower()
-    return value, [(match[1].lower(), _unquote(match[2])) for match in _PARAMETER.finditer(text)]
-
-
-def parameter(parameters: list[tuple[str, str]], name: str) -> tuple[str, str]:
-    """(the decoded value, a second different value of it or ""); RFC 2231's form comes before the plain one."""
-    plain = [decode_words(value) if "=?" in value else value for key, value in parameters if key == name]
-    extended = [_extended(value) for key, value in parameters if key == name + "*"]
-    continued = _continued(parameters, name)
-    found = [value for value in (*extended, *continued, *plain) if value]
-    other = next((value for value in found[1:] if value != found[0]), "")
-    return (found[0] if found else ""), other
-
-
-def _extended(value: str) -> str:
-    charset, first, rest = value.partition("'")
-    _, second, payload = rest.partition("'")
-    if not (first and second):
-        return decode(unquote_to_bytes(value))
-    return decode(unquote_to_bytes(payload), charset)
-
-
-def _continued(parameters: list[tuple[str, str]], name: str) -> list[str]:
-    pieces: dict[int, tuple[bool, str]] = {}
-    for key, value in parameters:
-        base, _, rest = key.partition("*")
-        number = rest.rstrip("*")
-        if base == name and number.isdigit():
-            pieces.setdefault(int(number), (rest.endswith("*"), value))
-    if 0 not in pieces:
-        return []
-    charset, content = "", bytearray()
-    for index in range(len(pieces)):
-        if index not in pieces:
-            break
-        is_encoded, value = pieces[index]
-        if index == 0 and is_encoded and value.count("'") >= 2:
-            charset, _, value = value.split("'", 2)
-        content += unquote_to_bytes(value) if is_encoded else value.encode("utf-8", "replace")
-    return [decode(bytes(content), charset)]
-
-
-def _unquote(value: str) -> str:
-    value = value.strip()
-    if not value.startswith('"'):
-        return value
-    value = value[1:]
-    if value.endswith('"') and not value.endswith('\\"'):
-        value = value[:-1]
-    return re.sub(r"\\(.)", r"\1", value) if "\\" in value else value
+def _unpadded(run: bytes) -> bytes:
+    if len(run) % 4 == 1:  # six bits are no byte
+        run = run[:-1]
+    return pybase64.b64decode(run + b"=" * (-len(run) % 4)) if run else b""

@@ -1,64 +1,123 @@
 """HTML -> what a reader sees, what is hidden from him, and where it leads.
 
 One pass over the tokens of turbohtml's tokenizer (linear on hostile input, where tree builders are not: measured on
-50,000 nested elements and 50,000 attributes), with a stack of open elements bounded to MAX_DEPTH. Style comes from
-attributes only; <style> sheets are not applied. No page is drawn, nothing is fetched.
+50,000 nested elements and 50,000 attributes), with a stack of open elements. Implied end tags are followed as far as
+they decide what is hidden. Nothing is drawn or fetched; conditional comments stay comments. Limits: MAX_CHARACTERS,
+MAX_TOKENS, MAX_DEPTH, MAX_LINKS; what is cut short stands in the defects.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Literal, NamedTuple
+from urllib.parse import urljoin
 
 import turbohtml
 
 from gateway.mail.link import MAX_URL
+from gateway.mail.style import NO_STYLE, is_unreadable, parse_color, parse_style
 from gateway.types import Html, Link
 
 MAX_CHARACTERS = 1 << 21
+MAX_TOKENS = 300_000
 MAX_DEPTH = 256
 MAX_LINKS = 2000
+_MAX_SEARCH = 64  # open elements that one tag looks through
+
+_Source = Literal["anchor", "image", "form", "text", "other"]
+_TEXT, _START, _END = 0, 1, 2  # turbohtml.TokenType
 
 _BLOCK = frozenset(
-    "address article aside blockquote body br center dd div dl dt fieldset footer form h1 h2 h3 h4 h5 h6 head header hr "
-    "li main nav ol p pre section table tbody td tfoot th thead title tr ul".split()
+    "address article aside blockquote body br caption center dd dir div dl dt fieldset footer form h1 h2 h3 h4 h5 h6 "
+    "header hr legend li main menu nav ol option p pre section select table tbody textarea tfoot thead tr ul".split()
 )
+_CELL = frozenset(("td", "th"))
 _VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
-_NOT_SHOWN = frozenset("script style head title noscript template object".split())
-_SKIPPED = frozenset("script style".split())  # their text is code, neither shown nor hidden words
-_LINK_ATTRIBUTES = (("href", "anchor"), ("src", "image"), ("action", "form"), ("background", "image"))
-
-_STYLE_HIDES = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all|opacity\s*:\s*0(?:\.0+)?\s*(?:;|$|!)"
-    r"|font-size\s*:\s*0*(?:[01](?:\.[0-9]+)?)?(?:px|pt|em|%)?\s*(?:;|$|!)|text-indent\s*:\s*-\s*[0-9]{3,}"
-    r"|max-(?:height|width)\s*:\s*0(?:px|em|%)?\s*(?:;|$|!)|(?<![a-z-])(?:height|width)\s*:\s*0(?:px|em|%)?\s*(?:;|$|!)"
-    r"|(?:left|top)\s*:\s*-\s*[0-9]{3,}px",
-    re.IGNORECASE,
-)
-_STYLE_COLOR = re.compile(r"(?<![a-z-])color\s*:\s*([^;!]{1,40})", re.IGNORECASE)
-_STYLE_BACKGROUND = re.compile(r"background(?:-color)?\s*:\s*([^;!]{1,60})", re.IGNORECASE)
-_STYLE_URL = re.compile(r"url\(\s*['\"]?([^'\")]{4,2000})", re.IGNORECASE)
-_REFRESH = re.compile(r"url\s*=\s*['\"]?([^'\"]+)", re.IGNORECASE)
-_LINES = re.compile(r" *\n[ \n]*")
-_COLORS = {
-    "white": "ffffff",
-    "black": "000000",
-    "red": "ff0000",
-    "snow": "fffafa",
-    "ivory": "fffff0",
-    "ghostwhite": "f8f8ff",
+_NOT_TEXT = frozenset("script style title template object iframe noembed noframes".split())  # neither shown nor hidden
+# start tag -> (open elements it closes, elements it does not look beyond); HTML §13.1.2.4
+_CELLS, _TABLE = ("td", "th"), ("table",)
+_CLOSES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "li": (("li",), ("ul", "ol", "menu", "table", "td")),
+    "dt": (("dt", "dd"), ("dl", "table", "td")),
+    "dd": (("dt", "dd"), ("dl", "table", "td")),
+    "option": (("option",), ("select", "table")),
+    "td": (_CELLS, ("tr", *_TABLE)),
+    "th": (_CELLS, ("tr", *_TABLE)),
+    "tr": (("tr",), _TABLE),
+    "tbody": (("tbody", "thead", "tfoot"), _TABLE),
+    "body": (("head",), ("body",)),
+    "a": (("a",), ("table", "td")),
 }
+_CLOSES_P = _BLOCK - {
+    "br",
+    "option",
+    "select",
+    "textarea",
+    "tbody",
+    "thead",
+    "tfoot",
+    "tr",
+    "body",
+    "caption",
+    "legend",
+}
+_P = (("p",), ("table", "td", "th", "div", "blockquote", "li", "body", "center", "form", "button"))
+# an end tag does not close what lies beyond one of these
+_SCOPE = frozenset(("table", "td", "th", "caption"))
+_IN_TABLE = frozenset("table td th tr tbody thead tfoot caption body html".split())
+_SPECIAL = (
+    frozenset("address article aside blockquote center div dl fieldset form li ol p pre section ul".split()) | _SCOPE
+)
+
+_NOSCRIPT = "noscript, read"  # such an element's name on the stack once its content was read
+_LINKS: dict[str, _Source] = {
+    "src": "image",
+    "background": "image",
+    "poster": "image",
+    "action": "form",
+    "formaction": "form",
+}
+_IMAGE_TAGS = frozenset(("img", "input", "image", "v:fill", "v:imagedata", "v:image"))
+_REFRESH = re.compile(r"url\s*=\s*['\"]?([^'\"]+)", re.IGNORECASE)
+_HAS_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}:")
+_CODE_URL = re.compile(r"(?:javascript|vbscript):", re.IGNORECASE)
+_BLANKS = re.compile(r"[ \t\r\f\u00a0]+")
+_LINES = re.compile(r" ?\n[ \n]*")
 
 
-@dataclass(slots=True)
-class _Open:
-    """One open element."""
+class _Look(NamedTuple):
+    """How text in an element looks; children inherit it."""
 
-    tag: str
-    is_hidden: bool
-    color: str  # six hex digits, "" unknown
-    background: str
+    is_removed: bool = False  # no child can undo it
+    is_invisible: bool = False
+    is_tiny: bool = False
+    color: str = "000000"  # see style.parse_color; "" unknown
+    background: str = "ffffff"
+
+    def is_hidden(self) -> bool:
+        return self.is_removed or self.is_invisible or self.is_tiny or is_unreadable(self.color, self.background)
+
+
+def render(text: str) -> Html:
+    """What the HTML shows, hides and leads to. Never raises."""
+    walk = _Walk()
+    tokens = turbohtml.tokenize(text[:MAX_CHARACTERS].replace("\0", ""))
+    walk.read(islice(tokens, MAX_TOKENS))
+    is_cut = len(text) > MAX_CHARACTERS or next(iter(tokens), None) is not None
+    defects = (("HTML_TOO_LONG", is_cut), ("HTML_TOO_DEEP", walk.is_too_deep), ("HTML_TOO_MANY_LINKS", walk.is_cut))
+    return Html(
+        text=_tidy(walk.shown),
+        hidden_text=_tidy(walk.hidden),
+        links=tuple(walk.followed_links()),
+        tags=dict(walk.tags),
+        image_count=walk.tags["img"],
+        has_script=walk.has_script or walk.tags["script"] > 0,
+        has_form=walk.tags["form"] > 0,
+        defects=tuple(name for name, is_so in defects if is_so),
+    )
 
 
 class _Walk:
@@ -67,176 +126,200 @@ class _Walk:
     def __init__(self) -> None:
         self.shown: list[str] = []
         self.hidden: list[str] = []
-        self.links: list[tuple[str, str, list[str]]] = []  # url, source, text pieces
+        self.links: list[tuple[str, _Source, list[str]]] = []  # url as written, source, pieces of visible text
         self.tags: Counter[str] = Counter()
-        self.stack = [_Open("", False, "000000", "ffffff")]
+        self.open: list[str] = [""]  # element names; `looks` and `sinks` run beside it
+        self.looks: list[_Look] = [_Look()]
+        self.sinks: list[list[str]] = [self.shown]  # where an element's text goes
         self.anchor: list[str] | None = None
         self.base = ""
-        self.image_count = 0
-        self.is_too_deep = False
-        self.has_handler = False
+        self.unpushed = 0  # open elements beyond MAX_DEPTH
+        self.is_too_deep = self.is_cut = self.has_script = self.is_in_noscript = False
+
+    def read(self, tokens: Iterable[turbohtml.Token]) -> None:
+        """Take all tokens."""
+        for token in tokens:
+            kind = token.type
+            if kind == _TEXT:
+                self._text(token.data or "")
+            elif kind == _START:
+                self._start(token.tag or "", token.attrs)
+            elif kind == _END:
+                self._end(token.tag or "")
+
+    def followed_links(self) -> Iterator[Link]:
+        """The links as a client would follow them; <base> counts for all (HTML §4.2.3)."""
+        for url, source, pieces in self.links:
+            yield Link(_followed(url, self.base), _tidy(pieces), source)
 
     # --- tokens
 
-    def text(self, data: str) -> None:
-        top = self.stack[-1]
-        if top.tag in _SKIPPED:
+    def _text(self, data: str) -> None:
+        tag = self.open[-1]
+        if tag in _NOT_TEXT:
             return
-        if top.is_hidden:
-            self.hidden.append(data)
+        if tag == "noscript":
+            self._noscript(data)
             return
-        self.shown.append(" ".join(data.split("\n")) if "\n" in data else data)
-        if self.anchor is not None:
+        sink = self.sinks[-1]
+        sink.append(data.replace("\n", " "))
+        if self.anchor is not None and sink is self.shown:
             self.anchor.append(data)
 
-    def start(self, tag: str, attributes: list[tuple[str, str]]) -> None:
-        self.tags[tag] += 1
-        values = {name: value or "" for name, value in reversed(attributes)} if attributes else {}
-        if tag in _BLOCK:
-            self._break()
-        if values:
-            self._links(tag, values)
-        if tag == "img":
-            self.image_count += 1
-            if values.get("alt") and self.anchor is not None:
-                self.anchor.append(values["alt"])
-        if tag in _VOID:
-            return
-        if len(self.stack) > MAX_DEPTH:
-            self.is_too_deep = True
-            return
-        self.stack.append(self._opened(tag, values))
+    def _noscript(self, data: str) -> None:
+        """The tokenizer takes its content as one text, as a browser does; mail readers run no scripts and show it."""
+        self.open[-1] = _NOSCRIPT
+        if not self.is_in_noscript:  # there is no second level (HTML §4.12.2)
+            self.is_in_noscript = True
+            self.read(islice(turbohtml.tokenize(data), MAX_TOKENS))
+            self.is_in_noscript = False
+        self.sinks[-1].append("\n")
 
-    def end(self, tag: str) -> None:
+    def _start(self, tag: str, attributes: list[tuple[str, str]] | None) -> None:
+        self.tags[tag] += 1
+        if tag in _CLOSES_P:
+            self._close_implied(*_P)
+        if tag in _CLOSES:
+            self._close_implied(*_CLOSES[tag])
         if tag in _BLOCK:
-            self._break()
+            self.sinks[-1].append("\n")
+        elif tag in _CELL:
+            self.sinks[-1].append(" ")
+        values = dict(attributes) if attributes else None
+        if values:
+            self._attributes(tag, values)
+        if tag not in _VOID:
+            self._push(tag, values)
+
+    def _end(self, tag: str) -> None:
+        if self.unpushed and tag not in _VOID:
+            self.unpushed -= 1
+            return
         if tag == "a":
             self.anchor = None
-        for index in range(len(self.stack) - 1, 0, -1):
-            if self.stack[index].tag == tag:
-                del self.stack[index:]
+        tag = _NOSCRIPT if tag == "noscript" else tag
+        names = self.open
+        bounds = _IN_TABLE if tag in ("tr", "tbody") else _SCOPE if tag in _SPECIAL else _SPECIAL
+        for index in range(len(names) - 1, max(0, len(names) - _MAX_SEARCH), -1):
+            if names[index] == tag:
+                self._pop(index)
+                break
+            if names[index] in bounds and tag != "table":
+                break
+        if tag in _BLOCK:
+            self.sinks[-1].append("\n")
+
+    # --- the stack
+
+    def _push(self, tag: str, values: dict[str, str] | None) -> None:
+        if len(self.open) > MAX_DEPTH:
+            self.is_too_deep = True
+            self.unpushed += 1
+            return
+        look = self.looks[-1]
+        if values or tag == "a":
+            look = _look(tag, values or {}, look)
+        self.open.append(tag)
+        self.sinks.append(self.sinks[-1] if look is self.looks[-1] else self.hidden if look.is_hidden() else self.shown)
+        self.looks.append(look)
+
+    def _pop(self, index: int) -> None:
+        was_hidden = self.sinks[-1] is self.hidden
+        del self.open[index:], self.looks[index:], self.sinks[index:]
+        if was_hidden and self.sinks[-1] is self.shown:
+            self.hidden.append("\n")
+
+    def _close_implied(self, closed: tuple[str, ...], bounds: tuple[str, ...]) -> None:
+        names = self.open
+        for index in range(len(names) - 1, max(0, len(names) - _MAX_SEARCH), -1):
+            if names[index] in closed:
+                self._pop(index)
                 return
-            if len(self.stack) - index > 32:  # an end tag without a start must not cost the whole stack
+            if names[index] in bounds:
                 return
 
-    # --- pieces
+    # --- links
 
-    def _break(self) -> None:
-        (self.hidden if self.stack[-1].is_hidden else self.shown).append("\n")
-
-    def _opened(self, tag: str, values: dict[str, str]) -> _Open:
-        above = self.stack[-1]
-        style = values.get("style", "")
-        background = _color(values.get("bgcolor", "")) or _style_color(_STYLE_BACKGROUND, style) or above.background
-        color = (
-            _style_color(_STYLE_COLOR, style)
-            or (_color(values.get("color", "")) if tag == "font" else "")
-            or above.color
-        )
-        hides = tag in _NOT_SHOWN or "hidden" in values or _hides(style) or _is_near(color, background)
-        if not values:
-            hides = tag in _NOT_SHOWN
-        return _Open(tag, above.is_hidden or hides, color, background)
+    def _attributes(self, tag: str, values: dict[str, str]) -> None:
+        """Links and code in a start tag."""
+        if any(name.startswith("on") for name in values):
+            self.has_script = True
+        if tag == "base":
+            self.base = self.base or values.get("href", "")
+        elif tag == "meta":
+            if values.get("http-equiv", "").lower() == "refresh":
+                match = _REFRESH.search(values.get("content", "")[:MAX_URL])
+                self._add(match[1] if match else "", "other")
+        else:
+            self._links(tag, values)
 
     def _links(self, tag: str, values: dict[str, str]) -> None:
-        if tag == "base" and not self.base:
-            self.base = values.get("href", "")
-            return
-        if any(name.startswith("on") for name in values):
-            self.has_handler = True
-        if tag == "meta" and values.get("http-equiv", "").lower() == "refresh":
-            match = _REFRESH.search(values.get("content", "")[:MAX_URL])
-            if match:
-                self._add(match[1], "other")
-        for name, source in _LINK_ATTRIBUTES:
-            if values.get(name):
-                self._add(
-                    values[name], source if tag in ("a", "area", "img", "form", "body", "td", "table") else "other"
-                )
-                if tag == "a" and name == "href" and self.links:
-                    self.anchor = self.links[-1][2]
+        if "href" in values:
+            pieces = self._add(values["href"], "anchor" if tag in ("a", "area") else "other")
+            self.anchor = pieces if tag == "a" else self.anchor
+        for name, value in values.items():
+            if name in _LINKS:
+                self._add(value, _LINKS[name] if name != "src" or tag in _IMAGE_TAGS else "other")
+        if tag == "img" and self.anchor is not None and values.get("alt"):
+            self.anchor.append(f" {values['alt']} ")
+        if "srcset" in values:
+            self._add(values["srcset"].strip().partition(" ")[0], "image")
         if "style" in values and "url(" in values["style"]:
-            for match in _STYLE_URL.finditer(values["style"][:MAX_URL]):
-                self._add(match[1], "image")
+            for url in parse_style(values["style"]).urls:
+                self._add(url, "image")
 
-    def _add(self, url: str, source: str) -> None:
+    def _add(self, url: str, source: _Source) -> list[str] | None:
         clean = "".join(url[:MAX_URL].split())
-        if not clean or clean.startswith("#") or len(self.links) >= MAX_LINKS:
-            return
-        if self.base and "://" not in clean[:12] and not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:", clean):
-            clean = self.base.rstrip("/") + "/" + clean.lstrip("/")
-        elif clean.startswith("//"):
-            clean = "http:" + clean
-        self.links.append((clean, source, []))
+        if not clean or clean.startswith("#"):
+            return None
+        if len(self.links) >= MAX_LINKS:
+            self.is_cut = True
+            return None
+        if _CODE_URL.match(clean):
+            self.has_script = True
+        pieces: list[str] = []
+        self.links.append((clean, source, pieces))
+        return pieces
 
 
-def render(text: str) -> Html:
-    """What the HTML shows, hides and leads to. Never raises; text beyond MAX_CHARACTERS is not read."""
-    walk = _Walk()
-    for token in turbohtml.tokenize(text[:MAX_CHARACTERS].replace("\0", "")):
-        kind = token.type
-        if kind == 0:
-            walk.text(token.data or "")
-        elif kind == 1:
-            walk.start(token.tag or "", token.attrs or [])
-        elif kind == 2:
-            walk.end(token.tag or "")
-    defects = [
-        name
-        for name, is_so in (
-            ("HTML_TOO_LONG", len(text) > MAX_CHARACTERS),
-            ("HTML_TOO_DEEP", walk.is_too_deep),
-            ("HTML_TOO_MANY_LINKS", len(walk.links) >= MAX_LINKS),
-        )
-        if is_so
-    ]
-    return Html(
-        text=_tidy(walk.shown),
-        hidden_text=_tidy(walk.hidden),
-        links=tuple(Link(url, _tidy(pieces), source) for url, source, pieces in walk.links),  # type: ignore[arg-type]
-        tags=dict(walk.tags),
-        image_count=walk.image_count,
-        has_script=walk.tags["script"] > 0 or walk.has_handler,
-        has_form=walk.tags["form"] > 0,
-        defects=tuple(defects),
+def _look(tag: str, values: dict[str, str], above: _Look) -> _Look:
+    """How an element with these attributes looks inside."""
+    style = parse_style(values["style"]) if values.get("style") else NO_STYLE
+    background = style.background
+    if background is None:
+        background = "" if values.get("background") else None
+        named = parse_color(values["bgcolor"]) if "bgcolor" in values else None
+        background = named if named and named != "transparent" else background
+    color = style.color
+    if color is None and "color" in values and tag == "font":
+        color = parse_color(values["color"])
+    if color is None and tag == "body" and "text" in values:
+        color = parse_color(values["text"])
+    if color is None and tag == "a" and "href" in values and is_unreadable(above.color, above.background):
+        color = ""  # a link has a colour of its own
+    look = _Look(
+        is_removed=above.is_removed or style.hides or "hidden" in values,
+        is_invisible=above.is_invisible if style.is_invisible is None else style.is_invisible,
+        is_tiny=above.is_tiny if style.is_tiny is None else style.is_tiny,
+        color=above.color if color is None else color,
+        background=above.background if background is None else background,
     )
+    return above if look == above else look
+
+
+def _followed(url: str, base: str) -> str:
+    if url.startswith("//"):
+        return f"http:{url}"
+    if not base or _HAS_SCHEME.match(url):
+        return url
+    try:
+        return urljoin(base, url)
+    except ValueError:
+        return url
 
 
 def _tidy(pieces: list[str]) -> str:
-    text = re.sub(r"[ \t\r\f\u00a0]+", " ", "".join(pieces))
-    return _LINES.sub("\n", text).strip()
-
-
-def _hides(style: str) -> bool:
-    return bool(style) and _STYLE_HIDES.search(style[:MAX_URL]) is not None
-
-
-def _style_color(pattern: re.Pattern[str], style: str) -> str:
-    match = pattern.search(style[:MAX_URL]) if style else None
-    return _color(match[1]) if match else ""
-
-
-_RGB = re.compile(r"rgba?\(\s*([0-9]{1,3})\D+([0-9]{1,3})\D+([0-9]{1,3})")
-
-
-def _color(value: str) -> str:
-    """Six lower-case hex digits; "" for what is not understood."""
-    value = value.strip().lower()
-    if not value:
+    """White space as it is shown: runs are one blank, empty lines none."""
+    if not pieces:
         return ""
-    match = _RGB.match(value)
-    if match:
-        return "".join(f"{min(int(number), 255):02x}" for number in match.groups())
-    word = value.split()[0].lstrip("#")
-    if value.startswith("#") or re.fullmatch(r"[0-9a-f]{6}", word):
-        if len(word) == 3:
-            word = "".join(char * 2 for char in word)
-        return word if re.fullmatch(r"[0-9a-f]{6}", word) else ""
-    return _COLORS.get(word, "")
-
-
-def _is_near(color: str, background: str) -> bool:
-    """No eye tells them apart: each channel within 8 of 255."""
-    if not color or not background:
-        return False
-    return all(abs(int(color[i : i + 2], 16) - int(background[i : i + 2], 16)) <= 8 for i in (0, 2, 4))
+    return _LINES.sub("\n", _BLANKS.sub(" ", "".join(pieces))).strip()

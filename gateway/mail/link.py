@@ -5,29 +5,40 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from heapq import merge
 from urllib.parse import unquote
 
 from gateway.mail.domain import to_a_label
 
 MAX_URL = 4096
 # A run of characters that no mail reader ends a link at; ZWNJ stays, as Persian paths hold it.
-_RUN = re.compile(r"""[^\s<>"'`{}|\\^\[\]،؛«»]{5,4000}""")
+_RUN = re.compile(
+    r"""(?:[a-z]{3,5}://(?:[^\s<>"/\[\]@]{0,64}@)?\[[0-9a-f:.]{2,45}\])?[^\s<>"'`{}|\\^\[\]،؛«»“”\u2028]{0,4000}""",
+    re.IGNORECASE,
+)
 _SCHEMES = ("http", "https", "ftp")
-_TRAILING = ".,;:!?)*_~…؟،؛»"
-_HOST = re.compile(r"^[a-z][a-z0-9+.-]*:/{0,3}([^/?#\\]*)", re.IGNORECASE)
+# Not part of a link at its end: punctuation of the sentence, and invisible joiners and direction marks
+_TRAILING = frozenset(".,;:!?)*_~…؟’\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2068\u2069\ufeff")
+_WWW = re.compile(r"www\.", re.IGNORECASE)
+_HOST = re.compile(r"[a-z][a-z0-9+.-]*:([/\\]*)([^/?#\\]*)", re.IGNORECASE)
+_HOST_END = re.compile(r"[/?#\\@]")
 
 
 def find_links(text: str) -> Iterator[str]:
-    """Bare URLs in order; "www." ones get their scheme."""
+    """Bare URLs in order; "www." ones get their scheme. Lazy, linear."""
     end = 0
-    for start in sorted((*_after_schemes(text), *_after_www(text))):
+    for start in merge(_after_schemes(text), _after_www(text)):
         match = _RUN.match(text, start) if start >= end else None
         if match is None:
             continue
         end = match.end()
         url = _trim(match[0])
-        if len(url) > 6:
-            yield url if "://" in url[:10] else f"http://{url}"
+        scheme, separator, rest = url.partition("://")
+        if separator and len(scheme) <= 5:
+            if rest:
+                yield url
+        elif len(url) > 6:
+            yield f"http://{url}"
 
 
 def _after_schemes(text: str) -> Iterator[int]:
@@ -44,34 +55,43 @@ def _after_schemes(text: str) -> Iterator[int]:
 
 def _after_www(text: str) -> Iterator[int]:
     """Where a "www." begins a word."""
-    lower = text.lower() if "WWW." in text or "Www." in text else text
-    position = lower.find("www.")
-    while position >= 0:
+    if "www." not in text and "WWW." not in text and "Www." not in text:
+        return
+    for match in _WWW.finditer(text):
+        position = match.start()
         if position == 0 or not (text[position - 1].isalnum() or text[position - 1] in "@./-_"):
             yield position
-        position = lower.find("www.", position + 4)
 
 
 def _trim(url: str) -> str:
     """Without the punctuation of the sentence around it; a closing bracket stays when the URL opened it."""
-    while url and url[-1] in _TRAILING:
-        if url[-1] == ")" and url.count("(") >= url.count(")"):
-            break
-        url = url[:-1]
-    return url
+    end = len(url)
+    surplus = url.count(")") - url.count("(")
+    while end and url[end - 1] in _TRAILING:
+        if url[end - 1] == ")":
+            if surplus <= 0:
+                break
+            surplus -= 1
+        end -= 1
+    return url[:end]
 
 
 @lru_cache(maxsize=8192)
 def host_of(url: str) -> str:
-    """Lower-case A-label (or the address as written) of the host; "" for URLs without one."""
+    """Lower-case A-label of the host, an address in the form it is written in; "" for URLs without one.
+
+    Read as browsers do (WHATWG URL): backslashes are slashes, and http needs none of them.
+    """
     match = _HOST.match(url[:MAX_URL].strip())
-    if match is None or url[:7].lower() in ("mailto:", "javascr") or url[:5].lower() in ("data:", "cid:"):
+    if match is None:
         return ""
-    authority = match[1].rpartition("@")[2]
+    if len(match[1]) < 2 and match[0].partition(":")[0].lower() not in _SCHEMES:
+        return ""  # mailto:, tel:, data:, javascript: ...
+    authority = match[2].rpartition("@")[2].lower()
     if authority.startswith("["):
         return authority.partition("]")[0] + "]"
     host = authority.partition(":")[0]
     if "%" in host:
-        host = unquote(host)
-    host = host.replace("。", ".").replace("．", ".").strip(".")
-    return to_a_label(host) or host.lower()
+        host = _HOST_END.split(unquote(host), maxsplit=1)[0].lower()
+    host = host.strip().strip(".")
+    return to_a_label(host) or host

@@ -1,47 +1,48 @@
 """bytes -> Message, once. Any bytes give one; what was wrong with them stands in `defects`.
 
 Cost: about 100 µs for a message of 5 KB without HTML (benchmarks/scan.py, stage "parse"). Limits: header.MAX_FIELDS,
-mime.MAX_PARTS and MAX_DEPTH, MAX_TEXT characters of text in all, html.MAX_LINKS links.
+mime.MAX_PARTS, MAX_DEPTH and MAX_TEXT, html.MAX_LINKS links, address.MAX_MAILBOXES mailboxes of a field name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from gateway.mail import mime
-from gateway.mail.address import parse_mailboxes
+from gateway.mail.address import MAX_MAILBOXES, parse_mailboxes
 from gateway.mail.date import parse_date
+from gateway.mail.header import read_fields, split_header
 from gateway.mail.html import MAX_LINKS
 from gateway.mail.link import find_links
 from gateway.types import Address, HeaderField, Link, Message, Part
 
-MAX_TEXT = 4 << 20
-_MSGID = re.compile(r"<([^<>\s]{1,995})>")
+_MAX_TEXT = mime.MAX_TEXT
+_MSGID = re.compile(r"<\s*([^<>\s]{1,995})\s*>")
+
+_Fields = dict[str, list[HeaderField]]
 
 
 def parse(content: bytes) -> Message:
     """The message. Never raises, whatever the bytes."""
-    start = _envelope_line(content)
-    block, offset = mime.split_entity(content[start:] if start else content)
-    head = mime.Structure()
-    fields = mime.read_fields(block, head)
-    body_offset = start + offset
-    structure = mime.walk(fields, content[body_offset:])
-    defects = {**head.defects, **structure.defects}
-    if start:
-        defects["HEADER_MBOX_LINE"] = None
-    if offset >= len(content) - start and content:
-        defects["BODY_MISSING"] = None
+    header = split_header(content)
+    fields = read_fields(content, header)
+    structure = mime.walk(fields, content, header.body_offset)
+    mime.note_header(header, structure)
+    if header.has_envelope_line:
+        structure.note("HEADER_MBOX_LINE")
+    if not header.has_separator:
+        structure.note("BODY_MISSING" if header.end >= len(content) else "HEADER_UNENDED")
     if b"\0" in content:
-        defects["MESSAGE_HAS_NUL"] = None
+        structure.note("MESSAGE_HAS_NUL")
     by_name = _by_name(fields)
-    text, hidden = _texts(structure.parts, defects)
-    links = _links(structure.parts, defects)
+    text, hidden = _texts(structure)
+    links = _links(structure)
     return Message(
         raw=content,
         fields=fields,
-        body_offset=body_offset,
+        body_offset=header.body_offset,
         parts=tuple(structure.parts),
         subject=_first(by_name, "subject"),
         message_id=_message_id(_first(by_name, "message-id")),
@@ -53,52 +54,24 @@ def parse(content: bytes) -> Message:
         text=text,
         hidden_text=hidden,
         links=links,
-        defects=tuple(defects),
+        defects=tuple(structure.defects),
     )
 
 
-def _envelope_line(content: bytes) -> int:
-    """Length of an mbox "From " line before the header, 0 without one."""
-    if not content.startswith((b"From ", b">From ")):
-        return 0
-    end = content.find(b"\n")
-    return end + 1 if 0 < end < 1000 else 0
-
-
-def _by_name(fields: Iterable[HeaderField]) -> dict[str, list[HeaderField]]:
-    found: dict[str, list[HeaderField]] = {}
+def _by_name(fields: Iterable[HeaderField]) -> _Fields:
+    found: _Fields = {}
     for field in fields:
         found.setdefault(field.name.lower(), []).append(field)
     return found
 
 
-def _first(by_name: dict[str, list[HeaderField]], name: str) -> str:
+def _first(by_name: _Fields, name: str) -> str:
     return by_name[name][0].text if name in by_name else ""
 
 
-def _mailboxes(by_name: dict[str, list[HeaderField]], name: str) -> tuple[Address, ...]:
-    return tuple(mailbox for field in by_name.get(name, ()) for mailbox in parse_mailboxes(_address_text(field)))
-
-
-def _address_text(field: HeaderField) -> str:
-    """Encoded-words are decoded inside the phrase only, lest an encoded comma or bracket forge a mailbox."""
-    if b"=?" not in field.raw:
-        return field.text
-    raw = field.raw[field.raw.index(b":") + 1 :]
-    return _ENCODED.sub(_decode_guarded, raw.decode("utf-8", "replace").replace("\r\n", "").replace("\n", ""))
-
-
-_ENCODED = re.compile(r"=\?[^?\s]{1,80}\?[BbQq]\?[^?]{0,20000}\?=(?:\s+=\?[^?\s]{1,80}\?[BbQq]\?[^?]{0,20000}\?=)*")
-
-
-def _decode_guarded(match: re.Match[str]) -> str:
-    from gateway.mail.header import decode_words
-
-    text = decode_words(match[0]).replace("\\", "\\\\").replace('"', '\\"')
-    before = match.string[: match.start()]
-    if before.count('"') % 2:  # already inside a quoted string
-        return text
-    return f'"{text}"'
+def _mailboxes(by_name: _Fields, name: str) -> tuple[Address, ...]:
+    mailboxes = (mailbox for field in by_name.get(name, ()) for mailbox in parse_mailboxes(field))
+    return tuple(islice(mailboxes, MAX_MAILBOXES))
 
 
 def _message_id(text: str) -> str:
@@ -106,12 +79,12 @@ def _message_id(text: str) -> str:
     return match[1] if match else ""
 
 
-def _texts(parts: Sequence[Part], defects: dict[str, None]) -> tuple[str, str]:
+def _texts(structure: mime.Structure) -> tuple[str, str]:
     """What a reader sees of all parts, and what is hidden from him."""
     shown: list[str] = []
     hidden: list[str] = []
-    room = MAX_TEXT
-    for part in parts:
+    room = _MAX_TEXT
+    for part in structure.parts:
         if part.text is None:
             continue
         text = part.html.text if part.html is not None else part.text.strip()
@@ -120,26 +93,34 @@ def _texts(parts: Sequence[Part], defects: dict[str, None]) -> tuple[str, str]:
         if not text:
             continue
         if len(text) > room:
-            defects["MESSAGE_TEXT_TOO_LONG"] = None
+            structure.note("MESSAGE_TEXT_TOO_LONG")
             text = text[:room]
         room -= len(text)
         shown.append(text)
     return "\n\n".join(shown), "\n\n".join(hidden)
 
 
-def _links(parts: Sequence[Part], defects: dict[str, None]) -> tuple[Link, ...]:
-    found: dict[tuple[str, str], Link] = {}
+def _links(structure: mime.Structure) -> tuple[Link, ...]:
+    """Every link once, in document order."""
+    found: dict[Link, None] = {}
+    for link in _every_link(structure.parts):
+        if len(found) >= MAX_LINKS and link not in found:
+            structure.note("MESSAGE_TOO_MANY_LINKS")
+            break
+        found[link] = None
+    return tuple(found)
+
+
+def _every_link(parts: Sequence[Part]) -> Iterator[Link]:
     for part in parts:
         if part.html is not None:
-            for link in part.html.links:
-                found.setdefault((link.url, link.text), link)
-            in_text = part.html.text
-        else:
-            in_text = part.text or ""
-        for url in find_links(in_text):
-            if len(found) >= MAX_LINKS:
-                defects["MESSAGE_TOO_MANY_LINKS"] = None
-                break
-            if not any(key in found for key in ((url, url), (url, ""))):
-                found.setdefault((url, url), Link(url, url, "text"))
-    return tuple(found.values())[:MAX_LINKS]
+            yield from part.html.links
+            seen = {url for link in part.html.links for url in (link.url, *_urls_in(link.text))}
+            yield from (Link(url, url, "text") for url in find_links(part.html.text) if url not in seen)
+        elif part.text is not None:
+            yield from (Link(url, url, "text") for url in find_links(part.text))
+
+
+def _urls_in(text: str) -> Iterator[str]:
+    """URLs in an anchor's text: shown, but they lead nowhere."""
+    return find_links(text) if "://" in text or "www." in text else iter(())

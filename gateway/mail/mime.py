@@ -1,8 +1,9 @@
 """The MIME structure of a message (RFC 2045, 2046, 2183): a walk over the bytes, no recursion, no needless decoding.
 
-Attachments stay encoded (`decode_body` gives their bytes when somebody asks). Bounded: MAX_PARTS, MAX_DEPTH; what is
-cut short stands in the defects. Ambiguities that readers resolve differently (two boundaries, two Content-Types, two
-names for a file) are defects or `Part.other_filename`, because an attacker chooses the reader that is fooled.
+Attachments stay encoded (`decode_body` gives their bytes when somebody asks). Bounded: MAX_PARTS, MAX_DEPTH, MAX_TEXT
+bytes of text in all, and _MAX_PASSES over the content, as nested parts are searched again; what is cut short stands in
+the defects. Ambiguities that readers resolve differently (two boundaries, two Content-Types, two names for a file) are
+defects or `Part.other_filename`, because an attacker chooses the reader that is fooled.
 """
 
 from __future__ import annotations
@@ -10,244 +11,83 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from gateway.mail.charset import decode
-from gateway.mail.header import decode_base64, make_field, parameter, parse_parameters, split_fields
+from gateway.mail.charset import decode, guess_charset
+from gateway.mail.encoding import ENCODINGS, decode_bytes, find_enclosures
+from gateway.mail.header import Header, read_fields, split_header, written_value
 from gateway.mail.html import render
+from gateway.mail.parameter import Parameter, parameter, parse_parameters, without_comment
 from gateway.types import HeaderField, Html, Part
 
 MAX_PARTS = 1000
 MAX_DEPTH = 100
-_LF, _CR = 10, 13
-MAX_TEXT_BYTES = 4 << 20  # of one part's encoded text that is decoded
+MAX_TEXT = 4 << 20
+_MAX_PASSES = 16
+_MAX_GUESSES = 3  # of a charset, 1 to 30 ms each
 
-_END_OF_HEADER = re.compile(rb"\r?\n\r?\n")
-_ENCODINGS = frozenset(
-    ("7bit", "8bit", "binary", "base64", "quoted-printable", "x-uuencode", "uuencode", "x-uue", "uue")
-)
+_CONTAINERS = ("message/rfc822", "message/global")
+_LINE_ENDS = b"\r\n"
+_AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+((?>\r{0,2}\n|\r)|\Z)")
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+*'-]{1,127}/[a-z0-9!#$&^_.+*'-]{1,127}")
-_SOFT_BREAK = re.compile(rb"=[ \t]*\r?\n")
-_ESCAPE = re.compile(rb"=([0-9A-Fa-f]{2})")
-_ESCAPED = {f"{number:{form}}".encode(): bytes((number,)) for number in range(256) for form in ("02x", "02X")}
+_META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 
 
 @dataclass(slots=True)
 class Structure:
-    """The parts found, and what was wrong."""
+    """The parts found, what was wrong, and what may still be spent."""
 
+    passes: int  # bytes that may still be searched
     parts: list[Part] = field(default_factory=list)
     defects: dict[str, None] = field(default_factory=dict)  # an ordered set
+    text_room: int = MAX_TEXT
+    guesses: int = _MAX_GUESSES
 
     def note(self, defect: str) -> None:
         """Remember a defect once."""
         self.defects[defect] = None
 
+    def guess(self, content: bytes) -> str | None:
+        """A guessed charset, while the budget lasts."""
+        self.guesses -= 1
+        return guess_charset(content) if self.guesses >= 0 else None
+
 
 @dataclass(frozen=True, slots=True)
 class _Entity:
-    """An entity still to be looked at."""
+    """An entity still to be looked at: its fields, and where its body stands."""
 
     path: str
     depth: int
     fields: tuple[HeaderField, ...]
-    body: bytes
-    default_type: str
+    content: bytes
+    start: int
+    end: int
+    default_type: str = "text/plain"
 
 
-def split_entity(content: bytes) -> tuple[bytes, int]:
-    """(header without the empty line, offset of the body)."""
-    if content[:1] == b"\n":
-        return b"", 1
-    if content[:2] == b"\r\n":
-        return b"", 2
-    match = _END_OF_HEADER.search(content)
-    if match is None:
-        return content, len(content)
-    first_end = match.start() + (2 if content[match.start() : match.start() + 1] == b"\r" else 1)
-    return content[:first_end], match.end()
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What an entity's Content-* fields say."""
+
+    content_type: str
+    charset: str
+    encoding: str
+    disposition: str
+    filename: str
+    other_filename: str
+    boundary: str
 
 
-def read_fields(block: bytes, structure: Structure) -> tuple[HeaderField, ...]:
-    """The fields of a header block, its defects noted."""
-    raws, is_odd, is_cut = split_fields(block)
-    if is_odd:
-        structure.note("HEADER_MALFORMED")
-    if is_cut:
-        structure.note("HEADER_TOO_MANY_FIELDS")
-    return tuple(make_field(name, raw) for name, raw in raws)
-
-
-def walk(fields: tuple[HeaderField, ...], body: bytes) -> Structure:
-    """All parts, document order."""
-    structure = Structure()
-    waiting = [_Entity("1", 0, fields, body, "text/plain")]
+def walk(fields: tuple[HeaderField, ...], content: bytes, body_offset: int) -> Structure:
+    """All parts of a message with these fields, document order."""
+    structure = Structure(passes=_MAX_PASSES * len(content) + MAX_TEXT)
+    waiting = [_Entity("1", 0, fields, content, body_offset, len(content))]
     while waiting:
         entity = waiting.pop()
         if len(structure.parts) >= MAX_PARTS:
             structure.note("MIME_TOO_MANY_PARTS")
             break
-        children = _look_at(entity, structure)
-        if children and entity.depth + 1 >= MAX_DEPTH:
-            structure.note("MIME_TOO_DEEP")
-            continue
-        waiting.extend(reversed(children))
+        waiting.extend(reversed(_look_at(entity, structure)))
     return structure
-
-
-def _look_at(entity: _Entity, structure: Structure) -> list[_Entity]:
-    """Add the entity's part; return the entities inside it."""
-    part, boundaries = _make_part(entity, structure)
-    structure.parts.append(part)
-    if part.content_type.startswith("multipart/"):
-        return _multipart(part, boundaries, structure)
-    if part.content_type in ("message/rfc822", "message/global"):
-        return [_nested(part, structure)]
-    return []
-
-
-def _make_part(entity: _Entity, structure: Structure) -> tuple[Part, list[str]]:
-    values: dict[str, list[str]] = {}
-    for one in entity.fields:
-        name = one.name.lower()
-        if name.startswith("content-"):
-            values.setdefault(name, []).append(one.text)
-    if any(len(set(found)) > 1 for found in values.values()):
-        structure.note("MIME_DUPLICATE_FIELD")
-    content_type, type_parameters = parse_parameters(values.get("content-type", [entity.default_type])[0])
-    if not _TYPE.fullmatch(content_type):
-        structure.note("MIME_TYPE_MALFORMED")
-        content_type = "text/plain"
-    disposition, disposition_parameters = parse_parameters(values.get("content-disposition", [""])[0])
-    filename, other = _filename(disposition_parameters, type_parameters)
-    encoding = _encoding(values.get("content-transfer-encoding", []), structure)
-    charset = parameter(type_parameters, "charset")[0].strip().lower()
-    text, html = _text(content_type, disposition, filename, encoding, charset, entity.body, structure)
-    part = Part(
-        path=entity.path,
-        depth=entity.depth,
-        content_type=content_type,
-        charset=charset,
-        encoding=encoding,
-        disposition=disposition if disposition in ("attachment", "inline") else ("attachment" if disposition else ""),
-        filename=filename,
-        other_filename=other,
-        fields=entity.fields,
-        raw=entity.body,
-        text=text,
-        html=html,
-    )
-    return part, [value for name, value in type_parameters if name == "boundary"] or _extended_boundary(type_parameters)
-
-
-def _extended_boundary(parameters: list[tuple[str, str]]) -> list[str]:
-    boundary = parameter(parameters, "boundary")[0]
-    return [boundary] if boundary else []
-
-
-def _filename(disposition: list[tuple[str, str]], content_type: list[tuple[str, str]]) -> tuple[str, str]:
-    first, second = parameter(disposition, "filename")
-    third, fourth = parameter(content_type, "name")
-    names = [name for name in (first, second, third, fourth) if name]
-    other = next((name for name in names[1:] if name != names[0]), "")
-    return (names[0] if names else ""), other
-
-
-def _encoding(values: list[str], structure: Structure) -> str:
-    if not values:
-        return "7bit"
-    encoding = values[0].partition(";")[0].partition("(")[0].strip().strip("\"'").lower()
-    if encoding not in _ENCODINGS:
-        structure.note("MIME_ENCODING_UNKNOWN")
-    return encoding or "7bit"
-
-
-def _text(
-    content_type: str, disposition: str, filename: str, encoding: str, charset: str, body: bytes, structure: Structure
-) -> tuple[str | None, Html | None]:
-    """Decoded text and, for HTML, what it shows. A named text/plain in line is still read, an attachment is not."""
-    if not content_type.startswith("text/") or (disposition and disposition != "inline"):
-        return None, None
-    if filename and content_type not in ("text/plain", "text/html"):
-        return None, None
-    if len(body) > MAX_TEXT_BYTES:
-        structure.note("MIME_TEXT_TOO_LONG")
-        body = body[:MAX_TEXT_BYTES]
-    text = decode(decode_bytes(body, encoding), charset).replace("\r\n", "\n")
-    if content_type != "text/html":
-        return text, None
-    html = render(text)
-    for defect in html.defects:
-        structure.note(defect)
-    return text, html
-
-
-# --- containers -----------------------------------------------------------------------------------------------------
-
-
-def _multipart(part: Part, boundaries: list[str], structure: Structure) -> list[_Entity]:
-    if not boundaries:
-        structure.note("MIME_BOUNDARY_MISSING")
-        return [_Entity(f"{part.path}.1", part.depth + 1, (), part.raw, "text/plain")]
-    if len(set(boundaries)) > 1:
-        structure.note("MIME_BOUNDARY_AMBIGUOUS")
-    bodies, is_closed = _split_at(part.raw, boundaries[0])
-    if not bodies:
-        structure.note("MIME_BOUNDARY_MISSING")
-        return [_Entity(f"{part.path}.1", part.depth + 1, (), part.raw, "text/plain")]
-    if not is_closed:
-        structure.note("MIME_BOUNDARY_UNCLOSED")
-    default = "message/rfc822" if part.content_type == "multipart/digest" else "text/plain"
-    return [
-        _entity(body, f"{part.path}.{number}", part.depth + 1, default, structure)
-        for number, body in enumerate(bodies[:MAX_PARTS], start=1)
-    ]
-
-
-def _split_at(body: bytes, boundary: str) -> tuple[list[bytes], bool]:
-    """The bodies between the delimiter lines, and whether the closing one is there (RFC 2046 §5.1.1)."""
-    marker = b"--" + boundary.encode("utf-8", "replace").rstrip()
-    bodies: list[bytes] = []
-    start, position = -1, body.find(marker)
-    while position >= 0 and len(bodies) < MAX_PARTS:
-        line_end = body.find(b"\n", position)
-        rest = body[position + len(marker) : line_end if line_end >= 0 else len(body)].rstrip(b" \t\r")
-        if (position == 0 or body[position - 1] == _LF) and rest in (b"", b"--"):
-            if start >= 0:
-                bodies.append(body[start : _before_line_end(body, position)])
-            if rest:
-                return bodies, True
-            start = line_end + 1 if line_end >= 0 else len(body)
-        position = body.find(marker, position + len(marker))
-    if len(bodies) >= MAX_PARTS:
-        return bodies, True
-    if start >= 0:
-        bodies.append(body[start:])
-    return bodies, False
-
-
-def _before_line_end(body: bytes, position: int) -> int:
-    """The line end before a delimiter belongs to the delimiter (RFC 2046 §5.1.1)."""
-    if position == 0:
-        return 0
-    return position - 2 if position > 1 and body[position - 2] == _CR else position - 1
-
-
-def _entity(content: bytes, path: str, depth: int, default_type: str, structure: Structure) -> _Entity:
-    block, offset = split_entity(content)
-    if offset == len(content) and not _looks_like_header(block):
-        block, offset = b"", 0  # a part that forgot the empty line before its text
-    return _Entity(path, depth, read_fields(block, structure), content[offset:], default_type)
-
-
-def _looks_like_header(block: bytes) -> bool:
-    return re.match(rb"[A-Za-z-]{1,64}[ \t]*:", block) is not None
-
-
-def _nested(part: Part, structure: Structure) -> _Entity:
-    content = decode_body(part) if part.encoding in ("base64", "quoted-printable") else part.raw
-    return _entity(content, f"{part.path}.1", part.depth + 1, "text/plain", structure)
-
-
-# --- decoding -------------------------------------------------------------------------------------------------------
 
 
 def decode_body(part: Part) -> bytes:
@@ -255,37 +95,216 @@ def decode_body(part: Part) -> bytes:
     return decode_bytes(part.raw, part.encoding)
 
 
-def decode_bytes(raw: bytes, encoding: str) -> bytes:
-    """Total: what does not decode is left as it is, or left out."""
-    if encoding == "base64":
-        return decode_base64(raw.replace(b"\r\n", b"").replace(b"\n", b""))
-    if encoding == "quoted-printable":
-        return _quoted_printable(raw)
-    if encoding in ("x-uuencode", "uuencode", "x-uue", "uue"):
-        return _uuencoded(raw)
-    return raw
+def note_header(header: Header, structure: Structure) -> None:
+    """Remember what is wrong with a header."""
+    if header.has_stray:
+        structure.note("HEADER_MALFORMED")
+    if header.is_cut:
+        structure.note("HEADER_TOO_MANY_FIELDS")
 
 
-def _quoted_printable(raw: bytes) -> bytes:
-    if b"=" not in raw:
-        return raw
-    raw = _SOFT_BREAK.sub(b"", raw)
-    return _ESCAPE.sub(lambda match: _ESCAPED.get(match[1]) or bytes((int(match[1], 16),)), raw)
+def _look_at(entity: _Entity, structure: Structure) -> list[_Entity]:
+    """Add the entity's part; return the entities inside it."""
+    head = _read_head(entity, structure)
+    is_multipart = head.content_type.startswith("multipart/")
+    if not is_multipart and head.content_type not in _CONTAINERS:
+        structure.parts.extend(_leaf(entity, head, structure))
+        return []
+    structure.parts.append(_part(entity, head, b"", None, None))
+    structure.passes -= entity.end - entity.start
+    if entity.depth + 1 >= MAX_DEPTH or structure.passes < 0:
+        structure.note("MIME_TOO_DEEP")
+        return []
+    return _multipart(entity, head, structure) if is_multipart else [_nested(entity, head, structure)]
 
 
-def _uuencoded(raw: bytes) -> bytes:
-    import binascii
+def _part(entity: _Entity, head: _Head, raw: bytes, text: str | None, html: Html | None) -> Part:
+    return Part(
+        path=entity.path,
+        depth=entity.depth,
+        content_type=head.content_type,
+        charset=head.charset,
+        encoding=head.encoding,
+        disposition=head.disposition,
+        filename=head.filename,
+        other_filename=head.other_filename,
+        fields=entity.fields,
+        raw=raw,
+        text=text,
+        html=html,
+    )
 
-    out = bytearray()
-    begun = False
-    for line in raw.splitlines():
-        if line.startswith(b"begin "):
-            begun = True
-        elif line.strip() == b"end":
+
+# --- the Content-* fields -------------------------------------------------------------------------------------------
+
+
+def _read_head(entity: _Entity, structure: Structure) -> _Head:
+    values: dict[str, list[str]] = {}
+    for one in entity.fields:
+        name = one.name.lower()
+        if name.startswith("content-"):
+            values.setdefault(name, []).append(written_value(one))
+    if any(len(found) > 1 and len(set(found)) > 1 for found in values.values()):
+        structure.note("MIME_DUPLICATE_FIELD")
+    type_text = values["content-type"][0] if "content-type" in values else entity.default_type
+    content_type, of_type = parse_parameters(type_text)
+    if not _TYPE.fullmatch(content_type):
+        structure.note("MIME_TYPE_MALFORMED")
+        content_type = "text/plain"  # RFC 2045 §5.2
+    disposition, of_disposition = parse_parameters(values.get("content-disposition", [""])[0])
+    filename, other = _filename(of_disposition, of_type)
+    return _Head(
+        content_type=content_type,
+        charset=without_comment(parameter(of_type, "charset")[0]).lower(),
+        encoding=_encoding(values.get("content-transfer-encoding"), structure),
+        # RFC 2183 §2.8: an unknown disposition is an attachment
+        disposition=disposition if disposition in ("", "inline") else "attachment",
+        filename=filename,
+        other_filename=other,
+        boundary=_boundary(of_type, structure) if content_type.startswith("multipart/") else "",
+    )
+
+
+def _filename(of_disposition: list[Parameter], of_type: list[Parameter]) -> tuple[str, str]:
+    """The name a reader shows, and a different one that another reader may show."""
+    names = [name for name in (*parameter(of_disposition, "filename"), *parameter(of_type, "name")) if name]
+    other = next((name for name in names[1:] if name != names[0]), "")
+    return (names[0] if names else ""), other
+
+
+def _boundary(of_type: list[Parameter], structure: Structure) -> str:
+    boundary, other = parameter(of_type, "boundary")
+    if other:
+        structure.note("MIME_BOUNDARY_AMBIGUOUS")
+    plain = next((value for name, value in of_type if name == "boundary" and value), boundary)
+    return without_comment(plain).rstrip()
+
+
+def _encoding(values: list[str] | None, structure: Structure) -> str:
+    if values is None:
+        return "7bit"
+    encoding = "".join(values[0].partition(";")[0].partition("(")[0].split()).strip("\"'").lower()
+    if encoding not in ENCODINGS:
+        structure.note("MIME_ENCODING_UNKNOWN")
+    return encoding or "7bit"
+
+
+# --- leaves ---------------------------------------------------------------------------------------------------------
+
+
+def _leaf(entity: _Entity, head: _Head, structure: Structure) -> list[Part]:
+    """The part, and the uuencoded files in its text."""
+    raw = entity.content[entity.start : entity.end]
+    if not _is_shown(head):
+        return [_part(entity, head, raw, None, None)]
+    content = _text_bytes(raw, head.encoding, structure)
+    shown, enclosed = _without_enclosures(content, entity, structure) if b"begin " in content else (content, [])
+    charset = head.charset
+    if not charset and head.content_type == "text/html":
+        meta = _META_CHARSET.search(shown, 0, 2048)
+        charset = meta[1].decode("ascii") if meta else ""
+    text = decode(shown, charset, structure.guess)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    html = render(text) if head.content_type == "text/html" else None
+    for defect in html.defects if html else ():
+        structure.note(defect)
+    return [_part(entity, head, raw, text, html), *enclosed]
+
+
+def _is_shown(head: _Head) -> bool:
+    """Text that a reader shows in place. A named text/plain in line is shown, a named calendar is a file."""
+    if not head.content_type.startswith("text/") or head.disposition == "attachment":
+        return False
+    return not head.filename or head.content_type in ("text/plain", "text/html")
+
+
+def _text_bytes(raw: bytes, encoding: str, structure: Structure) -> bytes:
+    if len(raw) > structure.text_room:
+        structure.note("MIME_TEXT_TOO_LONG")
+        raw = raw[: structure.text_room]
+    structure.text_room -= len(raw)
+    return decode_bytes(raw, encoding)
+
+
+def _without_enclosures(content: bytes, entity: _Entity, structure: Structure) -> tuple[bytes, list[Part]]:
+    """The text around uuencoded files, and the files as parts of their own, as mail readers show them."""
+    shown: list[bytes] = []
+    found: list[Part] = []
+    position = 0
+    for name, start, end in find_enclosures(content):
+        if len(structure.parts) + len(found) + 2 >= MAX_PARTS:
+            structure.note("MIME_TOO_MANY_PARTS")
             break
-        elif begun:
-            try:
-                out += binascii.a2b_uu(line)
-            except binascii.Error:
-                continue
-    return bytes(out)
+        shown.append(content[position:start])
+        inner = _Entity(f"{entity.path}.{len(found) + 1}", entity.depth + 1, (), b"", 0, 0)
+        head = _Head("application/octet-stream", "", "x-uuencode", "attachment", decode(name).strip(), "", "")
+        found.append(_part(inner, head, content[start:end], None, None))
+        position = end
+    return b"".join((*shown, content[position:])), found
+
+
+# --- containers -----------------------------------------------------------------------------------------------------
+
+
+def _multipart(entity: _Entity, head: _Head, structure: Structure) -> list[_Entity]:
+    spans = _split_at(entity, head.boundary, structure) if head.boundary else []
+    if not spans:
+        structure.note("MIME_BOUNDARY_MISSING")
+        return [_Entity(f"{entity.path}.1", entity.depth + 1, (), entity.content, entity.start, entity.end)]
+    default = "message/rfc822" if head.content_type == "multipart/digest" else "text/plain"  # RFC 2046 §5.1.5
+    return [
+        _entity(f"{entity.path}.{number}", entity.depth + 1, entity.content, start, end, default, structure)
+        for number, (start, end) in enumerate(spans, start=1)
+    ]
+
+
+def _split_at(entity: _Entity, boundary: str, structure: Structure) -> list[tuple[int, int]]:
+    """Where the bodies between the delimiter lines stand (RFC 2046 §5.1.1)."""
+    content, end = entity.content, entity.end
+    marker = b"--" + boundary.encode("utf-8", "replace")
+    spans: list[tuple[int, int]] = []
+    start, position = -1, content.find(marker, entity.start, end)
+    while position >= 0:
+        is_line = position == entity.start or content[position - 1] in _LINE_ENDS
+        match = _AFTER_BOUNDARY.match(content, position + len(marker), end) if is_line else None
+        if match is not None:
+            if start >= 0:
+                spans.append((start, max(start, _before_line_end(content, position))))
+            if match[1] or len(spans) >= MAX_PARTS:
+                _note_afterwards(content, marker, match.end(), end, structure)
+                return spans
+            start = match.end()
+        position = content.find(marker, position + len(marker), end)
+    if start >= 0:
+        structure.note("MIME_BOUNDARY_UNCLOSED")
+        spans.append((start, end))
+    return spans
+
+
+def _note_afterwards(content: bytes, marker: bytes, position: int, end: int, structure: Structure) -> None:
+    """Some readers show what follows the closing delimiter, some do not."""
+    if content.find(b"\n" + marker, max(0, position - 1), end) >= 0:
+        structure.note("MIME_PART_AFTER_END")
+
+
+def _before_line_end(content: bytes, position: int) -> int:
+    """The line end before a delimiter belongs to the delimiter (RFC 2046 §5.1.1)."""
+    return position - 2 if content[max(0, position - 2) : position] == b"\r\n" else max(0, position - 1)
+
+
+def _entity(
+    path: str, depth: int, content: bytes, start: int, end: int, default_type: str, structure: Structure
+) -> _Entity:
+    header = split_header(content, start, end)
+    note_header(header, structure)
+    return _Entity(path, depth, read_fields(content, header), content, header.body_offset, end, default_type)
+
+
+def _nested(entity: _Entity, head: _Head, structure: Structure) -> _Entity:
+    """The message inside a message/rfc822. It must not be encoded (RFC 2046 §5.2.1), but readers accept it."""
+    content, start, end = entity.content, entity.start, entity.end
+    if head.encoding in ("base64", "quoted-printable"):
+        content = decode_bytes(content[start:end], head.encoding)
+        start, end = 0, len(content)
+    return _entity(f"{entity.path}.1", entity.depth + 1, content, start, end, "text/plain", structure)

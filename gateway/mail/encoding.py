@@ -1,0 +1,77 @@
+"""Content-Transfer-Encodings: base64, quoted-printable (RFC 2045 §6) and uuencode.
+
+Total: what does not decode is kept or left out. Linear.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gateway.mail.header import decode_base64
+
+UUENCODED = frozenset(("x-uuencode", "uuencode", "x-uue", "uue"))
+ENCODINGS = UUENCODED | {"7bit", "8bit", "binary", "base64", "quoted-printable"}
+
+_SOFT_BREAK = re.compile(rb"=[ \t]*+(?:\r?\n|\r)")
+_BEGIN = re.compile(rb"(?:^|(?<=[\r\n]))begin [0-7]{3,4} ([^\r\n]{1,255})(?:\r?\n|\r)")
+_END = re.compile(rb"[\r\n]end[ \t]*(?=[\r\n]|$)")
+
+
+class Enclosure(NamedTuple):
+    """A uuencoded file inside a text."""
+
+    name: bytes
+    start: int  # of the "begin" line
+    end: int  # behind the word "end"
+
+
+def decode_bytes(raw: bytes, encoding: str) -> bytes:
+    """The bytes without their encoding. Never raises."""
+    if encoding == "base64":
+        return decode_base64(raw)
+    if encoding == "quoted-printable":
+        # a2b_qp swallows the line behind "=" CR, and keeps "=" with white space before the line end
+        return binascii.a2b_qp(_SOFT_BREAK.sub(b"", raw)) if b"=" in raw else raw
+    if encoding in UUENCODED:
+        return b"".join(_uuencoded_lines(raw))
+    return raw
+
+
+def find_enclosures(text: bytes) -> Iterator[Enclosure]:
+    """Uuencoded files in a text: "begin 644 name", at least one line that decodes, "end"."""
+    position = 0
+    while match := _BEGIN.search(text, position):
+        end = _END.search(text, match.end() - 1)
+        if end is None:
+            return
+        first = text[match.end() : match.end() + 100].splitlines()[:1]
+        if first and _line(first[0]):
+            yield Enclosure(match[1], match.start(), end.end())
+            position = end.end()
+        else:
+            position = match.end()
+
+
+def _uuencoded_lines(raw: bytes) -> Iterator[bytes]:
+    has_begun = False
+    for line in raw.splitlines():
+        if not has_begun:
+            has_begun = line.startswith(b"begin ")
+        elif line.strip() == b"end":
+            return
+        else:
+            yield _line(line)
+
+
+def _line(line: bytes) -> bytes:
+    """One line's bytes, b"" for none. Some encoders add a check byte: only the length's worth is read."""
+    if not line:
+        return b""
+    length = (((line[0] - 32) & 63) * 4 + 5) // 3
+    try:
+        return binascii.a2b_uu(line[:length])
+    except binascii.Error:
+        return b""
