@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import structlog
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, TLSSetupException
 from prometheus_client import Counter, Gauge
 
 from gateway.config.settings import Smtp
@@ -182,7 +182,7 @@ class _Leave(Exception):
     """The session is over."""
 
 
-class Session(SMTP):  # type: ignore[misc]
+class Session(SMTP):
     """One connection."""
 
     line_length_limit = _BLOCK  # of the stream reader: what it buffers before it stops the client
@@ -340,7 +340,7 @@ class Session(SMTP):  # type: ignore[misc]
         self._reset()
         try:
             await super().smtp_STARTTLS("")  # answers 220; connection_made() discards what was sent in the clear
-        except Exception as error:
+        except TLSSetupException as error:
             log.info("TLS failed", client_ip=self._peer()[0], error=type(error).__name__)
             raise _Leave from None
         self._tls_words = _describe_tls(self.transport)
