@@ -14,13 +14,15 @@ from gateway.types import Message
 
 Algorithm = Literal["simple", "relaxed"]
 
+_MBOX_LINE = re.compile(rb">?From [^\n]*\n")
 _FINAL_LINES = re.compile(rb"(?:\n\r)*")  # of reversed bytes
 
 
 class CanonicalMessage:
-    """A message's canonical fields and body."""
+    """A message's canonical fields and body. `is_ambiguous`: other readers may see other fields than these."""
 
     def __init__(self, message: Message) -> None:
+        self.is_ambiguous = _is_ambiguous(message)
         self._message = message
         self._bodies: dict[Algorithm, bytes] = {}
         self._fields: dict[tuple[int, Algorithm], bytes] = {}
@@ -82,6 +84,17 @@ def canonical_body(body: bytes, algorithm: Algorithm) -> bytes:
     if algorithm == "relaxed" and not body:
         return b""
     return body + b"\r\n"
+
+
+def _is_ambiguous(message: Message) -> bool:
+    """Is there more in the header than its fields (and an mbox line before them)?"""
+    if not message.fields:
+        return True
+    head = message.raw[: message.body_offset].rstrip(b"\r\n")
+    first = max(0, head.find(message.fields[0].raw.rstrip(b"\r\n")))
+    if first and not _MBOX_LINE.fullmatch(head, 0, first):
+        return True
+    return sum(len(field.raw) for field in message.fields) < len(head) - first
 
 
 def _with_crlf(content: bytes) -> bytes:

@@ -95,6 +95,8 @@ def _reservation(canonical: CanonicalMessage, signature: Signature, now: float) 
             return Conclusion("policy", f"{left} bytes of the body are not signed (l={signature.length})")
     if len(canonical.places("from")) > signature.names.count("from"):
         return Conclusion("policy", "a From field is not signed")
+    if canonical.is_ambiguous:
+        return Conclusion("policy", "the header holds lines that are no field, or too many fields")
     if signature.expires_at is not None and signature.expires_at < now:
         return Conclusion("policy", "the signature has expired")
     return None

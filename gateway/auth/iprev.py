@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 
+from gateway.mail.domain import to_a_label
 from gateway.ports import Resolver
 from gateway.types import AuthResult, DnsStatus, Envelope
 
@@ -24,9 +25,9 @@ async def evaluate(envelope: Envelope, resolver: Resolver) -> AuthResult:
     answer = await resolver.query(address.reverse_pointer, "PTR")
     if answer.status in FAILURES:
         return _result("temperror", address, f"the name of {address} could not be looked up ({answer.status})")
-    names = [str(name).rstrip(".") for name in answer.records[:MAX_NAMES]]
+    names = [name for record in answer.records[:MAX_NAMES] if (name := to_a_label(str(record)))]
     if not names:
-        return _result("permerror", address, f"{address} has no name in the DNS")
+        return _result("permerror", address, f"{address} has no usable name in the DNS")
     failed = ""
     for name in names:
         forward = await resolver.query(name, "A" if address.version == 4 else "AAAA")

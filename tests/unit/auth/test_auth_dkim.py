@@ -215,5 +215,21 @@ async def test_a_header_full_of_names_takes_linear_time() -> None:
     assert time.process_time() - started < 2.0
 
 
-async def test_a_bare_continuation_first() -> None:
-    assert (await one(b" odd\r\n" + sign(message_bytes()))).result == "pass"
+@pytest.mark.parametrize("odd", [b" odd\r\n", b"\x00\xff\r\n"])
+async def test_lines_that_are_no_field(odd: bytes) -> None:
+    signed = sign(message_bytes())
+    assert (await one(odd + signed)).result == "policy"
+    assert (await one(signed.replace(b"\r\n\r\n", b"\r\nVisit us at ...\r\n\r\n"))).result in ("fail", "policy")
+
+
+async def test_more_fields_than_are_read() -> None:
+    assert (
+        await one(sign(message_bytes()).replace(b"\r\n\r\n", b"\r\n" + b"X: 1\r\n" * 20_000 + b"\r\n"))
+    ).result == "policy"
+
+
+async def test_what_is_odd_elsewhere_does_not_matter() -> None:
+    body = "--b\r\nContent-Type: text/plain\r\nno field\r\n\r\nHello\r\n--b--\r\n"
+    signed = sign(message_bytes(body, MIME_Version="1.0", Content_Type='multipart/mixed; boundary="b"'))
+    assert (await one(signed)).result == "pass"
+    assert (await one(b"From sara@example.org Mon Sep 21 13:33:20 2026\r\n" + signed)).result == "pass"
