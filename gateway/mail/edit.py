@@ -43,7 +43,7 @@ def _without_leading_stray(header: Header, is_prepended: bool) -> Sequence[tuple
     pieces = header.pieces
     if not is_prepended:
         return pieces
-    first = next((index for index, piece in enumerate(pieces) if piece.name), len(pieces))
+    first = next((index for index, piece in enumerate(pieces) if piece[0]), len(pieces))
     return pieces[first:]
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import binascii
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import pybase64
 
@@ -36,12 +35,7 @@ _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(set(range(256)) - set(_BASE64))
 
 
-class Piece(NamedTuple):
-    """A field, or a stray line where a field should be (name "")."""
-
-    name: str
-    start: int
-    end: int
+Piece = tuple[str, int, int]  # a field's name, start and end; name "" for a stray line where a field should be
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,7 @@ class Header:
     @property
     def has_stray(self) -> bool:
         """Whether lines that are no field stand among the fields."""
-        return any(not piece.name for piece in self.pieces[self.has_envelope_line :])
+        return any(not name for name, _, _ in self.pieces[self.has_envelope_line :])
 
 
 def split_header(content: bytes, start: int = 0, end: int | None = None) -> Header:
@@ -85,8 +79,9 @@ def split_header(content: bytes, start: int = 0, end: int | None = None) -> Head
                 (envelope_line and position == start) or _GOES_ON.match(content, match.end(), end)
             ):
                 return Header(pieces, position, position, envelope_line is not None)
-        pieces.append(Piece(name, position, match.end()))
-        position = match.end()
+        start_of_next = match.end()
+        pieces.append((name, position, start_of_next))
+        position = start_of_next
     return Header(pieces, end, end, envelope_line is not None)
 
 
@@ -106,15 +101,18 @@ def read_fields(content: bytes, header: Header) -> tuple[HeaderField, ...]:
         if not name:
             continue
         raw = content[start:end]
-        if charset is None and not raw.isascii():
-            charset = _declared_charset(content, header)
-        fields.append(HeaderField(name, raw, decode_text(raw[raw.index(b":") + 1 :], charset or "")))
+        if raw.isascii():
+            text = decode_text(raw[raw.index(b":") + 1 :])
+        else:
+            charset = _declared_charset(content, header) if charset is None else charset
+            text = decode_text(raw[raw.index(b":") + 1 :], charset)
+        fields.append(HeaderField(name, raw, text))
     return tuple(fields)
 
 
 def _declared_charset(content: bytes, header: Header) -> str:
     """Raw 8-bit header bytes are mostly in the body's charset."""
-    match = _CHARSET.search(content, header.pieces[0].start, min(header.end, header.pieces[0].start + _MAX_DECODED))
+    match = _CHARSET.search(content, header.pieces[0][1], min(header.end, header.pieces[0][1] + _MAX_DECODED))
     return match[1].decode("ascii") if match else ""
 
 
@@ -127,10 +125,9 @@ def decode_text(value: bytes, charset: str = "") -> str:
 def unfold(value: bytes, charset: str = "") -> str:
     """One line, encoded-words as they are, outer white space removed (RFC 5322 §2.2.3)."""
     value = value[:_MAX_DECODED]
-    text = decode(value, "" if charset == "" or _is_utf8(value) else charset)
-    if "\n" in text or "\r" in text:
-        text = text.replace("\r", "").replace("\n", "")
-    return text.strip(" \t")
+    text = value.decode("ascii") if value.isascii() else decode(value, "" if _is_utf8(value) else charset)
+    text = text.strip()
+    return text.replace("\r", "").replace("\n", "") if "\n" in text or "\r" in text else text
 
 
 def _is_utf8(value: bytes) -> bool:

@@ -19,7 +19,8 @@ _RUN = re.compile(
 _SCHEMES = ("http", "https", "ftp")
 # Not part of a link at its end: punctuation of the sentence, and invisible joiners and direction marks
 _TRAILING = frozenset(".,;:!?)*_~…؟’\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2068\u2069\ufeff")
-_WWW = re.compile(r"www\.", re.IGNORECASE)
+_WWW = re.compile(r"www\.")
+_SHOUTED_WWW = re.compile(r"www\.", re.IGNORECASE)
 _HOST = re.compile(r"[a-z][a-z0-9+.-]*:([/\\]*)([^/?#\\]*)", re.IGNORECASE)
 _HOST_END = re.compile(r"[/?#\\@]")
 
@@ -55,9 +56,8 @@ def _after_schemes(text: str) -> Iterator[int]:
 
 def _after_www(text: str) -> Iterator[int]:
     """Where a "www." begins a word."""
-    if "www." not in text and "WWW." not in text and "Www." not in text:
-        return
-    for match in _WWW.finditer(text):
+    pattern = _SHOUTED_WWW if "WWW." in text or "Www." in text else _WWW
+    for match in pattern.finditer(text):
         position = match.start()
         if position == 0 or not (text[position - 1].isalnum() or text[position - 1] in "@./-_"):
             yield position
