@@ -46,8 +46,13 @@ class Resolver(Protocol):
 class MessageCheck(Protocol):
     """A check that only looks at the mail object: no waiting. One file in checks/, one line in checks.CHECKS."""
 
-    name: str  # the file's name
-    findings: tuple[str, ...]  # every name it may report
+    @property
+    def name(self) -> str:
+        """The file's name."""
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Every name it may report."""
 
     def check(self, mail: MailObject) -> Iterable[Finding]:
         """What was seen. A fault in here is named in Verdict.incomplete, it is never a silent pass."""
@@ -56,8 +61,13 @@ class MessageCheck(Protocol):
 class EnvelopeCheck(Protocol):
     """A check that has to ask the network; runs as a task under the one deadline."""
 
-    name: str
-    findings: tuple[str, ...]
+    @property
+    def name(self) -> str:
+        """The file's name."""
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Every name it may report."""
 
     async def check(self, mail: MailObject, resolver: Resolver) -> Iterable[Finding]:
         """What was seen."""

@@ -1,0 +1,81 @@
+"""Attachments that carry programs or hide what they are: by name and first bytes, nothing is opened."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from gateway.mail.encoding import decode_bytes
+from gateway.types import Finding, MailObject, Part
+
+_PROGRAMS = frozenset(
+    "exe scr pif com bat cmd vbs vbe js jse wsf wsh hta msi msp cpl jar lnk ps1 psm1 reg inf scf url chm "
+    "gadget apk dll iso img vhd vhdx xll one onepkg application appx msix vb ws msc sct library-ms search-ms".split()
+)
+_MACROS = frozenset("docm dotm xlsm xltm xlam pptm potm ppam ppsm sldm".split())
+_DOCUMENTS = frozenset("pdf doc docx xls xlsx ppt pptx txt rtf jpg jpeg png gif zip mp3 mp4 csv odt ods".split())
+_OVERRIDES = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_EXTENSION = re.compile(r"\.([a-z0-9-]{1,12})\s*$")
+_DOUBLE = re.compile(r"\.([a-z0-9]{2,5})[\s_.]*\.([a-z0-9-]{1,12})\s*$")
+_SIGNATURES = (
+    (b"MZ", "a Windows program"),
+    (b"\x7fELF", "a Linux program"),
+    (b"L\0\0\0\x01\x14\x02\0", "a Windows shortcut"),
+)
+
+
+class Attachment:
+    """See the module."""
+
+    name = "attachment"
+    findings = (
+        "ATTACHMENT_EXECUTABLE",
+        "ATTACHMENT_DOUBLE_EXTENSION",
+        "ATTACHMENT_NAME_OVERRIDE",
+        "ATTACHMENT_MACRO",
+        "ATTACHMENT_HTML",
+        "ATTACHMENT_DISGUISED",
+    )
+
+    def check(self, mail: MailObject) -> Iterator[Finding]:
+        """One finding of a kind for each part."""
+        for part in mail.message.parts:
+            for name in filter(None, (part.filename, part.other_filename)):
+                yield from _by_name(name)
+            yield from _by_content(part)
+
+
+def _by_name(filename: str) -> Iterator[Finding]:
+    shown = filename[:120]
+    if _OVERRIDES.search(filename):
+        yield Finding(
+            "ATTACHMENT_NAME_OVERRIDE", (f"the name {shown!r} turns its reading direction to hide its ending",)
+        )
+    lower = _OVERRIDES.sub("", filename).lower()
+    match = _EXTENSION.search(lower)
+    extension = match[1] if match else ""
+    if extension in _PROGRAMS:
+        yield Finding("ATTACHMENT_EXECUTABLE", (f"{shown} is a program (.{extension})",))
+        double = _DOUBLE.search(lower)
+        if double and double[1] in _DOCUMENTS:
+            yield Finding("ATTACHMENT_DOUBLE_EXTENSION", (f"{shown} looks like .{double[1]} but is .{extension}",))
+    elif extension in _MACROS:
+        yield Finding("ATTACHMENT_MACRO", (f"{shown} can hold macros (.{extension})",))
+    elif extension in ("html", "htm", "shtml", "xhtml", "svg", "mht", "mhtml"):
+        yield Finding("ATTACHMENT_HTML", (f"{shown} opens in a browser (.{extension})",))
+
+
+def _by_content(part: Part) -> Iterator[Finding]:
+    if part.content_type.startswith(("multipart/", "message/")) or part.text is not None:
+        return
+    head = _head(part)
+    for signature, what in _SIGNATURES:
+        if head.startswith(signature) and not part.filename.lower().endswith((".exe", ".lnk")):
+            yield Finding("ATTACHMENT_DISGUISED", (f"{part.filename or part.content_type} is {what}",))
+
+
+def _head(part: Part) -> bytes:
+    """The first decoded bytes."""
+    if part.encoding != "base64":
+        return part.raw[:16]
+    return decode_bytes(part.raw[:64], part.encoding)

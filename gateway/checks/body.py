@@ -1,0 +1,30 @@
+"""How much there is to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.types import Finding, MailObject
+
+
+class Body:
+    """See the module."""
+
+    name = "body"
+    findings = ("BODY_EMPTY", "BODY_LINK_ONLY")
+
+    def check(self, mail: MailObject) -> Iterator[Finding]:
+        """Attachments count as something to read."""
+        message = mail.message
+        has_attachment = any(
+            part.text is None and not part.content_type.startswith("multipart/") for part in message.parts
+        )
+        text = message.text.strip()
+        if not text and not has_attachment and not any(part.html and part.html.image_count for part in message.parts):
+            yield Finding("BODY_EMPTY", ("there is nothing to read",))
+        if message.links and not has_attachment:
+            rest = text
+            for link in message.links[:20]:
+                rest = rest.replace(link.url, "").replace(link.text or link.url, "")
+            if len(rest.strip()) < 40 and len(message.links) <= 3:
+                yield Finding("BODY_LINK_ONLY", (f"a link and {len(rest.strip())} characters beside it",))

@@ -1,0 +1,16 @@
+"""Lists that ship: free-mail providers, link shorteners. Not a check; `[identity]` will add to them."""
+
+from __future__ import annotations
+
+FREEMAIL = frozenset(
+    "gmail.com googlemail.com yahoo.com ymail.com yahoo.co.uk yahoo.fr yahoo.de outlook.com hotmail.com "
+    "live.com msn.com aol.com icloud.com me.com mail.com gmx.com gmx.de gmx.net web.de proton.me "
+    "protonmail.com zoho.com yandex.com yandex.ru mail.ru inbox.ru list.ru bk.ru rambler.ru qq.com 163.com "
+    "126.com sina.com tutanota.com fastmail.com hotmail.co.uk hotmail.fr laposte.net orange.fr free.fr "
+    "libero.it t-online.de naver.com daum.net rediffmail.com chmail.ir mailfa.com vatanmail.ir".split()
+)
+SHORTENERS = frozenset(
+    "bit.ly bitly.com tinyurl.com t.co goo.gl ow.ly is.gd buff.ly cutt.ly rb.gy rebrand.ly shorturl.at tiny.cc "
+    "t.ly bl.ink lnkd.in soo.gd s.id v.gd adf.ly shorte.st yun.ir b2n.ir zaya.io plink.ir opizo.com yek.link "
+    "2ad.ir".split()
+)

@@ -1,0 +1,33 @@
+"""The reverse-path's domain must be able to take an answer: an MX or an address (RFC 5321 §5.1, 7505)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gateway.ports import Resolver
+from gateway.types import Finding, MailObject
+
+
+class Origin:
+    """A check that asks the DNS."""
+
+    name = "origin"
+    findings = ("ORIGIN_NO_MAIL", "ORIGIN_UNKNOWN_DOMAIN")
+
+    async def check(self, mail: MailObject, resolver: Resolver) -> Iterable[Finding]:
+        """At most three look-ups."""
+        domain = mail.envelope.reverse_path.rpartition("@")[2]
+        if not domain or domain.startswith("["):
+            return ()
+        exchangers = await resolver.query(domain, "MX")
+        if exchangers.status == "noerror":
+            is_null = all(str(one).split()[-1].strip(".") == "" for one in exchangers.records)
+            return (Finding("ORIGIN_NO_MAIL", (f"{domain} says that it takes no mail",)),) if is_null else ()
+        if exchangers.status == "nxdomain":
+            return (Finding("ORIGIN_UNKNOWN_DOMAIN", (f"{domain} does not exist",)),)
+        if exchangers.status != "nodata":
+            return ()
+        answers = [await resolver.query(domain, rdtype) for rdtype in ("A", "AAAA")]
+        if all(answer.status in ("nodata", "nxdomain") for answer in answers):
+            return (Finding("ORIGIN_NO_MAIL", (f"{domain} has neither an MX nor an address",)),)
+        return ()

@@ -1,0 +1,29 @@
+"""Mail that says it is from a recipient's own domain, and cannot show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.types import Finding, MailObject
+
+
+class OwnDomain:
+    """See the module."""
+
+    name = "own_domain"
+    findings = ("OWN_DOMAIN_SPOOF",)
+
+    def check(self, mail: MailObject) -> Iterator[Finding]:
+        """A domain's own mail reaches its server inside, not through this door; what comes here must authenticate."""
+        ours = {one.domain for one in mail.envelope.recipients}
+        claimed = next((box.domain for box in mail.message.author if box.domain in ours), None)
+        if claimed is None:
+            return
+        passed = any(result.method == "dmarc" and result.result == "pass" for result in mail.auth) or any(
+            result.method in ("spf", "dkim")
+            and result.result == "pass"
+            and (result.is_aligned or result.domain == claimed)
+            for result in mail.auth
+        )
+        if not passed:
+            yield Finding("OWN_DOMAIN_SPOOF", (f"says it is from {claimed}, came from outside and proves nothing",))

@@ -1,0 +1,31 @@
+"""A Reply-To that leads away from the author."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.auth.organisation import organisational_domain
+from gateway.checks.domain_list import FREEMAIL
+from gateway.types import Finding, MailObject
+
+
+class ReplyTo:
+    """See the module."""
+
+    name = "reply_to"
+    findings = ("REPLY_TO_ELSEWHERE", "REPLY_TO_FREEMAIL", "REPLY_TO_OTHER_FREEMAIL")
+
+    def check(self, mail: MailObject) -> Iterator[Finding]:
+        """Mailing lists set Reply-To to themselves: an answer to a recipient of the message is not elsewhere."""
+        author = next((box.domain for box in mail.message.author if box.domain), "")
+        known = {box.address.lower() for box in (*mail.message.to, *mail.message.author)}
+        for box in mail.message.reply_to[:3]:
+            if not box.domain or not author or box.address.lower() in known:
+                continue
+            if box.domain in FREEMAIL and author not in FREEMAIL:
+                yield Finding("REPLY_TO_FREEMAIL", (f"from {author}, but answers go to {box.address}",))
+            elif box.domain in FREEMAIL and box.address.lower() not in known:
+                yield Finding("REPLY_TO_OTHER_FREEMAIL", (f"from {author}, but answers go to {box.address}",))
+            elif organisational_domain(box.domain) != organisational_domain(author):
+                yield Finding("REPLY_TO_ELSEWHERE", (f"from {author}, but answers go to {box.domain}",))
+            return

@@ -1,0 +1,53 @@
+"""The subject: shouting, gaps between letters, a false reply, no words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from gateway.types import Finding, MailObject
+
+_GAPPY = re.compile(r"\b(?:[A-Za-z][ ._*-]){5,}[A-Za-z]\b")
+_REPLY = re.compile(r"^\s*(?:re|fwd?|aw|sv|پاسخ)\s*:", re.IGNORECASE)
+_MARKS = re.compile(r"[!?$]{3,}|[!?]\s+[!?]\s+[!?]")
+_THREAD = frozenset(("references", "in-reply-to", "thread-index", "thread-topic"))
+_PICTURES = re.compile("[\U0001f300-\U0001faff\u2600-\u27bf\u2b50\u2b55]")
+
+
+class Subject:
+    """See the module."""
+
+    name = "subject"
+    findings = (
+        "SUBJECT_ALL_CAPS",
+        "SUBJECT_GAPPY",
+        "SUBJECT_FALSE_REPLY",
+        "SUBJECT_MARKS",
+        "SUBJECT_EMPTY",
+        "SUBJECT_PICTURES",
+    )
+
+    def check(self, mail: MailObject) -> Iterator[Finding]:
+        """Silent without the field."""
+        names = {field.name.lower() for field in mail.message.fields}
+        if "subject" not in names:
+            return
+        subject = mail.message.subject
+        if not subject.strip():
+            yield Finding("SUBJECT_EMPTY", ("the subject is empty",))
+            return
+        letters = [char for char in subject if char.isascii() and char.isalpha()]
+        if (
+            len(letters) >= 10
+            and sum(char.isupper() for char in letters) > 0.9 * len(letters)
+            and " " in subject.strip()
+        ):
+            yield Finding("SUBJECT_ALL_CAPS", (f"“{subject[:80]}”",))
+        if _GAPPY.search(subject):
+            yield Finding("SUBJECT_GAPPY", (f"“{subject[:80]}”",))
+        if _MARKS.search(subject):
+            yield Finding("SUBJECT_MARKS", (f"“{subject[:80]}”",))
+        if len(_PICTURES.findall(subject)) >= 3:
+            yield Finding("SUBJECT_PICTURES", (f"“{subject[:80]}”",))
+        if _REPLY.match(subject) and not names & _THREAD and "\n>" not in mail.message.text:
+            yield Finding("SUBJECT_FALSE_REPLY", (f"“{subject[:80]}” answers nothing: no thread, no quotation",))
