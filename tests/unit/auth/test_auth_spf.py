@@ -163,6 +163,10 @@ async def test_the_reason_names_the_term() -> None:
     )
 
 
+async def test_a_helo_that_is_no_name_is_no_name_in_a_macro_either() -> None:
+    assert (await check(txt("v=spf1 a:%{H} -all"), helo="JOHN'S LAPTOP")).result == "fail"
+
+
 async def test_a_local_part_in_utf8_never_matches_a_macro() -> None:
     zones = txt("v=spf1 exists:%{l}.u.example -all") | {"xn--mgbh0fb.u.example": {"A": ["127.0.0.2"]}}
     assert (await check(zones, sender="مثال@example.org")).result == "fail"
