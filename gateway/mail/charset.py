@@ -17,7 +17,7 @@ _GUESS_MIN_BYTES = 48  # fewer say nothing about a language
 _ALIASES = {
     "gb2312": "gb18030", "gbk": "gb18030", "gb-2312-80": "gb18030", "cp936": "gb18030",
     "ks-c-5601-1987": "cp949", "ks-c-5601": "cp949", "ksc5601": "cp949", "euc-kr": "cp949",
-    "shift-jis": "cp932", "sjis": "cp932", "big5": "big5hkscs",
+    "shift-jis": "cp932", "sjis": "cp932", "windows-31j": "cp932", "big5": "big5hkscs",
     "iso-8859-1": "cp1252", "iso8859-1": "cp1252", "latin1": "cp1252", "latin-1": "cp1252", "ansi": "cp1252",
     "iso-8859-9": "cp1254", "iso-8859-8-i": "iso-8859-8", "iso-8859-8-e": "iso-8859-8", "iso-8859-6-i": "iso-8859-6",
     "tis-620": "cp874", "iso-8859-11": "cp874", "koi8-ru": "koi8-u", "macintosh": "mac-roman",

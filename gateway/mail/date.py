@@ -11,7 +11,7 @@ _MONTHS = {name: number for number, name in enumerate("jan feb mar apr may jun j
 # The form nearly all mail has, read at a tenth of the cost
 _USUAL = re.compile(
     r"(?:[A-Za-z]{3}, )?([0-9]{1,2}) ([A-Za-z]{3}) ([0-9]{4}) "
-    r"([0-9]{2}):([0-9]{2}):([0-9]{2}) ([+-])([0-9]{2})([0-9]{2})"
+    r"([0-9]{2}):([0-9]{2}):([0-9]{2}) ([+-])([0-9]{2})([0-9]{2})(?![0-9])"
 )
 
 
