@@ -49,4 +49,7 @@ CHECKS: tuple[MessageCheck, ...] = (
 
 ENVELOPE_CHECKS: tuple[EnvelopeCheck, ...] = (Origin(),)
 
-FINDINGS: frozenset[str] = frozenset(name for check in (*CHECKS, *ENVELOPE_CHECKS) for name in check.findings)
+FINDINGS: frozenset[str] = frozenset(
+    [name for check in CHECKS for name in check.findings]
+    + [name for check in ENVELOPE_CHECKS for name in check.findings]
+)
