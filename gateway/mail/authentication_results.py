@@ -17,7 +17,8 @@ _REASON = 160  # characters
 _VALUE = 255
 _MAX_READ = 20_000
 _COMMENT_UNSAFE = re.compile(r"[^\x20-\x7e]|[()\\;]")
-_LITERAL = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~@:/-]+")
+# what needs no quotes: a token (RFC 2045 §5.1), or a mailbox or domain behind an "@"
+_BARE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+|[A-Za-z0-9!#$%&'*+.^_`{|}~-]*@[A-Za-z0-9.-]*[A-Za-z0-9]")
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _COMMENT_BOUND = re.compile(r"\\.|[()]", re.DOTALL)
 _AUTHSERV_ID = re.compile(r'"((?:[^"\\]++|\\.)*+)"|"?([^\s;()"]+)', re.DOTALL)
@@ -104,8 +105,8 @@ def _properties(result: AuthResult) -> list[tuple[str, str]]:
 
 
 def _value(text: str) -> str:
-    """A value as RFC 8601 §2.2 takes it: bare, or a quoted string."""
-    clean = "".join(char for char in text if char.isprintable())[:_VALUE]
-    if _LITERAL.fullmatch(clean):
+    """A value as RFC 8601 §2.2 takes it: bare, or a quoted string. ASCII only, as the next hop may know no SMTPUTF8."""
+    clean = "".join(char if char.isascii() else "?" for char in text[:_VALUE] if char.isprintable())
+    if _BARE.fullmatch(clean):
         return clean
     return '"' + clean.replace("\\", "\\\\").replace('"', '\\"') + '"'

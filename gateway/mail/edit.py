@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.mail.authentication_results import authserv_id_of
 from gateway.mail.domain import to_a_label
-from gateway.mail.header import Header, split_header
+from gateway.mail.header import Header, Piece, split_header
 
 _LINE = 78  # RFC 5322 §2.1.1
 _HARD_LINE = 240  # characters; 960 bytes of UTF-8 at most, RFC 5322 §2.1.1 allows 998
@@ -29,22 +29,42 @@ def edit_header(content: bytes, remove: Callable[[str, bytes], bool], prepend: S
     header.MAX_FIELDS, which nobody looked at.
     """
     header = split_header(content)
-    kept = [
-        content[start:end]
-        for name, start, end in _without_leading_stray(header, bool(prepend))
-        if not (name and remove(name, content[start:end]))
-    ]
-    # what has no empty line before its body gets one: with fields above, its first line could be taken for a field
-    separator = b"\r\n" if prepend and not header.has_separator and header.end < len(content) else b""
-    return b"".join((*prepend, *kept, separator, content[header.end :]))
+    kept = _without_orphans(
+        [
+            piece
+            for piece in _without_leading_stray(header, bool(prepend))
+            if not (piece[0] and remove(piece[0], content[piece[1] : piece[2]]))
+        ],
+        header.end,
+    )
+    # what has no empty line before its body gets one: its first line could be taken for a field in new surroundings
+    is_changed = prepend or len(kept) < len(header.pieces)
+    has_no_bound = is_changed and not header.has_separator and header.end < len(content)
+    tail = (b"\r\n" if has_no_bound else b"") + content[header.end :]
+    if kept and (has_no_bound or kept[-1][2] != header.end) and tail[:1] in (b"\r", b"\n"):
+        end = kept[-1][2]
+        if content[end - 1 : end] == b"\r":  # a bare CR would swallow the line end that now follows it
+            tail = b"\n" + tail
+    return b"".join((*prepend, *(content[start:end] for _, start, end in kept), tail))
 
 
-def _without_leading_stray(header: Header, is_prepended: bool) -> Sequence[tuple[str, int, int]]:
-    pieces = header.pieces
+def _without_leading_stray(header: Header, is_prepended: bool) -> Sequence[Piece]:
+    """The pieces, but for those at the top that something above them would change."""
     if not is_prepended:
-        return pieces
-    first = next((index for index, piece in enumerate(pieces) if piece[0]), len(pieces))
-    return pieces[first:]
+        return header.pieces
+    first = next((index for index, piece in enumerate(header.pieces) if piece[0]), len(header.pieces))
+    return header.pieces[first:]
+
+
+def _without_orphans(pieces: Sequence[Piece], end: int) -> list[Piece]:
+    """A stray line is part of the header for the field behind it alone: it goes where that goes."""
+    kept: list[Piece] = []
+    start_of_next = end
+    for piece in reversed(pieces):
+        if piece[0] or piece[2] == start_of_next:
+            kept.append(piece)
+            start_of_next = piece[1]
+    return kept[::-1]
 
 
 def format_field(name: str, value: str) -> bytes:

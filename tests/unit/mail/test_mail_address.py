@@ -70,7 +70,9 @@ def test_the_number_is_bounded() -> None:
     assert len(parse_mailboxes("a@b.example," * 5000)) == MAX_MAILBOXES
 
 
-@pytest.mark.parametrize("unit", ['"', '\\"', "(", "<", "=?", "=?a?q?", '"\\', "[", " ", "@", " @", ":", "a ", "<a>", "\\(", '"a"@'])
+@pytest.mark.parametrize(
+    "unit", ['"', '\\"', "(", "<", "=?", "=?a?q?", '"\\', "[", " ", "@", " @", ":", "a ", "<a>", "\\(", '"a"@']
+)
 def test_linear_on_hostile_text(unit: str) -> None:
     started = time.process_time()
     parse_mailboxes(unit * (65536 // len(unit)))

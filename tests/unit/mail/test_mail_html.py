@@ -48,7 +48,11 @@ def test_what_a_reader_sees(markup: str, text: str) -> None:
         ('<font color="#ffffff">h</font>s', "s", "h"),
         ('<body bgcolor="black"><font color="#000">h</font><font color=white>s</font>', "s", "h"),
         ('<body text=white>h<span style="color:black">s', "s", "h"),
-        ('<table bgcolor=#00f><tr><td><font color=white>s</font><td style="background:white"><font color=white>h', "s", "h"),
+        (
+            '<table bgcolor=#00f><tr><td><font color=white>s</font><td style="background:white"><font color=white>h',
+            "s",
+            "h",
+        ),
         ('<div style="color:#fff">h<div style="background:#000">s</div></div>', "s", "h"),
         ('<div style="font-size:0">h<span style="font-size:14px">s</span></div>', "s", "h"),
         ('<div style="visibility:hidden">h<span style="visibility:visible">s</span></div>', "s", "h"),

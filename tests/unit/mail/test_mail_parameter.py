@@ -28,7 +28,12 @@ from gateway.mail.parameter import parameter, parse_parameters, without_comment
         ("attachment; filename*=%41.pdf", "attachment", "filename", ("A.pdf", "")),
         ("attachment; filename*0=ab; filename*1=cd.pdf", "attachment", "filename", ("abcd.pdf", "")),
         ("attachment; filename*1=cd.pdf; filename*0=ab", "attachment", "filename", ("abcd.pdf", "")),
-        ("attachment; filename*0*=utf-8''%D8; filename*1*=%B3; filename*2=.exe", "attachment", "filename", ("س.exe", "")),
+        (
+            "attachment; filename*0*=utf-8''%D8; filename*1*=%B3; filename*2=.exe",
+            "attachment",
+            "filename",
+            ("س.exe", ""),
+        ),
         ("attachment; filename*0=a; filename*2=b", "attachment", "filename", ("a", "")),
         ('attachment; filename="=?utf-8?B?2LM=?=.pdf"', "attachment", "filename", ("س.pdf", "")),
         ("attachment; filename=a.pdf; filename*=utf-8''b.exe", "attachment", "filename", ("b.exe", "a.pdf")),

@@ -26,7 +26,8 @@ def test_what_hides(style: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "style", ["display:block", "opacity:0.9", "height:0", "overflow:hidden;height:20px", "left:-5000px", "color:red", "", ";;:"]
+    "style",
+    ["display:block", "opacity:0.9", "height:0", "overflow:hidden;height:20px", "left:-5000px", "color:red", "", ";;:"],
 )
 def test_what_does_not_hide(style: str) -> None:
     assert not parse_style(style).hides
