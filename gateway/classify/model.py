@@ -1,0 +1,126 @@
+"""The model that serves: weights in an npz file (no pickle), checked against its manifest. Implements ports.Classifier.
+
+probability = logistic(slope * (weights . x + bias) + offset); slope and offset are the calibration, fitted on held-out
+messages. Needs numpy only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.classify.features import HALF, SIZE, VERSION, Features, extract
+from gateway.errors import ConfigError
+from gateway.types import Contribution, MailObject, Prediction
+
+WEIGHTS, MANIFEST = "weights.npz", "manifest.json"
+_CONTRIBUTIONS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Weights and calibration."""
+
+    model_id: str
+    weights: NDArray[np.float32]  # (SIZE,)
+    bias: float
+    slope: float
+    offset: float
+
+    @staticmethod
+    def load(folder: Path) -> Model:
+        """Raises ConfigError."""
+        manifest = _read_manifest(folder)
+        path = folder / WEIGHTS
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}") from None
+        if hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
+            raise ConfigError(f"{path}: is not the file its manifest names; copy the model folder again")
+        if manifest.get("features", {}).get("version") != VERSION:
+            raise ConfigError(f"{folder / MANIFEST}: made for other features; train it again with `darban train`")
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                weights = arrays["weights"].astype(np.float32)
+                bias, slope, offset = (float(value) for value in arrays["calibration"])
+        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+            raise ConfigError(f"{path}: not a model: {error}") from None
+        if weights.shape != (SIZE,):
+            raise ConfigError(f"{path}: {weights.shape} weights where {SIZE} belong")
+        return Model(str(manifest["id"]), weights, bias, slope, offset)
+
+    def decide(self, features: Features) -> float:
+        """Log-odds of spam."""
+        indices, values = features.vector()
+        return self.slope * (float(self.weights[indices] @ values) + self.bias) + self.offset
+
+    def predict(self, mail: MailObject) -> Prediction:
+        """Probability and what spoke loudest."""
+        features = extract(mail)
+        log_odds = max(-30.0, min(30.0, self.decide(features)))
+        return Prediction(1.0 / (1.0 + math.exp(-log_odds)), self.model_id, self._contributions(features))
+
+    def _contributions(self, features: Features) -> tuple[Contribution, ...]:
+        """The strongest named features; the 4-grams repeat what the words say and have no name."""
+        if not features.named:
+            return ()
+        names = list(features.named.values())
+        indices = np.fromiter(features.named, dtype=np.int64, count=len(names))
+        weights = self.weights[indices] * (self.slope / len(names) ** 0.5)
+        strongest = np.argsort(-np.abs(weights), kind="stable")[:_CONTRIBUTIONS]
+        return tuple(Contribution(names[i], round(float(weights[i]), 3)) for i in strongest if weights[i])
+
+
+def save(
+    folder: Path, weights: NDArray[np.float32], calibration: tuple[float, float, float], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Write weights and manifest; the same input gives the same bytes. Returns the manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = _npz(weights=weights.astype(np.float16), calibration=np.array(calibration, dtype=np.float64))
+    (folder / WEIGHTS).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    manifest = {
+        "id": f"{folder.name}-{digest[:12]}",
+        "sha256": digest,
+        "features": {"version": VERSION, "named": HALF, "grams": SIZE - HALF},
+        **facts,
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False, sort_keys=True) + "\n", "utf-8")
+    return manifest
+
+
+def _npz(**arrays: NDArray[Any]) -> bytes:
+    """np.savez_compressed stamps the time of day; this does not."""
+    import io
+
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, array in arrays.items():
+            body = io.BytesIO()
+            np.lib.format.write_array(body, array, allow_pickle=False)
+            archive.writestr(
+                zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), body.getvalue(), zipfile.ZIP_DEFLATED
+            )
+    return out.getvalue()
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; [classifier] model names a folder with a manifest") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: not JSON: {error}") from None
+    if not isinstance(manifest, dict) or "id" not in manifest:
+        raise ConfigError(f"{path}: has no id")
+    return manifest
