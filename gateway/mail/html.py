@@ -80,12 +80,11 @@ _LINKS: dict[str, _Source] = {
     "action": "form",
     "formaction": "form",
 }
+_LINKING = frozenset(("href", "srcset", "alt", *_LINKS))
 _IMAGE_TAGS = frozenset(("img", "input", "image", "v:fill", "v:imagedata", "v:image"))
 _REFRESH = re.compile(r"url\s*=\s*['\"]?([^'\"]+)", re.IGNORECASE)
 _HAS_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}:")
 _CODE_URL = re.compile(r"(?:javascript|vbscript):", re.IGNORECASE)
-_BLANKS = re.compile(r"[ \t\r\f\u00a0]+")
-_LINES = re.compile(r" ?\n[ \n]*")
 
 
 class _Look(NamedTuple):
@@ -150,7 +149,7 @@ class _Walk:
     def followed_links(self) -> Iterator[Link]:
         """The links as a client would follow them; <base> counts for all (HTML §4.2.3)."""
         for url, source, pieces in self.links:
-            yield Link(_followed(url, self.base), _tidy(pieces), source)
+            yield Link(_followed(url, self.base), " ".join("".join(pieces).split()), source)
 
     # --- tokens
 
@@ -242,16 +241,20 @@ class _Walk:
 
     def _attributes(self, tag: str, values: dict[str, str]) -> None:
         """Links and code in a start tag."""
-        if any(name.startswith("on") and len(name) > 4 for name in values):  # the shortest is "oncut"
-            self.has_script = True
+        for name in values:
+            if name[:2] == "on" and len(name) > 4:  # the shortest is "oncut"
+                self.has_script = True
         if tag == "base":
             self.base = self.base or values.get("href", "")
         elif tag == "meta":
             if values.get("http-equiv", "").lower() == "refresh":
                 match = _REFRESH.search(values.get("content", "")[:MAX_URL])
                 self._add(match[1] if match else "", "other")
-        else:
+        elif not _LINKING.isdisjoint(values):
             self._links(tag, values)
+        if "url(" in values.get("style", ""):
+            for url in parse_style(values["style"]).urls:
+                self._add(url, "image")
 
     def _links(self, tag: str, values: dict[str, str]) -> None:
         if "href" in values:
@@ -264,9 +267,6 @@ class _Walk:
             self.anchor.append(f" {values['alt']} ")
         if "srcset" in values:
             self._add(values["srcset"].strip().partition(" ")[0], "image")
-        if "style" in values and "url(" in values["style"]:
-            for url in parse_style(values["style"]).urls:
-                self._add(url, "image")
 
     def _add(self, url: str, source: _Source) -> list[str] | None:
         clean = "".join(url[:MAX_URL].split())
@@ -320,6 +320,5 @@ def _followed(url: str, base: str) -> str:
 
 def _tidy(pieces: list[str]) -> str:
     """White space as it is shown: runs are one blank, empty lines none."""
-    if not pieces:
-        return ""
-    return _LINES.sub("\n", _BLANKS.sub(" ", "".join(pieces))).strip()
+    lines = (" ".join(line.split()) for line in "".join(pieces).split("\n"))
+    return "\n".join(line for line in lines if line)
