@@ -168,7 +168,7 @@ def run_gateway(config: Path | None) -> int:
     supervisor = Supervisor(
         lambda: plan(load_settings(config)),
         state_path=where.processes,
-        on_death=mark_process_dead,  # type: ignore[no-untyped-call]
+        on_death=mark_process_dead,
     )
     return supervisor.run(plan(settings), lambda: _greet(settings))
 
@@ -295,6 +295,32 @@ def _releaser(settings: Settings, next_hops: Any, quarantine: Any) -> Releaser:
     )
 
 
+def open_quarantine(settings: Settings) -> Any:
+    """The quarantine, for the command line."""
+    from gateway.stores.engine import migrate
+
+    migrate(settings.storage.database)
+    return _quarantine(settings)
+
+
+def open_message_log(settings: Settings) -> Any:
+    """The message log, for the command line."""
+    from gateway.stores.engine import make_engine, migrate
+    from gateway.stores.message_log import SqlMessageLog
+
+    migrate(settings.storage.database)
+    return SqlMessageLog(make_engine(settings.storage.database))
+
+
+def open_accounts(settings: Settings) -> Any:
+    """The accounts, for the command line."""
+    from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.engine import make_engine, migrate
+
+    migrate(settings.storage.database)
+    return SqlAccounts(make_engine(settings.storage.database))
+
+
 @contextlib.asynccontextmanager
 async def open_service(settings: Settings) -> AsyncIterator[Releaser]:
     """The releasing half of the service, for the command line."""
@@ -319,7 +345,12 @@ def _on_stop() -> asyncio.Future[None]:
     """Done at SIGTERM."""
     loop = asyncio.get_running_loop()
     stopped: asyncio.Future[None] = loop.create_future()
-    loop.add_signal_handler(signal.SIGTERM, lambda: stopped.done() or stopped.set_result(None))
+
+    def stop() -> None:
+        if not stopped.done():
+            stopped.set_result(None)
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
     return stopped
 
 

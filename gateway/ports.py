@@ -87,7 +87,9 @@ class RuleSet(Protocol):
 class Classifier(Protocol):
     """A trained model."""
 
-    model_id: str
+    @property
+    def model_id(self) -> str:
+        """Names the weights; stands in every prediction."""
 
     def predict(self, mail: MailObject) -> Prediction:
         """Judge one message. Never raises on any mail."""

@@ -8,6 +8,7 @@ about foreign mail (docs/model.md).
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import multiprocessing
 import os
 from collections import Counter
@@ -28,7 +29,7 @@ from gateway.types import MailObject
 
 SEED = 20261123
 FOLDS = 5
-_C = 4.0
+_C = 30.0
 _FOREIGN_DOUBT = 0.5
 _MAX_BYTES = 1 << 20
 
@@ -63,6 +64,12 @@ class Fitted:
         """(n_samples,) calibrated log-odds of spam."""
         scores = np.asarray(rows @ self.weights.astype(np.float64)).ravel() + self.bias
         return np.asarray(self.slope * scores + self.offset)
+
+
+def require_learning() -> None:
+    """Raises InputError where scikit-learn is not installed."""
+    if importlib.util.find_spec("sklearn") is None:
+        raise InputError("training needs scikit-learn: pip install 'darban[train]'")
 
 
 def extract_sources(

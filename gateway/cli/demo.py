@@ -66,7 +66,11 @@ def _send(settings: Settings, name: str, content: bytes) -> tuple[str, str, str]
             client.sendmail(reverse_path, [f"you@{settings.domain[0].name}"], content, ["BODY=8BITMIME"])
             return name, message.subject, "250"
         except smtplib.SMTPDataError as error:
-            return name, message.subject, f"{error.smtp_code} {error.smtp_error.decode('ascii', 'replace')}"
+            return name, message.subject, f"{error.smtp_code} {_text(error.smtp_error)}"
+
+
+def _text(said: bytes | str) -> str:
+    return said.decode("ascii", "replace") if isinstance(said, bytes) else said
 
 
 def _report(settings: Settings, sent: list[tuple[str, str, str]]) -> None:
@@ -85,10 +89,9 @@ def _report(settings: Settings, sent: list[tuple[str, str, str]]) -> None:
 
 def _log_rows(settings: Settings, subjects: list[str]) -> dict[str, LogRow]:
     """The newest message-log row for each subject; rows arrive a moment after the reply."""
-    from gateway.stores.engine import make_engine
-    from gateway.stores.message_log import SqlMessageLog
+    from gateway.app import open_message_log
 
-    message_log = SqlMessageLog(make_engine(settings.storage.database))
+    message_log = open_message_log(settings)
     since = time.time() - 60
     found: dict[str, LogRow] = {}
     for _ in range(50):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from gateway.cli.train import import_learning, track_progress
+from gateway.cli.train import track_progress
 from gateway.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ def evaluate(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object a line."),
 ) -> None:
     """Train and test by a protocol; print (1-AUC)%, recall at 0.1 % and 0.5 % false positives."""
-    import_learning()
     from gateway.classify import corpus
     from gateway.classify import evaluate as evaluation
     from gateway.classify import train as training
 
+    training.require_learning()
     if protocol not in _PROTOCOLS or features not in ("body", "all"):
         raise InputError(f"write --protocol {'|'.join(_PROTOCOLS)} and --features body|all")
     matrix = training.extract_sources(corpus.sources(corpora), progress=track_progress, relations=features == "all")

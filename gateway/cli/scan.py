@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from gateway.cli.quarantine import printable
 from gateway.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,9 +57,10 @@ class _Context:
         self.client_ip, self.helo, self.mail_from = _checked_ip(client_ip), helo, mail_from.strip("<>")
         self.recipients = [_recipient(address) for address in rcpt_to]
         domain = self.recipients[0].domain if self.recipients else settings.domain[0].name
-        self.policy: DomainPolicy = domain_policies(settings).policy(domain) or domain_policies(settings).policy(
-            settings.domain[0].name
-        )
+        policies = domain_policies(settings)
+        policy = policies.policy(domain) or policies.policy(settings.domain[0].name)
+        assert policy is not None
+        self.policy: DomainPolicy = policy
 
     def envelope(self) -> Any:
         """A fresh envelope, received now."""
@@ -141,13 +143,9 @@ def _print(path: str, verdict: Verdict, action: str, required_score: float, *, a
     for hit in verdict.hits:
         typer.echo(f"  {hit.score:+6.2f}  {hit.name}  {hit.description}")
         for evidence in hit.evidence[:3]:
-            typer.echo(f"            {_printable(evidence)}")
+            typer.echo(f"            {printable(evidence)}")
     for what in verdict.incomplete:
         typer.echo(f"     ??  {what}")
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _progress(messages: list[tuple[str, Callable[[], bytes]]]) -> Iterator[tuple[str, Callable[[], bytes]]]:

@@ -28,10 +28,10 @@ def train(
     exclude: list[str] = typer.Option([], "--exclude", help="A source to leave out (repeatable)."),
 ) -> None:
     """Train a model and write it with its manifest and card."""
-    import_learning()
     from gateway.classify import corpus, model
     from gateway.classify import train as training
 
+    training.require_learning()
     sources = {name: path for name, path in corpus.sources(corpora).items() if name not in exclude}
     unknown = set(exclude) - set(corpus.sources(corpora))
     if unknown:
@@ -43,19 +43,11 @@ def train(
         "created": os.environ.get("SOURCE_DATE", ""),
         "data": described,
         "use": "any" if set(sources) <= _FREE else "non-commercial: see the terms of each source",
-        "algorithm": "logistic regression, liblinear, balanced by source and class; Platt calibration on held-out folds",
+        "algorithm": "logistic regression, balanced by source and class; Platt calibration on held-out folds",
     }
     manifest = model.save(out, fitted.weights, (fitted.bias, fitted.slope, fitted.offset), facts)
     (out / "card.md").write_text(_card(manifest), "utf-8")
-    typer.echo(f"{manifest['id']}: {matrix.rows.shape[0]} messages of {len(sources)} sources, written to {out}")
-
-
-def import_learning() -> None:
-    """Raises InputError where scikit-learn is not installed."""
-    try:
-        import sklearn  # noqa: F401
-    except ImportError:
-        raise InputError("training needs scikit-learn: pip install 'darban[train]'") from None
+    typer.echo(f"{manifest['id']}: {matrix.rows.shape[0]} messages, {len(sources)} sources, in {out}")
 
 
 def track_progress(items: Iterable[Any]) -> Iterator[Any]:

@@ -84,7 +84,7 @@ def unpack_verdict(payload: bytes) -> Verdict:
         queue_id=queue_id,
         score=score,
         hits=tuple(Hit(name, points, text, tuple(evidence)) for name, points, text, evidence in hits),
-        auth=tuple(AuthResult(*plain, tuple((k, v) for k, v in pairs)) for *plain, pairs in auth),
+        auth=tuple(_auth_result(one) for one in auth),
         prediction=None
         if prediction is None
         else Prediction(prediction[0], prediction[1], tuple(Contribution(*one) for one in prediction[2])),
@@ -94,6 +94,11 @@ def unpack_verdict(payload: bytes) -> Verdict:
         seconds=seconds,
         stages=tuple((name, spent) for name, spent in stages),
     )
+
+
+def _auth_result(fields: list[Any]) -> AuthResult:
+    values = dict(zip(AuthResult.__slots__, fields, strict=True))
+    return AuthResult(**values | {"properties": tuple((name, value) for name, value in values["properties"])})
 
 
 def _plain(value: Any) -> Any:

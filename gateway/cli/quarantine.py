@@ -1,0 +1,155 @@
+"""`darban quarantine list|show|release|delete`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from gateway.errors import InputError
+
+if TYPE_CHECKING:
+    from gateway.config.settings import Settings
+    from gateway.types import HeldMessage
+
+app = typer.Typer(no_args_is_help=True, help="Look at held messages, release or delete them.")
+_CONFIG = typer.Option(None, "--config", "-c", help="The configuration file (TOML).")
+_JSON = typer.Option(False, "--json", help="Print one JSON object a line.")
+_MIN_PREFIX = 6
+_STATES = ("held", "releasing", "released", "deleted", "any")
+
+
+@app.command("list")
+def list_held(
+    search: str = typer.Option("", help="Part of subject, author, reverse-path, recipient or queue id."),
+    domain: str = typer.Option("", help="Only this recipient domain."),
+    state: str = typer.Option("held", help="held, releasing, released, deleted or any."),
+    limit: int = typer.Option(50, min=1, max=1000, help="So many at most."),
+    as_json: bool = _JSON,
+    config: Path | None = _CONFIG,
+) -> None:
+    """Held messages, newest first. Exit status 1 when there are some, 0 when there are none."""
+    from gateway.types import HeldQuery
+
+    if state not in _STATES:
+        raise InputError(f"--state {state}: write one of {', '.join(_STATES)}")
+    wanted: Any = "" if state == "any" else state
+    messages, total = _store(config)[1].list(HeldQuery(search, domain, wanted, limit))
+    for held in messages:
+        typer.echo(json.dumps(_object(held), ensure_ascii=False) if as_json else _line(held))
+    if not as_json:
+        typer.echo(f"{len(messages)} of {total}")
+    raise typer.Exit(1 if total else 0)
+
+
+@app.command("show")
+def show(
+    held_id: str = typer.Argument(..., help="Its id, or the first characters of it."),
+    raw: bool = typer.Option(False, "--raw", help="Print the message itself, as it was received."),
+    as_json: bool = _JSON,
+    config: Path | None = _CONFIG,
+) -> None:
+    """Why it is held."""
+    _, store = _store(config)
+    held = _find(store, held_id)
+    if raw:
+        sys.stdout.buffer.write(store.content(held.id))
+        return
+    if as_json:
+        typer.echo(json.dumps(_object(held) | {"verdict": json.loads(held.verdict_json)}, ensure_ascii=False))
+        return
+    typer.echo(_line(held))
+    typer.echo(f"  from {printable(held.summary.author)} (reverse-path <{printable(held.reverse_path)}>)")
+    typer.echo(f"  client {held.client_ip} HELO {printable(held.helo)}, queue id {held.queue_id}")
+    typer.echo(f"  {held.state}: {printable(held.reason)} {printable(held.note)}")
+    for hit in json.loads(held.verdict_json).get("hits", []):
+        typer.echo(f"  {hit['score']:+6.2f}  {hit['name']}  {hit['description']}")
+        for evidence in hit["evidence"][:3]:
+            typer.echo(f"            {printable(evidence)}")
+
+
+@app.command("release")
+def release(
+    held_ids: list[str] = typer.Argument(..., help="Ids, or the first characters of them."),
+    config: Path | None = _CONFIG,
+) -> None:
+    """Hand messages to their next hop. Exit status 1 when one was not taken."""
+    settings, store = _store(config)
+    ids = [_find(store, held_id).id for held_id in held_ids]
+    results = asyncio.run(_release(settings, ids))
+    for held in results:
+        typer.echo(f"{held.id} {held.state}: {printable(held.note)}")
+    raise typer.Exit(0 if all(held.state == "released" for held in results) else 1)
+
+
+@app.command("delete")
+def delete(
+    held_ids: list[str] = typer.Argument(..., help="Ids, or the first characters of them."),
+    config: Path | None = _CONFIG,
+) -> None:
+    """Delete messages; their contents go for good. Exit status 1 when one was not held."""
+    _, store = _store(config)
+    done = []
+    for held in [_find(store, held_id) for held_id in held_ids]:
+        done.append(store.transition(held.id, ("held",), "deleted"))
+        typer.echo(f"{held.id} {'deleted' if done[-1] else f'is {held.state}, not held'}")
+    raise typer.Exit(0 if all(done) else 1)
+
+
+def printable(text: str) -> str:
+    """Nothing in here can steer a terminal."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _store(config: Path | None) -> tuple[Settings, Any]:
+    from gateway.app import open_quarantine
+    from gateway.config.load import load_settings
+
+    settings = load_settings(config)
+    return settings, open_quarantine(settings)
+
+
+def _find(store: Any, held_id: str) -> HeldMessage:
+    if len(held_id) < _MIN_PREFIX:
+        raise InputError(f"{held_id}: write at least {_MIN_PREFIX} characters of the id")
+    found = store.find(held_id)
+    if len(found) != 1:
+        raise InputError(f"{held_id}: {'several messages begin so' if found else 'no such held message'}")
+    held: HeldMessage = store.get(found[0])
+    return held
+
+
+async def _release(settings: Settings, ids: Sequence[str]) -> list[HeldMessage]:
+    from gateway.app import open_service
+
+    async with open_service(settings) as service:
+        return [await service.release(held_id) for held_id in ids]
+
+
+def _line(held: HeldMessage) -> str:
+    when = datetime.fromtimestamp(held.received_at, UTC).strftime("%Y-%m-%d %H:%M")
+    subject = printable(held.summary.subject)[:70]
+    return f"{held.id[:12]}  {when}  {held.score:5.1f}  {printable(held.recipient)}  {subject}"
+
+
+def _object(held: HeldMessage) -> dict[str, object]:
+    return {
+        "id": held.id,
+        "queue_id": held.queue_id,
+        "received_at": held.received_at,
+        "reverse_path": held.reverse_path,
+        "recipient": held.recipient,
+        "subject": held.summary.subject,
+        "author": held.summary.author,
+        "message_id": held.summary.message_id,
+        "score": held.score,
+        "reason": held.reason,
+        "state": held.state,
+        "note": held.note,
+    }
