@@ -87,6 +87,8 @@ def to_crlf(content: bytes) -> bytes:
     """Every line end CRLF; bare CR and LF become line ends (RFC 5321 §2.3.8 forbids to send them on)."""
     if content.count(b"\n") == content.count(b"\r\n") == content.count(b"\r"):
         return content
+    if b"\r" not in content:
+        return content.replace(b"\n", b"\r\n")
     return _LINE_END.sub(b"\r\n", content)
 
 

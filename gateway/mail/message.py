@@ -18,7 +18,6 @@ from gateway.mail.html import MAX_LINKS
 from gateway.mail.link import find_links
 from gateway.types import Address, HeaderField, Link, Message, Part
 
-_MAX_TEXT = mime.MAX_TEXT
 _MSGID = re.compile(r"<\s*([^<>\s]{1,995})\s*>")
 
 _Fields = dict[str, list[HeaderField]]
@@ -37,7 +36,7 @@ def parse(content: bytes) -> Message:
     if b"\0" in content:
         structure.note("MESSAGE_HAS_NUL")
     by_name = _by_name(fields)
-    text, hidden = _texts(structure)
+    text, hidden = _texts(structure.parts)
     links = _links(structure)
     return Message(
         raw=content,
@@ -79,24 +78,18 @@ def _message_id(text: str) -> str:
     return match[1] if match else ""
 
 
-def _texts(structure: mime.Structure) -> tuple[str, str]:
-    """What a reader sees of all parts, and what is hidden from him."""
+def _texts(parts: Sequence[Part]) -> tuple[str, str]:
+    """What a reader sees of all parts, and what is hidden from him; no longer than what mime.MAX_TEXT let in."""
     shown: list[str] = []
     hidden: list[str] = []
-    room = _MAX_TEXT
-    for part in structure.parts:
+    for part in parts:
         if part.text is None:
             continue
         text = part.html.text if part.html is not None else part.text.strip()
         if part.html is not None and part.html.hidden_text:
             hidden.append(part.html.hidden_text)
-        if not text:
-            continue
-        if len(text) > room:
-            structure.note("MESSAGE_TEXT_TOO_LONG")
-            text = text[:room]
-        room -= len(text)
-        shown.append(text)
+        if text:
+            shown.append(text)
     return "\n\n".join(shown), "\n\n".join(hidden)
 
 

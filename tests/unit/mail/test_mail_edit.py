@@ -108,6 +108,7 @@ def test_words_are_kept_and_lines_are_short() -> None:
         (b"a\r\nb\r\n", b"a\r\nb\r\n"),
         (b"a\nb\rc\r\nd", b"a\r\nb\r\nc\r\nd"),
         (b"a\r\r\nb", b"a\r\nb"),
+        (b"a\nb\n\n", b"a\r\nb\r\n\r\n"),
         (b"a\n\rb", b"a\r\n\r\nb"),
         (b"a\r\rb", b"a\r\n\r\nb"),
         (b"a", b"a"),

@@ -177,6 +177,13 @@ def test_uuencoded_file_in_text_becomes_a_part() -> None:
     assert parsed.text == "see\n\nbye"
 
 
+def test_uuencoded_files_are_bounded_too() -> None:
+    file = b"begin 644 a\n" + binascii.b2a_uu(b"x") + b"end\n"
+    parsed = parse(b"\n" + file * (MAX_PARTS + 1))
+    assert len(parsed.parts) <= MAX_PARTS
+    assert parsed.defects == ("MIME_TOO_MANY_PARTS",)
+
+
 def test_attachments_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(raw: bytes, encoding: str) -> bytes:
         raise AssertionError("decoded")
