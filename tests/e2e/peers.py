@@ -1,0 +1,300 @@
+"""Real servers for the end-to-end tests: Postfix, Dovecot, and the gateway itself, each in a folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import smtplib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(port: int, within_s: float = 60.0, process: subprocess.Popen[bytes] | None = None) -> None:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if process is not None and process.poll() is not None:
+            raise RuntimeError(f"ended with {process.returncode}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing listens on {port}")
+
+
+# --- the gateway ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Gateway:
+    folder: Path
+    smtp_port: int
+    web_port: int
+    metrics_port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "darban.toml"
+
+    def processes(self) -> dict[str, int]:
+        import json
+
+        return {one["name"]: one["pid"] for one in json.loads((self.folder / "var/run/processes.json").read_text())}
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text("utf-8", "replace")
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "gateway", *arguments, "--config", str(self.config)],
+            capture_output=True, text=True, check=False, cwd=ROOT,
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def gateway(folder: Path, next_hop: str, *, domain: str = "darban.test", extra: str = "") -> Iterator[Gateway]:
+    """`darban run` with real processes; stopped with SIGTERM, its log printed when it did not end well."""
+    ports = [free_port() for _ in range(3)]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "darban.toml").write_text(
+        f"""hostname = "mx.darban.test"
+[smtp]
+listen = ["127.0.0.1:{ports[0]}"]
+[[domain]]
+name = "{domain}"
+next_hop = "{next_hop}"
+[dns]
+nameservers = ["127.0.0.1:9"]
+timeout_s = 0.1
+[storage]
+database = "sqlite:///var/darban.db"
+blobs = "file:///var/blobs"
+[web]
+listen = "127.0.0.1:{ports[1]}"
+[metrics]
+listen = "127.0.0.1:{ports[2]}"
+{extra}
+"""
+    )
+    cache = ROOT / "var" / "cache"
+    if cache.is_dir():
+        shutil.copytree(cache, folder / "var" / "cache", dirs_exist_ok=True)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", "run", "--config", str(folder / "darban.toml")],
+            stdout=log, stderr=log, cwd=ROOT,
+        )  # fmt: skip
+    running = Gateway(folder, *ports, process)
+    try:
+        wait_for_port(ports[0], 120, process)
+        wait_for_ready(running)
+        yield running
+    except BaseException:
+        sys.stderr.write(running.log()[-6000:])
+        raise
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+
+def wait_for_ready(running: Gateway, within_s: float = 60.0) -> None:
+    import urllib.error
+    import urllib.request
+
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{running.metrics_port}/readyz", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        time.sleep(0.1)
+    raise TimeoutError("the gateway is not ready")
+
+
+def send(port: int, content: bytes, *, mail_from: str = "sara@example.org", rcpt_to: list[str] | None = None) -> tuple[int, str]:
+    """(code, text) of the reply to DATA, or of the first refusal."""
+    with smtplib.SMTP("127.0.0.1", port, local_hostname="client.example.org", timeout=60) as client:
+        try:
+            refused = client.sendmail(mail_from, rcpt_to or ["you@darban.test"], content, ["BODY=8BITMIME"])
+        except smtplib.SMTPRecipientsRefused as error:
+            code, text = next(iter(error.recipients.values()))
+            return code, text.decode()
+        except smtplib.SMTPResponseException as error:
+            return error.smtp_code, error.smtp_error.decode() if isinstance(error.smtp_error, bytes) else error.smtp_error
+        assert not refused
+        return 250, ""
+
+
+# --- Postfix ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Postfix:
+    folder: Path
+    port: int
+
+    def maildir(self, user: str = "you") -> Path:
+        return self.folder / "mail" / user / "Maildir"
+
+    def messages(self, user: str = "you") -> list[bytes]:
+        return [file.read_bytes() for file in sorted((self.maildir(user) / "new").glob("*"))]
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*arguments, "-c", str(self.folder / "etc")], capture_output=True, text=True, check=True)
+
+
+@contextlib.contextmanager
+def postfix(
+    *, domain: str = "darban.test", users: tuple[str, ...] = ("you", "reza"), relayhost: str = ""
+) -> Iterator[Postfix]:
+    """A whole Postfix instance: takes mail for the users of the domain into Maildirs, or hands it to `relayhost`."""
+    folder = Path(tempfile.mkdtemp(prefix="darban-postfix-"))
+    folder.chmod(0o755)
+    port = free_port()
+    etc, queue, data, mail = (folder / name for name in ("etc", "queue", "data", "mail"))
+    for place in (etc, queue, data, mail):
+        place.mkdir()
+    nobody = pwd.getpwnam("nobody")
+    os.chown(mail, nobody.pw_uid, nobody.pw_gid)
+    os.chown(data, pwd.getpwnam("postfix").pw_uid, -1)
+    mailboxes = folder / "mailboxes"
+    mailboxes.write_text("".join(f"{user}@{domain} {user}/Maildir/\n" for user in users))
+    delivery = (
+        f"relayhost = {relayhost}\n" if relayhost else
+        f"virtual_mailbox_domains = {domain}\nvirtual_mailbox_maps = texthash:{mailboxes}\nvirtual_mailbox_base = {mail}\n"
+        f"virtual_uid_maps = static:{nobody.pw_uid}\nvirtual_gid_maps = static:{nobody.pw_gid}\n"
+    )  # fmt: skip
+    (etc / "main.cf").write_text(
+        f"""compatibility_level = 3.6
+queue_directory = {queue}
+data_directory = {data}
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+myhostname = behind.{domain}
+mydestination =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+smtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_reject_unlisted_recipient = yes
+smtpd_client_connection_count_limit = 0
+message_size_limit = 60000000
+virtual_mailbox_limit = 0
+smtputf8_enable = yes
+maillog_file = {folder}/mail.log
+maillog_file_prefixes = {folder}
+default_process_limit = 100
+smtp_dns_support_level = disabled
+minimal_backoff_time = 1s
+queue_run_delay = 1s
+{delivery}"""
+    )
+    services = [
+        f"127.0.0.1:{port} inet n - n - - smtpd",
+        "pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 1 1 qmgr",
+        "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce", "defer unix - - n - 0 bounce",
+        "trace unix - - n - 0 bounce", "verify unix - - n - 1 verify", "flush unix n - n 1000? 0 flush",
+        "proxymap unix - - n - - proxymap", "smtp unix - - n - - smtp", "relay unix - - n - - smtp",
+        "showq unix n - n - - showq", "error unix - - n - - error", "retry unix - - n - - error",
+        "discard unix - - n - - discard", "local unix - n n - - local", "virtual unix - n n - - virtual",
+        "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache", "tlsmgr unix - - n 1000? 1 tlsmgr",
+        "postlog unix-dgram n - n - 1 postlogd",
+    ]  # fmt: skip
+    (etc / "master.cf").write_text("\n".join(services) + "\n")
+    running = Postfix(folder, port)
+    try:
+        started = subprocess.run(["postfix", "-c", str(etc), "start"], capture_output=True, text=True, check=False)
+        if started.returncode:
+            log = (folder / "mail.log").read_text() if (folder / "mail.log").exists() else ""
+            raise RuntimeError(f"postfix: {started.stderr} {log}")
+        wait_for_port(port)
+        yield running
+    finally:
+        subprocess.run(["postfix", "-c", str(etc), "stop"], capture_output=True, check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- Dovecot ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Dovecot:
+    folder: Path
+    socket: Path
+
+    def messages(self, user: str) -> list[bytes]:
+        return [file.read_bytes() for file in sorted((self.folder / "mail" / user / "new").glob("*"))]
+
+
+@contextlib.contextmanager
+def dovecot(users: tuple[str, ...] = ("you@darban.test", "reza@darban.test")) -> Iterator[Dovecot]:
+    """Dovecot's LMTP on a unix socket, delivering into Maildirs of these users only."""
+    folder = Path(tempfile.mkdtemp(prefix="darban-dovecot-"))
+    folder.chmod(0o755)
+    nobody = pwd.getpwnam("nobody")
+    (folder / "mail").mkdir()
+    os.chown(folder / "mail", nobody.pw_uid, nobody.pw_gid)
+    (folder / "users").write_text("".join(f"{user}:{{PLAIN}}x:{nobody.pw_uid}:{nobody.pw_gid}::/nonexistent::\n" for user in users))
+    config = folder / "dovecot.conf"
+    config.write_text(
+        f"""protocols = lmtp
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/log
+ssl = no
+first_valid_uid = 1
+mail_location = maildir:{folder}/mail/%u
+mail_uid = {nobody.pw_uid}
+mail_gid = {nobody.pw_gid}
+passdb {{
+  driver = passwd-file
+  args = {folder}/users
+}}
+userdb {{
+  driver = passwd-file
+  args = {folder}/users
+}}
+default_internal_user = dovecot
+service lmtp {{
+  unix_listener {folder}/lmtp {{
+    mode = 0666
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+"""
+    )
+    process = subprocess.Popen(["dovecot", "-F", "-c", str(config)])
+    running = Dovecot(folder, folder / "lmtp")
+    try:
+        deadline = time.monotonic() + 30
+        while not running.socket.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        yield running
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
