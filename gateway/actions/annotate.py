@@ -12,7 +12,7 @@ from email.utils import formatdate
 
 from gateway import __version__
 from gateway.mail.authentication_results import write
-from gateway.mail.edit import edit_header, format_field, inbound_field_to_strip
+from gateway.mail.edit import edit_header, format_field, inbound_field_to_strip, to_crlf
 from gateway.types import AuthResult, Envelope, Hit, Recipient, Verdict
 
 _MAX_LEVEL = 50  # stars; more say nothing and lengthen the line
@@ -39,7 +39,11 @@ def annotate_release(
     envelope: Envelope, content: bytes, auth: Sequence[AuthResult], recipients: Sequence[Recipient]
 ) -> bytes:
     """The content as it is released: a person has judged, so no filter behind us shall hold it again."""
-    fields = [("X-Spam-Flag", "NO"), ("X-Darban-Id", envelope.queue_id), ("X-Darban-Released", formatdate())]
+    fields = [
+        ("X-Spam-Flag", "NO"),
+        ("X-Darban-Id", envelope.queue_id),
+        ("X-Darban-Released", formatdate(localtime=True)),
+    ]
     return _edit(envelope, content, fields, auth, recipients)
 
 
@@ -53,7 +57,9 @@ def _edit(
     prepend = [format_field(name, value) for name, value in fields]
     prepend.append(format_field("Authentication-Results", write(envelope.hostname, auth)))
     prepend.append(format_field("Received", _received(envelope, auth, recipients)))
-    return edit_header(content, lambda name, raw: inbound_field_to_strip(name, raw, envelope.hostname), prepend)
+    return edit_header(
+        to_crlf(content), lambda name, raw: inbound_field_to_strip(name, raw, envelope.hostname), prepend
+    )
 
 
 def _received(envelope: Envelope, auth: Sequence[AuthResult], recipients: Sequence[Recipient]) -> str:
@@ -66,7 +72,7 @@ def _received(envelope: Envelope, auth: Sequence[AuthResult], recipients: Sequen
     helo = client.helo or "unknown"
     return (
         f"from {helo} ({name} [{literal}]){tls} by {envelope.hostname} with {client.protocol} "
-        f"id {envelope.queue_id}{destination}; {formatdate(envelope.received_at)}"
+        f"id {envelope.queue_id}{destination}; {formatdate(envelope.received_at, localtime=True)}"
     )
 
 

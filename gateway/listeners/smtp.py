@@ -30,7 +30,7 @@ from gateway.mail.edit import to_crlf
 from gateway.types import Client, Envelope, Outcome, Recipient, Reply
 
 CONNECTIONS = Counter("darban_smtp_connections_total", "Connections by how they began.", ["result"])
-OPEN = Gauge("darban_smtp_connections", "Connections open now.", multiprocess_mode="livesum")
+OPEN = Gauge("darban_smtp_open_connections", "Connections open now.", multiprocess_mode="livesum")
 REPLIES = Counter("darban_smtp_replies_total", "Replies by command and code.", ["command", "code"])
 
 _MAX_ERRORS = 20

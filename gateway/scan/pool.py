@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import json
 from pathlib import Path
+from typing import cast
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -136,8 +137,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
     async def ask(self, request: bytes) -> Verdict:
         """Raises _ScorerDied, ScorerError."""

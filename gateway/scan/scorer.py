@@ -19,6 +19,7 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import structlog
 
@@ -133,15 +134,14 @@ class _Child(asyncio.Protocol):
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         classifier = self._pipeline.classifier
         hello = {
             "pid": os.getpid(),
             "rules_id": self._pipeline.rules.id,
             "model_id": classifier.model_id if classifier else "",
         }
-        transport.write(pack(HELLO, 0, json.dumps(hello).encode("ascii")))
+        self._transport.write(pack(HELLO, 0, json.dumps(hello).encode("ascii")))
 
     def data_received(self, data: bytes) -> None:
         for frame in self._reader.feed(data):
