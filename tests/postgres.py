@@ -26,7 +26,20 @@ def server() -> Iterator[Path]:
         data = folder / "data"
         _run([*as_user, str(found[-1] / "initdb"), "-D", str(data), "-U", "darban", "--auth=trust", "--no-sync"])
         options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
-        _run([*as_user, str(found[-1] / "pg_ctl"), "-D", str(data), "-w", "-o", options, "-l", str(folder / "log"), "start"])
+        _run(
+            [
+                *as_user,
+                str(found[-1] / "pg_ctl"),
+                "-D",
+                str(data),
+                "-w",
+                "-o",
+                options,
+                "-l",
+                str(folder / "log"),
+                "start",
+            ]
+        )
         try:
             yield folder
         finally:

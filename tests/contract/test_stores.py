@@ -102,7 +102,8 @@ def test_only_one_of_many_wins_a_transition(quarantine: SqlQuarantine) -> None:
     quarantine.hold([held(1)], CONTENT)
     won: list[bool] = []
     threads = [
-        threading.Thread(target=lambda: won.append(quarantine.transition(held(1).id, ["held"], "releasing"))) for _ in range(8)
+        threading.Thread(target=lambda: won.append(quarantine.transition(held(1).id, ["held"], "releasing")))
+        for _ in range(8)
     ]
     for thread in threads:
         thread.start()
@@ -144,7 +145,21 @@ def test_a_damaged_blob_is_not_given_out(quarantine: SqlQuarantine, tmp_path: Pa
 
 def test_message_log(engine: Engine) -> None:
     log = SqlMessageLog(engine)
-    row = LogRow("Q1", 5.0, "192.0.2.1", "h", "a@x", "b@darban.test", Summary("m", "سلام", "A", 3), "accept", "250", 1.5, ("A", "B"), "r", "n")
+    row = LogRow(
+        "Q1",
+        5.0,
+        "192.0.2.1",
+        "h",
+        "a@x",
+        "b@darban.test",
+        Summary("m", "سلام", "A", 3),
+        "accept",
+        "250",
+        1.5,
+        ("A", "B"),
+        "r",
+        "n",
+    )
     log.append([row, replace(row, queue_id="Q2", at=9e9)])
     log.append([])
     assert [one.queue_id for one in log.search("")] == ["Q2", "Q1"]

@@ -132,7 +132,9 @@ def wait_for_ready(running: Gateway, within_s: float = 60.0) -> None:
     raise TimeoutError("the gateway is not ready")
 
 
-def send(port: int, content: bytes, *, mail_from: str = "sara@example.org", rcpt_to: list[str] | None = None) -> tuple[int, str]:
+def send(
+    port: int, content: bytes, *, mail_from: str = "sara@example.org", rcpt_to: list[str] | None = None
+) -> tuple[int, str]:
     """(code, text) of the reply to DATA, or of the first refusal."""
     with smtplib.SMTP("127.0.0.1", port, local_hostname="client.example.org", timeout=60) as client:
         try:
@@ -141,7 +143,9 @@ def send(port: int, content: bytes, *, mail_from: str = "sara@example.org", rcpt
             code, text = next(iter(error.recipients.values()))
             return code, text.decode()
         except smtplib.SMTPResponseException as error:
-            return error.smtp_code, error.smtp_error.decode() if isinstance(error.smtp_error, bytes) else error.smtp_error
+            return error.smtp_code, error.smtp_error.decode() if isinstance(
+                error.smtp_error, bytes
+            ) else error.smtp_error
         assert not refused
         return 250, ""
 
@@ -161,7 +165,10 @@ class Postfix:
         return [file.read_bytes() for file in sorted((self.maildir(user) / "new").glob("*"))]
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*arguments, "-c", str(self.folder / "etc")], capture_output=True, text=True, check=True)
+        program, *rest = arguments
+        return subprocess.run(
+            [program, "-c", str(self.folder / "etc"), *rest], capture_output=True, text=True, check=True
+        )
 
 
 @contextlib.contextmanager
@@ -256,7 +263,9 @@ def dovecot(users: tuple[str, ...] = ("you@darban.test", "reza@darban.test")) ->
     nobody = pwd.getpwnam("nobody")
     (folder / "mail").mkdir()
     os.chown(folder / "mail", nobody.pw_uid, nobody.pw_gid)
-    (folder / "users").write_text("".join(f"{user}:{{PLAIN}}x:{nobody.pw_uid}:{nobody.pw_gid}::/nonexistent::\n" for user in users))
+    (folder / "users").write_text(
+        "".join(f"{user}:{{PLAIN}}x:{nobody.pw_uid}:{nobody.pw_gid}::/nonexistent::\n" for user in users)
+    )
     config = folder / "dovecot.conf"
     config.write_text(
         f"""protocols = lmtp

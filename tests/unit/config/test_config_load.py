@@ -52,7 +52,11 @@ def test_faults_are_one_line(tmp_path: Path, text: str, said: str) -> None:
 
 
 def test_domains_become_a_labels_and_paths_absolute(tmp_path: Path) -> None:
-    settings = load_settings(write(tmp_path, '[[domain]]\nname = "مثال.ایران"\nnext_hop = "maildir:mail"\n[storage]\nblobs = "file:////srv/b"'))
+    settings = load_settings(
+        write(
+            tmp_path, '[[domain]]\nname = "مثال.ایران"\nnext_hop = "maildir:mail"\n[storage]\nblobs = "file:////srv/b"'
+        )
+    )
     assert settings.domain[0].name == "xn--mgbh0fb.xn--mgba3a4f16a"
     assert settings.domain[0].next_hop == f"maildir:{tmp_path}/mail"
     assert settings.storage.blobs == "file:///srv/b"

@@ -50,7 +50,16 @@ def test_reconcile(before: list[str], after: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("codes", "code"),
-    [([], 451), ([250], 250), ([250, 451], 451), ([550, 550], 550), ([250, 550], 451), ([451, 550], 451), ([250, 250], 250), ([199], 451)],
+    [
+        ([], 451),
+        ([250], 250),
+        ([250, 451], 451),
+        ([550, 550], 550),
+        ([250, 550], 451),
+        ([451, 550], 451),
+        ([250, 250], 250),
+        ([199], 451),
+    ],
 )
 def test_settle(codes: list[int], code: int) -> None:
     deliveries = [Delivery(recipient(), "accept", Reply(c, f"{c // 100}.0.0", "said"), "") for c in codes]

@@ -68,7 +68,11 @@ def ruleset(tmp_path_factory: pytest.TempPathFactory) -> rules.Rules:
 @pytest.mark.parametrize(
     ("content", "expected", "absent"),
     [
-        (message_bytes(), "SUBJ FROM_ADDR FROM_NAME NOT_THERE NEGATED HAS_DATE ENVELOPE WHOLE FIRST_IS_SUBJECT RAW T_TEST", "HAS_NONE PRIZE OFF"),
+        (
+            message_bytes(),
+            "SUBJ FROM_ADDR FROM_NAME NOT_THERE NEGATED HAS_DATE ENVELOPE WHOLE FIRST_IS_SUBJECT RAW T_TEST",
+            "HAS_NONE PRIZE OFF",
+        ),
         (message_bytes("You  have\r\nwon\r\n\r\nsecond paragraph\r\n"), "PRIZE ANCHORED", "LOOKAHEAD"),
         (message_bytes("payment"), "LOOKAHEAD", "PRIZE"),
         (message_bytes("payless"), "", "LOOKAHEAD"),

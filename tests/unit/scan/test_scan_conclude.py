@@ -19,7 +19,15 @@ def test_prediction_hit(probability: float, score: float) -> None:
 def test_score_is_the_sum_of_the_hits(scores: list[float], probability: float) -> None:
     hits = [Hit(f"H{index}", score, "") for index, score in enumerate(scores)]
     found = conclude(
-        "q", hits, Prediction(probability, "m"), {CLASSIFIER: 6.0}, auth=(), incomplete=(), summary=Summary(), rules_id="r", stages=()
+        "q",
+        hits,
+        Prediction(probability, "m"),
+        {CLASSIFIER: 6.0},
+        auth=(),
+        incomplete=(),
+        summary=Summary(),
+        rules_id="r",
+        stages=(),
     )
     assert found.score == pytest.approx(sum(hit.score for hit in found.hits))
     assert [abs(hit.score) for hit in found.hits] == sorted((abs(hit.score) for hit in found.hits), reverse=True)

@@ -19,7 +19,9 @@ def test_keys_of_the_contract() -> None:
     found = verdict_object(verdict(6.0, auth=AUTH), "tag", 5.0, "a.eml")
     assert {"path", "queue_id", "message_id", "score", "required_score", "action", "hits", "authentication", "prediction", "incomplete",
             "seconds"} <= set(found)  # fmt: skip
-    assert found["hits"] == [{"name": "TEST_HIT", "score": 6.0, "description": "A hit of the tests", "evidence": ["evidence"]}]
+    assert found["hits"] == [
+        {"name": "TEST_HIT", "score": 6.0, "description": "A hit of the tests", "evidence": ["evidence"]}
+    ]
     assert {"result", "domain", "reason"} <= set(found["authentication"]["spf"])
     assert {"result", "policy", "domain", "reason"} <= set(found["authentication"]["dmarc"])
     assert [one["selector"] for one in found["authentication"]["dkim"]] == ["s1", "x"]
@@ -29,5 +31,7 @@ def test_keys_of_the_contract() -> None:
 
 def test_kept_results_come_back_for_a_release() -> None:
     text = verdict_json(verdict(6.0, auth=AUTH), Disposition(recipient(), "quarantine", "why", 5.0))
-    assert [(one.method, one.result, one.domain) for one in auth_from_json(text)] == [(one.method, one.result, one.domain) for one in AUTH]
+    assert [(one.method, one.result, one.domain) for one in auth_from_json(text)] == [
+        (one.method, one.result, one.domain) for one in AUTH
+    ]
     assert auth_from_json("not json") == () == auth_from_json("{}")

@@ -25,7 +25,18 @@ def test_request(content: bytes, helo_text: str, skip: list[str]) -> None:
 def test_verdict() -> None:
     one = verdict(
         3.5,
-        auth=(AuthResult("dkim", "pass", "example.org", "s1", "@example.org", reason="valid", is_aligned=True, properties=(("header.b", "x"),)),),
+        auth=(
+            AuthResult(
+                "dkim",
+                "pass",
+                "example.org",
+                "s1",
+                "@example.org",
+                reason="valid",
+                is_aligned=True,
+                properties=(("header.b", "x"),),
+            ),
+        ),
         prediction=Prediction(0.9, "m", (Contribution("word", 1.0),)),
         incomplete=("dns: spf",),
         stages=(("parse", 0.1),),

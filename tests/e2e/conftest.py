@@ -1,0 +1,24 @@
+"""Peers that several end-to-end tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import peers
+
+
+@pytest.fixture(scope="session")
+def postfix_behind() -> Iterator[peers.Postfix]:
+    """A real Postfix as the next hop, with the mailboxes you@ and reza@darban.test."""
+    with peers.postfix() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def door(postfix_behind: peers.Postfix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Gateway]:
+    """The gateway in front of it."""
+    with peers.gateway(tmp_path_factory.mktemp("gateway"), f"smtp://127.0.0.1:{postfix_behind.port}") as running:
+        yield running

@@ -1,0 +1,101 @@
+"""web/pages.py over the real SQLite stores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from gateway.config.settings import Web
+from gateway.errors import InputError
+from gateway.stores.accounts import SqlAccounts
+from gateway.stores.blobs import FileBlobs
+from gateway.stores.engine import make_engine, migrate
+from gateway.stores.message_log import SqlMessageLog
+from gateway.stores.quarantine import SqlQuarantine
+from gateway.types import HeldMessage, Summary
+from gateway.web import create_app
+
+CONTENT = b"Subject: x\r\n\r\n<script>alert(1)</script>\r\n"
+ID = "a" * 32
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[TestClient]:
+    url = f"sqlite:///{tmp_path}/darban.db"
+    migrate(url)
+    engine = make_engine(url)
+    quarantine = SqlQuarantine(engine, FileBlobs(f"file://{tmp_path}/blobs"))
+    accounts = SqlAccounts(engine)
+    hits = [{"name": "MONEY_WON", "score": 9.0, "description": "Says won", "evidence": ["<b>won</b>"]}]
+    held = HeldMessage(
+        ID, "Q1", hashlib.sha256(CONTENT).hexdigest(), "a@example.org", "you@darban.test", "darban.test", "192.0.2.1", "h",
+        1.79e9, Summary("m", "<script>x</script>", "A", 9), 9.0, "score", json.dumps({"hits": hits, "incomplete": []}),
+    )  # fmt: skip
+    quarantine.hold([held], CONTENT)
+
+    async def release(held_id: str) -> HeldMessage:
+        found = quarantine.get(held_id)
+        if found is None or found.state != "held":
+            raise InputError("not held")
+        quarantine.transition(held_id, ("held",), "held", "451 4.4.1 next hop down")
+        return replace(found, note="451")
+
+    app = create_app(
+        quarantine=quarantine,
+        accounts=accounts,
+        message_log=SqlMessageLog(engine),
+        release=release,
+        settings=Web(),
+        hostname="mx.test",
+    )
+    with TestClient(app) as made:
+        made.setup = accounts.new_setup_token()
+        yield made
+    engine.dispose()
+
+
+def sign_in(client: TestClient) -> str:
+    """The CSRF token of the session."""
+    answer = client.post(f"/setup/{client.setup}", data={"name": "sara", "password": "a long password"})
+    assert answer.status_code == 200
+    return re.search(r'name="csrf" value="([0-9a-f]+)"', answer.text)[1]
+
+
+def test_nothing_without_a_session(client: TestClient) -> None:
+    for path in ("/", f"/held/{ID}", "/log"):
+        answer = client.get(path, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
+
+
+def test_list_and_reasons_are_escaped(client: TestClient) -> None:
+    sign_in(client)
+    listed, shown = client.get("/").text, client.get(f"/held/{ID}").text
+    assert "&lt;script&gt;x&lt;/script&gt;" in listed
+    assert "MONEY_WON" in shown
+    assert "&lt;b&gt;won" in shown
+    assert "<script" not in listed + shown
+    assert client.get("/").headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_acts_need_the_token_and_tell_the_truth(client: TestClient) -> None:
+    token = sign_in(client)
+    assert client.post(f"/held/{ID}/release", data={"csrf": "x"}).status_code == 403
+    assert "451 4.4.1 next hop down" in client.post(f"/held/{ID}/release", data={"csrf": token}).text
+    assert "0 held" in client.post(f"/held/{ID}/delete", data={"csrf": token}).text
+    assert client.post(f"/held/{ID}/release", data={"csrf": token}).status_code == 409
+
+
+def test_sign_in_and_out(client: TestClient) -> None:
+    token = sign_in(client)
+    assert client.get(f"/setup/{client.setup}").status_code == 404
+    client.post("/sign-out", data={"csrf": token})
+    assert client.get("/", follow_redirects=False).status_code == 303
+    assert client.post("/sign-in", data={"name": "sara", "password": "wrong"}).status_code == 401
+    assert "Quarantine" in client.post("/sign-in", data={"name": "sara", "password": "a long password"}).text
