@@ -1,4 +1,4 @@
-"""The review pages: sign in, the quarantine, one message with its reasons, release, delete. Server-rendered, no script."""
+"""The review pages: sign in, the quarantine, one message with its reasons, release, delete. No script."""
 
 from __future__ import annotations
 

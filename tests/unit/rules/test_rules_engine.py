@@ -150,7 +150,7 @@ def test_later_lines_override(tmp_path: Path) -> None:
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such rule file"):
         rules.load([tmp_path / "none"])
-    with pytest.raises(ConfigError, match="no \\*.cf file"):
+    with pytest.raises(ConfigError, match=r"no \*.cf file"):
         rules.load([tmp_path])
 
 
