@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pwd
 import shutil
@@ -20,10 +21,18 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 
 
+_PORTS = itertools.count(20_000 + os.getpid() % 1_000 * 10)
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody listens on, below those the kernel hands out to connections, and never the same one twice."""
+    for port in _PORTS:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    raise AssertionError
 
 
 def wait_for_port(port: int, within_s: float = 60.0, process: subprocess.Popen[bytes] | None = None) -> None:
