@@ -93,8 +93,12 @@ class ScorerPool:
 
     async def _pick(self) -> _Connection:
         async with self._changed:
-            await self._changed.wait_for(lambda: self._up)
-            return min(self._up, key=lambda connection: len(connection.waiting))
+            await self._changed.wait_for(self._alive)
+            return min(self._alive(), key=lambda connection: len(connection.waiting))
+
+    def _alive(self) -> list[_Connection]:
+        """A lost connection stays in `_up` until its keeper has run."""
+        return [connection for connection in self._up if not connection.gone.done()]
 
     async def _keep(self) -> None:
         """Hold one connection up, for ever."""

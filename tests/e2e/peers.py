@@ -77,7 +77,9 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def gateway(folder: Path, next_hop: str, *, domain: str = "darban.test", extra: str = "") -> Iterator[Gateway]:
+def gateway(
+    folder: Path, next_hop: str, *, domain: str = "darban.test", extra: str = "", smtp_extra: str = ""
+) -> Iterator[Gateway]:
     """`darban run` with real processes; stopped with SIGTERM, its log printed when it did not end well."""
     ports = [free_port() for _ in range(3)]
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,6 +87,7 @@ def gateway(folder: Path, next_hop: str, *, domain: str = "darban.test", extra: 
         f"""hostname = "mx.darban.test"
 [smtp]
 listen = ["127.0.0.1:{ports[0]}"]
+{smtp_extra}
 [[domain]]
 name = "{domain}"
 next_hop = "{next_hop}"
