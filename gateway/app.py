@@ -241,6 +241,7 @@ def _run_admin(settings: Settings, where: Places, ready: Ready) -> None:
 async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.net.journal import serve_journal
     from gateway.net.next_hop import NextHops
+    from gateway.rules.reader import read as read_rules
     from gateway.stores.accounts import SqlAccounts
     from gateway.stores.engine import make_engine
     from gateway.stores.message_log import SqlMessageLog
@@ -263,6 +264,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
         release=_releaser(settings, next_hops, quarantine).release,
         settings=settings.web,
         hostname=settings.hostname,
+        translations=read_rules(rule_paths(settings)).translations,
     )
     servers = [
         await _serve_http(pages, settings.web.listen),

@@ -1,4 +1,4 @@
-"""The review pages: sign in, the quarantine, one message with its reasons, release, delete. No script."""
+"""Review pages: sign in, the quarantine, one message with its reasons, release, delete. No script is needed."""
 
 from __future__ import annotations
 

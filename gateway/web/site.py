@@ -1,0 +1,130 @@
+"""What every page shares: who is signed in, the form token, the language, the templates, the security header fields."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader
+from starlette.exceptions import HTTPException
+
+from gateway.ports import AccountStore
+from gateway.types import Account, HeldMessage
+from gateway.web.language import Language, languages, pick
+
+SESSION_COOKIE = "darban_session"
+LANGUAGE_COOKIE = "darban_language"
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self'; frame-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+_REASONS_SHOWN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The parts that routes share. `translations`: language -> finding or rule -> its description."""
+
+    accounts: AccountStore
+    hostname: str
+    translations: Mapping[str, Mapping[str, str]]
+    languages: Mapping[str, Language]
+    templates: Mapping[str, Environment]
+
+    @classmethod
+    def make(cls, accounts: AccountStore, hostname: str, translations: Mapping[str, Mapping[str, str]]) -> Site:
+        """With the catalogues and templates that ship."""
+        known = languages()
+        return cls(accounts, hostname, translations, known, {code: _environment(one) for code, one in known.items()})
+
+    def language(self, request: Request) -> Language:
+        """The reader's."""
+        chosen = request.cookies.get(LANGUAGE_COOKIE, "")
+        return pick(dict(self.languages), chosen, request.headers.get("accept-language", ""))
+
+    def account(self, request: Request) -> Account:
+        """Who is signed in; a dependency of the routes. Everybody else is sent to the door."""
+        who = self.accounts.session(request.cookies.get(SESSION_COOKIE, ""))
+        if who is None:
+            raise HTTPException(303, headers={"Location": "/sign-in", "HX-Redirect": "/sign-in"})
+        return who
+
+    def check_token(self, request: Request, csrf: str) -> None:
+        """Raises 403 for a form that is not ours."""
+        if not hmac.compare_digest(csrf.encode(), _csrf(request).encode()):
+            raise HTTPException(403, "The form is too old. Load the page again.")
+
+    def page(self, request: Request, name: str, status: int = 200, **values: Any) -> HTMLResponse:
+        """A rendered template."""
+        language = self.language(request)
+        values |= {
+            "csrf": _csrf(request),
+            "hostname": self.hostname,
+            "language": language,
+            "languages": self.languages.values(),
+            "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+            "describe": lambda hit: self.describe(language, hit),
+            "why": lambda verdict: self.why(language, verdict),
+        }
+        return HTMLResponse(self.templates[language.code].get_template(name).render(values), status)
+
+    def describe(self, language: Language, hit: Mapping[str, Any]) -> str:
+        """A hit's description in the reader's language, else as the verdict has it."""
+        return self.translations.get(language.code, {}).get(hit["name"], str(hit["description"]))
+
+    def why(self, language: Language, verdict: Mapping[str, Any]) -> str:
+        """The reasons in one line: the heaviest hits that speak against the message."""
+        against = [hit for hit in verdict["hits"] if hit["score"] > 0][:_REASONS_SHOWN]
+        mark = "؛ " if language.direction == "rtl" else "; "
+        return mark.join(self.describe(language, hit) for hit in against)
+
+
+async def guard(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Middleware: the security header fields on every answer that has not stricter ones."""
+    answer = await proceed(request)
+    for name, value in _HEADERS.items():
+        answer.headers.setdefault(name, value)
+    return answer
+
+
+def error_page(site: Site, request: Request, error: HTTPException) -> Response:
+    """A refusal as a page a person reads."""
+    if error.status_code < 400:
+        return Response(status_code=error.status_code, headers=error.headers)
+    name = "error_line.html" if request.headers.get("hx-request") else "error.html"
+    return site.page(request, name, error.status_code, message=str(error.detail), who=None)
+
+
+def state_name(held: HeldMessage) -> str:
+    """The message id of a state's name in the catalogue."""
+    return {"held": "Held", "releasing": "Being released", "released": "Released", "deleted": "Deleted"}[held.state]
+
+
+def _csrf(request: Request) -> str:
+    session = request.cookies.get(SESSION_COOKIE, "")
+    return hashlib.sha256(f"csrf|{session}".encode()).hexdigest()
+
+
+def _environment(language: Language) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
+    environment.filters["when"] = language.when
+    environment.filters["number"] = language.number
+    environment.filters["state"] = lambda held: language.translations.gettext(state_name(held))
+    return environment

@@ -1,0 +1,59 @@
+"""web/language.py: every word of the pages is in every catalogue."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from jinja2.ext import babel_extract
+
+from gateway.web.language import languages
+
+WEB = Path(__file__).parents[3] / "gateway" / "web"
+LANGUAGES = languages()
+
+
+def of_templates() -> set[str]:
+    """What the templates translate."""
+    found = set()
+    for path in (WEB / "templates").glob("*.html"):
+        with path.open("rb") as file:
+            found |= {text for _, _, text, _ in babel_extract(file, ["_", "gettext"], [], {"trimmed": "false"}) if text}
+    return {text for text in found if isinstance(text, str)}
+
+
+def of_refusals() -> set[str]:
+    """What the routes refuse with: literals given to HTTPException, and `error = "..."`."""
+    found = set()
+    for path in WEB.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "HTTPException" and len(node.args) > 1:
+                found |= {node.args[1].value} if isinstance(node.args[1], ast.Constant) else set()
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "error":
+                found.add(node.value.value)
+    return found
+
+
+@pytest.mark.parametrize("code", [code for code in LANGUAGES if code != "en"])
+def test_the_catalogue_is_whole(code: str) -> None:
+    wanted = of_templates() | of_refusals() | {"Held", "Being released", "Released", "Deleted"}
+    assert len(wanted) > 50
+    translations = LANGUAGES[code].translations
+    assert {text for text in wanted if translations.gettext(text) == text} == set()
+
+
+@pytest.mark.parametrize("code", [code for code in LANGUAGES if code != "en"])
+def test_placeholders_survive(code: str) -> None:
+    for text in of_templates():
+        names = re.findall(r"%\((\w+)\)s", text)
+        assert sorted(names) == sorted(re.findall(r"%\((\w+)\)s", LANGUAGES[code].translations.gettext(text)))
+
+
+@pytest.mark.parametrize(
+    ("at", "english", "persian"),
+    [(0.0, "1970-01-01 00:00", "۱۳۴۸/۱۰/۱۱ ۰۰:۰۰"), (1_790_000_000.0, "2026-09-21 14:13", "۱۴۰۵/۰۶/۳۰ ۱۴:۱۳")],
+)
+def test_dates(at: float, english: str, persian: str) -> None:
+    assert (LANGUAGES["en"].when(at), LANGUAGES["fa"].when(at)) == (english, persian)
