@@ -91,6 +91,8 @@ class Gateway:
         self._verifier = verifier
         self._journal = journal
         self._counters = counters
+        for outcome in ("accepted", "tagged", "quarantined", "mixed", "refused", "deferred"):
+            MESSAGES.labels(outcome)
 
     async def screen(self, client: Client, reverse_path: str, recipient: Recipient) -> Reply | None:
         """None to accept the recipient, else the reply that refuses or defers it."""
@@ -215,6 +217,8 @@ class Releaser:
         self._next_hop = next_hop
         self._quarantine = quarantine
         self._hostname = hostname
+        for result in ("released", "failed"):
+            RELEASES.labels(result)  # a series that is there from the start can be alarmed on
 
     async def release(self, held_id: str) -> HeldMessage:
         """The message afterwards: "released" only after the next hop's 2xx, else "held" with its words in `note`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 from gateway.types import AuthResult, Hit, Prediction, Summary, Verdict
@@ -51,5 +52,11 @@ def prediction_hit(prediction: Prediction, weight: float) -> Hit:
     share = max(-1.0, min(1.0, math.log(probability / (1 - probability)) / _FULL_LOG_ODDS))
     score = weight * (share if share > 0 else share * _HAM_SHARE)
     evidence = [f"{probability:.1%} likely spam"]
-    evidence += [f"{one.text} ({one.weight:+.1f})" for one in prediction.contributions]
+    evidence += [f"{_isolated(one.text)} ({one.weight:+.1f})" for one in prediction.contributions]
     return Hit(CLASSIFIER, round(score, 2), _DESCRIPTION, tuple(evidence))
+
+
+def _isolated(text: str) -> str:
+    """A right-to-left word must not pull the number after it to its side (UAX #9: FSI and PDI)."""
+    is_mixed = any(unicodedata.bidirectional(char) in ("R", "AL") for char in text)
+    return f"\u2068{text}\u2069" if is_mixed else text

@@ -53,6 +53,7 @@ class ScorerPool:
 
     async def start(self) -> None:
         """Connect; returns when one scorer is up. Raises ScorerError when none comes within scan_s."""
+        DEATHS.labels("other")
         self._keepers = [asyncio.create_task(self._keep()) for _ in range(self._count)]
         try:
             await asyncio.wait_for(self._pick(), self._scan_s)
