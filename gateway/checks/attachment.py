@@ -17,6 +17,8 @@ _DOCUMENTS = frozenset("pdf doc docx xls xlsx ppt pptx txt rtf jpg jpeg png gif 
 _OVERRIDES = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _EXTENSION = re.compile(r"\.([a-z0-9-]{1,12})\s*$")
 _DOUBLE = re.compile(r"\.([a-z0-9]{2,5})[\s_.]*\.([a-z0-9-]{1,12})\s*$")
+_HEAD = 64  # bytes: a DOS header, whose last field is never without a NUL
+_ENCODED_HEAD = 4096  # what is decoded for it: blank lines may stand before the first byte
 _SIGNATURES = (
     (b"MZ", "a Windows program"),
     (b"\x7fELF", "a Linux program"),
@@ -51,12 +53,10 @@ def _by_name(filename: str) -> Iterator[Finding]:
         yield Finding(
             "ATTACHMENT_NAME_OVERRIDE", (f"the name {shown!r} turns its reading direction to hide its ending",)
         )
-    lower = _OVERRIDES.sub("", filename).lower()
-    match = _EXTENSION.search(lower)
-    extension = match[1] if match else ""
+    extension = _extension(filename)
     if extension in _PROGRAMS:
         yield Finding("ATTACHMENT_EXECUTABLE", (f"{shown} is a program (.{extension})",))
-        double = _DOUBLE.search(lower)
+        double = _DOUBLE.search(_OVERRIDES.sub("", filename).lower())
         if double and double[1] in _DOCUMENTS:
             yield Finding("ATTACHMENT_DOUBLE_EXTENSION", (f"{shown} looks like .{double[1]} but is .{extension}",))
     elif extension in _MACROS:
@@ -68,14 +68,14 @@ def _by_name(filename: str) -> Iterator[Finding]:
 def _by_content(part: Part) -> Iterator[Finding]:
     if part.content_type.startswith(("multipart/", "message/")) or part.text is not None:
         return
-    head = _head(part)
+    head = decode_bytes(part.raw[:_ENCODED_HEAD], part.encoding)[:_HEAD]
     for signature, what in _SIGNATURES:
-        if head.startswith(signature) and not part.filename.lower().endswith((".exe", ".lnk")):
-            yield Finding("ATTACHMENT_DISGUISED", (f"{part.filename or part.content_type} is {what}",))
+        # a table of parts may begin with "MZ-1001"; text holds no NUL
+        if head.startswith(signature) and b"\0" in head and _extension(part.filename) not in _PROGRAMS:
+            yield Finding("ATTACHMENT_DISGUISED", (f"{part.filename[:120] or part.content_type} is {what}",))
 
 
-def _head(part: Part) -> bytes:
-    """The first decoded bytes."""
-    if part.encoding != "base64":
-        return part.raw[:16]
-    return decode_bytes(part.raw[:64], part.encoding)
+def _extension(filename: str) -> str:
+    """What the system goes by, lower-case, "" without one."""
+    match = _EXTENSION.search(_OVERRIDES.sub("", filename).lower())
+    return match[1] if match else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from gateway.auth.organisation import organisational_domain
 from gateway.checks.domain_list import FREEMAIL
 from gateway.mail.domain import to_a_label
 from gateway.types import Finding, MailObject
@@ -43,7 +44,7 @@ class Author:
         for box in author[:3]:
             match = _ADDRESS.search(box.display_name)
             shown = to_a_label(match[1]) if match else ""
-            if shown and box.domain and shown != box.domain and not box.domain.endswith("." + shown):
+            if shown and box.domain and organisational_domain(shown) != organisational_domain(box.domain):
                 yield Finding(
                     "AUTHOR_NAME_IS_OTHER_ADDRESS", (f"shown as {match[0] if match else ''}, sent as {box.address}",)
                 )

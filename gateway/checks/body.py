@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gateway.mail.link import host_of
 from gateway.types import Finding, MailObject
 
 
@@ -22,9 +23,11 @@ class Body:
         text = message.text.strip()
         if not text and not has_attachment and not any(part.html and part.html.image_count for part in message.parts):
             yield Finding("BODY_EMPTY", ("there is nothing to read",))
-        if message.links and not has_attachment:
+        # neither a tracking pixel nor a mail address is a link to follow
+        links = [link for link in message.links if link.source != "image" and host_of(link.url)]
+        if 0 < len(links) <= 3 and not has_attachment:
             rest = text
-            for link in message.links[:20]:
-                rest = rest.replace(link.url, "").replace(link.text or link.url, "")
-            if len(rest.strip()) < 40 and len(message.links) <= 3:
+            for link in links:
+                rest = rest.replace(link.url, "").replace(link.text or link.url, "", 1)
+            if len(rest.strip()) < 40:
                 yield Finding("BODY_LINK_ONLY", (f"a link and {len(rest.strip())} characters beside it",))

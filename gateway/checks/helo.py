@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from gateway.types import Finding, MailObject
 
-_LITERAL = re.compile(r"\[(?:IPv6:)?[0-9a-fA-F:.]+\]")
+_LITERAL = re.compile(r"\[(?:ipv6:)?[0-9a-f:.]+\]")
 _BARE_IP = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 _LOCAL = frozenset(
     ("localhost", "localhost.localdomain", "localdomain", "user", "friend", "host", "mailserver", "server")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gateway.types import Finding, MailObject
+from gateway.types import AuthResult, Finding, MailObject
 
 
 class OwnDomain:
@@ -14,10 +14,13 @@ class OwnDomain:
     findings = ("OWN_DOMAIN_SPOOF",)
 
     def check(self, mail: MailObject) -> Iterator[Finding]:
-        """A domain's own mail reaches its server inside, not through this door; what comes here must authenticate."""
+        """A domain's own mail reaches its server inside, not through this door; what comes here must authenticate.
+
+        Silent where it could not be asked: authentication did not run, or the DNS did not answer for the domain.
+        """
         ours = {one.domain for one in mail.envelope.recipients}
         claimed = next((box.domain for box in mail.message.author if box.domain in ours), None)
-        if claimed is None:
+        if claimed is None or not mail.auth or any(_is_undecided(result, claimed) for result in mail.auth):
             return
         passed = any(result.method == "dmarc" and result.result == "pass" for result in mail.auth) or any(
             result.method in ("spf", "dkim")
@@ -27,3 +30,8 @@ class OwnDomain:
         )
         if not passed:
             yield Finding("OWN_DOMAIN_SPOOF", (f"says it is from {claimed}, came from outside and proves nothing",))
+
+
+def _is_undecided(result: AuthResult, claimed: str) -> bool:
+    """Only for the claimed domain: a forger chooses the other names, and may choose ones that never answer."""
+    return result.result == "temperror" and result.method in ("spf", "dkim", "dmarc") and result.domain == claimed

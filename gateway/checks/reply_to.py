@@ -24,7 +24,7 @@ class ReplyTo:
                 continue
             if box.domain in FREEMAIL and author not in FREEMAIL:
                 yield Finding("REPLY_TO_FREEMAIL", (f"from {author}, but answers go to {box.address}",))
-            elif box.domain in FREEMAIL and box.address.lower() not in known:
+            elif box.domain in FREEMAIL:
                 yield Finding("REPLY_TO_OTHER_FREEMAIL", (f"from {author}, but answers go to {box.address}",))
             elif organisational_domain(box.domain) != organisational_domain(author):
                 yield Finding("REPLY_TO_ELSEWHERE", (f"from {author}, but answers go to {box.domain}",))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from gateway.auth.organisation import organisational_domain
 from gateway.types import Finding, MailObject
 
-_GENERIC = re.compile(
+_LINE = re.compile(
     r"(?:^|[.-])(?:dynamic|dyn|dhcp|pool|ppp|dial(?:up|in)?|adsl|vdsl|dsl|cable|broadband|customer|client|cust|user|"
-    r"home|res|ip)[0-9.-]|[0-9]{1,3}[.-][0-9]{1,3}[.-][0-9]{1,3}[.-][0-9]{1,3}[.-]"
+    r"home|res|ip)[0-9.-]"
 )
+_ADDRESS = re.compile(r"[0-9]{1,3}(?:[.-][0-9]{1,3}){3}[.-]")
 
 
 class ReverseDns:
@@ -30,5 +32,10 @@ class ReverseDns:
             yield Finding(
                 "RDNS_UNCONFIRMED", (found.reason or f"{mail.envelope.client.ip}: the name does not lead back",)
             )
-        elif found.domain and _GENERIC.search(found.domain.lower()):
+        elif _is_generic(found.domain):
             yield Finding("RDNS_GENERIC", (f"{found.domain} is the name of an access line, not of a mail server",))
+
+
+def _is_generic(name: str) -> bool:
+    """An organisation may well be called home or cable: only the labels before its own name tell of lines."""
+    return bool(_ADDRESS.search(name) or _LINE.search(name.removesuffix(organisational_domain(name))))

@@ -10,6 +10,7 @@ from gateway.types import Finding, MailObject
 _GAPPY = re.compile(r"\b(?:[A-Za-z][ ._*-]){5,}[A-Za-z]\b")
 _REPLY = re.compile(r"^\s*(?:re|fwd?|aw|sv|پاسخ)\s*:", re.IGNORECASE)
 _MARKS = re.compile(r"[!?$]{3,}|[!?]\s+[!?]\s+[!?]")
+_QUOTATION = re.compile(r"^(?:>|-{3,} ?\w[^\n]{0,60}-{3,}|Begin forwarded message:)", re.IGNORECASE | re.MULTILINE)
 _THREAD = frozenset(("references", "in-reply-to", "thread-index", "thread-topic"))
 _PICTURES = re.compile("[\U0001f300-\U0001faff\u2600-\u27bf\u2b50\u2b55]")
 
@@ -36,7 +37,7 @@ class Subject:
         if not subject.strip():
             yield Finding("SUBJECT_EMPTY", ("the subject is empty",))
             return
-        letters = [char for char in subject if char.isascii() and char.isalpha()]
+        letters = [char for char in subject if char.isalpha()]
         if (
             len(letters) >= 10
             and sum(char.isupper() for char in letters) > 0.9 * len(letters)
@@ -49,5 +50,12 @@ class Subject:
             yield Finding("SUBJECT_MARKS", (f"“{subject[:80]}”",))
         if len(_PICTURES.findall(subject)) >= 3:
             yield Finding("SUBJECT_PICTURES", (f"“{subject[:80]}”",))
-        if _REPLY.match(subject) and not names & _THREAD and "\n>" not in mail.message.text:
+        if _REPLY.match(subject) and not names & _THREAD and not _holds_another(mail):
             yield Finding("SUBJECT_FALSE_REPLY", (f"“{subject[:80]}” answers nothing: no thread, no quotation",))
+
+
+def _holds_another(mail: MailObject) -> bool:
+    """What it answers or forwards stands in it, quoted or attached."""
+    return bool(_QUOTATION.search(mail.message.text)) or any(
+        part.content_type in ("message/rfc822", "message/global") for part in mail.message.parts
+    )

@@ -15,7 +15,13 @@ _IP = re.compile(r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|0x[0-9a-f]{8}|[0-9]{8,10}|\[
 _PORT = re.compile(r"^[a-z]+://[^/?#]*:([0-9]{1,5})(?:[/?#]|$)", re.IGNORECASE)
 _USERINFO = re.compile(r"^[a-z]+://[^/?#]*@", re.IGNORECASE)
 _SHOWN = re.compile(r"^(?:https?://)?((?:[a-z0-9-]{1,63}\.)+[a-z]{2,24})(?:[/:?#]\S*)?$", re.IGNORECASE)
-_PROGRAM = re.compile(r"\.(?:exe|scr|apk|bat|cmd|vbs|js|jar|msi|hta|iso|lnk)(?:[?#]|$)", re.IGNORECASE)
+# not js: a browser shows it, and so are libraries called (code.example/chart.js)
+_PROGRAM = re.compile(r"\.(?:exe|scr|apk|bat|cmd|vbs|jar|msi|hta|iso|lnk)(?:[?#]|$)", re.IGNORECASE)
+_FILE = re.compile(
+    r"(?!www\.)[a-z0-9._-]+\.(?:js|ts|py|sh|rs|md|json|ya?ml|xml|html?|php|pdf|docx?|xlsx?|pptx?|od[ts]|csv|txt|rtf|zip|rar|"
+    r"jpe?g|png|gif|svg|mp[34]|mov|ics|vcf|eml|exe|msi|apk|iso)",
+    re.IGNORECASE,
+)
 _MIXED = re.compile(r"[a-z]")
 _FOREIGN = re.compile(r"[\u0370-\u04ff]")
 _MAX_LINKS = 300
@@ -79,8 +85,9 @@ def _look_at(link: Link, addresses: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _mismatch(link: Link, host: str) -> Iterator[tuple[str, str]]:
-    """The text is a web address of another organisation than the link's."""
-    match = _SHOWN.match(link.text.strip())
+    """The text is a web address of another organisation than the link's, not a file's name."""
+    text = link.text.strip()
+    match = None if _FILE.fullmatch(text) else _SHOWN.match(text)
     text_host = to_a_label(match[1]) if match else ""
     if text_host and organisational_domain(text_host) != organisational_domain(host):
         yield "URL_TEXT_MISMATCH", f"shown as {text_host}, leads to {host}"

@@ -1,0 +1,136 @@
+"""Cases of the checks as data: tests/cases/checks/<check>/<topic>.case, read and judged.
+
+A file is directives, a line "---", and the message as written (UTF-8; line ends become CRLF):
+
+    # why this case is here
+    expect: NAME NAME              the exact set of findings of all message checks; empty for none
+    expect-some: NAME              instead of it: these, and perhaps others
+    not: NAME                      none of these
+    evidence NAME: text            a piece of what the finding says
+    client: 192.0.2.1 helo=mail.example.org
+    reverse-path: <>               without it the author's own address, as ordinary mail has it
+    forward-path: sara@darban.test  may stand again; without it you@darban.test
+    auth: spf=pass example.org aligned policy=none reason=words to the end   may stand again
+
+In the message "␀" is a NUL octet, and the lines between "%repeat 100" and "%end" stand there so many times.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from gateway.checks import CHECKS
+from gateway.mail import parse
+from gateway.types import AuthMethod, AuthResult, Client, Finding, MailObject
+from tests.builders import envelope
+
+FOLDER = Path(__file__).parent / "cases" / "checks"
+
+_DIRECTIVE = re.compile(r"(expect|expect-some|not|client|reverse-path|forward-path|auth|evidence ([A-Z_]+)): ?(.*)")
+_REPEAT = re.compile(r"%repeat ([0-9]+)\n(.*?)%end\n", re.DOTALL)
+_AUTH = re.compile(
+    r"(iprev|spf|dkim|dmarc)=([a-z]+)(?: (?!aligned|policy=|reason=)(\S+))?( aligned)?(?: policy=(\S+))?"
+    r"(?: reason=(.+))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a file says."""
+
+    id: str  # "author/role_freemail"
+    expected: frozenset[str]
+    is_exact: bool
+    unwanted: frozenset[str]
+    evidence: tuple[tuple[str, str], ...]  # (finding, a piece of its evidence)
+    mail: MailObject
+
+
+def load_cases() -> list[Case]:
+    """Every file, in order of their names."""
+    return [load_case(path) for path in sorted(FOLDER.rglob("*.case"))]
+
+
+def load_case(path: Path) -> Case:
+    """One file. Raises ValueError for what it does not understand, so that no slip of the pen passes for a test."""
+    name = path.relative_to(FOLDER).with_suffix("").as_posix()
+    head, separator, written = path.read_text(encoding="utf-8").partition("\n---\n")
+    if not separator:
+        raise ValueError(f"{name}: there is no line ---")
+    said: dict[str, list[str]] = {}
+    evidence: list[tuple[str, str]] = []
+    for line in head.splitlines():
+        match = _DIRECTIVE.fullmatch(line)
+        if match and match[2]:
+            evidence.append((match[2], match[3]))
+        elif match:
+            said.setdefault(match[1], []).append(match[3])
+        elif line and not line.startswith("#"):
+            raise ValueError(f"{name}: cannot read {line!r}")
+    if ("expect" in said) == ("expect-some" in said):
+        raise ValueError(f"{name}: needs either expect or expect-some")
+    return Case(
+        name,
+        _names(said, "expect") | _names(said, "expect-some"),
+        "expect" in said,
+        _names(said, "not"),
+        tuple(evidence),
+        _mail(said, _content(written)),
+    )
+
+
+def findings_of(mail: MailObject) -> list[Finding]:
+    """What all message checks report."""
+    return [finding for check in CHECKS for finding in check.check(mail)]
+
+
+def judge(case: Case) -> Iterator[str]:
+    """What is not as the case says, in words; nothing when all is."""
+    findings = findings_of(case.mail)
+    names = {finding.name for finding in findings}
+    missing, surplus = case.expected - names, names - case.expected if case.is_exact else names & case.unwanted
+    yield from (f"{name} is missing" for name in sorted(missing))
+    yield from (f"{finding} was not expected" for finding in findings if finding.name in surplus)
+    for name, text in case.evidence:
+        said = [words for finding in findings if finding.name == name for words in finding.evidence]
+        if not any(text in words for words in said):
+            yield f"{name} says {said}, not {text!r}"
+
+
+def _names(said: dict[str, list[str]], directive: str) -> frozenset[str]:
+    return frozenset(" ".join(said.get(directive, ())).split())
+
+
+def _content(written: str) -> bytes:
+    text = _REPEAT.sub(lambda match: match[2] * int(match[1]), written)
+    return text.replace("␀", "\0").replace("\n", "\r\n").encode()
+
+
+def _mail(said: dict[str, list[str]], content: bytes) -> MailObject:
+    message = parse(content)
+    author = next((box.address for box in message.author if box.address), "")
+    reverse_path = said["reverse-path"][-1].strip("<>") if "reverse-path" in said else author
+    address, _, helo = said.get("client", ["192.0.2.1 helo=mail.example.org"])[-1].partition(" helo=")
+    around = envelope(
+        *said.get("forward-path", ()), client=Client(address.strip(), helo=helo), reverse_path=reverse_path
+    )
+    return MailObject(around, message, tuple(_auth(words) for words in said.get("auth", ())))
+
+
+def _auth(words: str) -> AuthResult:
+    match = _AUTH.fullmatch(words)
+    if match is None:
+        raise ValueError(f"cannot read auth: {words!r}")
+    method, result, domain, aligned, policy, reason = match.groups()
+    return AuthResult(
+        cast(AuthMethod, method),
+        result,
+        domain=domain or "",
+        policy=policy or "",
+        reason=reason or "",
+        is_aligned=bool(aligned),
+    )
