@@ -46,7 +46,8 @@ class Author:
             shown = to_a_label(match[1]) if match else ""
             if shown and box.domain and organisational_domain(shown) != organisational_domain(box.domain):
                 yield Finding(
-                    "AUTHOR_NAME_IS_OTHER_ADDRESS", (f"shown as {match[0] if match else ''}, sent as {box.address}",)
+                    "AUTHOR_NAME_IS_OTHER_ADDRESS",
+                    (f"shown as {match[0] if match else ''}, sent as {box.address[:120]}",),
                 )
             if box.domain in FREEMAIL and _ROLE.search(box.display_name):
                 yield Finding("AUTHOR_ROLE_FREEMAIL", (f"“{box.display_name[:60]}” writes from {box.domain}",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gateway.mail.address import domain_of
 from gateway.ports import Resolver
 from gateway.types import Finding, MailObject
 
@@ -16,7 +17,7 @@ class Origin:
 
     async def check(self, mail: MailObject, resolver: Resolver) -> Iterable[Finding]:
         """At most three look-ups."""
-        domain = mail.envelope.reverse_path.rpartition("@")[2]
+        domain = domain_of(mail.envelope.reverse_path)
         if not domain or domain.startswith("["):
             return ()
         exchangers = await resolver.query(domain, "MX")

@@ -23,9 +23,9 @@ class ReplyTo:
             if not box.domain or not author or box.address.lower() in known:
                 continue
             if box.domain in FREEMAIL and author not in FREEMAIL:
-                yield Finding("REPLY_TO_FREEMAIL", (f"from {author}, but answers go to {box.address}",))
+                yield Finding("REPLY_TO_FREEMAIL", (f"from {author}, but answers go to {box.address[:120]}",))
             elif box.domain in FREEMAIL:
-                yield Finding("REPLY_TO_OTHER_FREEMAIL", (f"from {author}, but answers go to {box.address}",))
+                yield Finding("REPLY_TO_OTHER_FREEMAIL", (f"from {author}, but answers go to {box.address[:120]}",))
             elif organisational_domain(box.domain) != organisational_domain(author):
                 yield Finding("REPLY_TO_ELSEWHERE", (f"from {author}, but answers go to {box.domain}",))
             return

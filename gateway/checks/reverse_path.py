@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.auth.organisation import organisational_domain
+from gateway.mail.address import domain_of
 from gateway.types import Finding, MailObject
 
 
@@ -21,13 +22,13 @@ class ReversePath:
         if author is None:
             return
         if reverse_path:
-            domain = reverse_path.rpartition("@")[2]
-            if organisational_domain(domain) != organisational_domain(author.domain):
+            domain = domain_of(reverse_path)
+            if domain and organisational_domain(domain) != organisational_domain(author.domain):
                 yield Finding("REVERSE_PATH_OTHER_DOMAIN", (f"sent by {domain} for {author.domain}",))
         elif mail.envelope.client.helo and not _is_automatic(mail, author.address):
             yield Finding(
                 "BOUNCE_UNLIKELY",
-                (f"a null reverse-path, but neither a report nor an automatic answer: {author.address}",),
+                (f"a null reverse-path, but neither a report nor an automatic answer: {author.address[:120]}",),
             )
 
 

@@ -90,4 +90,4 @@ def _mismatch(link: Link, host: str) -> Iterator[tuple[str, str]]:
     match = None if _FILE.fullmatch(text) else _SHOWN.match(text)
     text_host = to_a_label(match[1]) if match else ""
     if text_host and organisational_domain(text_host) != organisational_domain(host):
-        yield "URL_TEXT_MISMATCH", f"shown as {text_host}, leads to {host}"
+        yield "URL_TEXT_MISMATCH", f"shown as {text_host[:100]}, leads to {host[:100]}"

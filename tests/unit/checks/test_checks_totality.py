@@ -1,0 +1,157 @@
+"""Any bytes, any envelope, any results: every check answers, in its own names, soon and in few words."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.checks import CHECKS
+from gateway.mail import parse
+from gateway.types import AuthMethod, AuthResult, Client, Finding, MailObject
+from tests.builders import envelope, mail, message_bytes
+from tests.check_case import load_cases
+
+MESSAGES = [case.mail.message.raw for case in load_cases() if len(case.mail.message.raw) < 20_000]
+EVIDENCE_MAX = 1000  # characters of one finding's evidence; it goes into logs, rows and pages
+CPU_MAX_S = 2.0  # for 200 kB; what is not linear takes minutes
+
+_NAMES = "From To Cc Subject Date Message-ID Sender Reply-To Content-Type Content-Disposition".split()
+_HOSTILE = st.sampled_from(
+    [
+        "a@b",
+        "<>",
+        '"',
+        "=?utf-8?Q?=00?=",
+        "=?utf-16?B?2AA=?=",
+        "Mon, 31 Dec 9999 23:59:59 -2359",
+        "1 Jan 0001 00:00:00 +2359",
+        "http://[::1]:99999/",
+        "http://%00@xn--a/",
+        "data:,",
+        "\u202e.exe",
+        "multipart/mixed; boundary=a",
+        "text/html",
+        "undisclosed-recipients:;",
+        "<a href=//x@1.2.3.4:5/.exe>www.a.b</a>",
+        "\r\n\r\n",
+        "--a\r\n",
+        "\r\n",
+    ]
+)
+_TEXT = st.lists(_HOSTILE | st.text(max_size=20), max_size=6).map(" ".join)
+_FIELDS = st.lists(st.tuples(st.sampled_from(_NAMES), _TEXT), max_size=10)
+_DOMAINS = st.sampled_from(["", "example.org", "darban.test", "a.pool.example", "[::1]", "xn--a", ".", "x" * 300])
+_RESULTS = st.builds(
+    AuthResult,
+    st.sampled_from(get_args(AuthMethod)),
+    st.sampled_from("pass fail softfail neutral none temperror permerror policy".split()),
+    domain=_DOMAINS,
+    policy=st.sampled_from(["", "none", "quarantine", "reject"]),
+    reason=st.text(max_size=10),
+    is_aligned=st.booleans(),
+)
+_ENVELOPES = st.builds(
+    lambda ip, helo, reverse_path: envelope(client=Client(ip, helo=helo), reverse_path=reverse_path),
+    st.sampled_from(["192.0.2.1", "2001:db8::1", "::1", "127.0.0.1", ""]),
+    st.text(max_size=30) | _DOMAINS,
+    st.text(max_size=30) | _DOMAINS.map("a@{}".format),
+)
+
+
+def _findings(mail_object: MailObject) -> list[Finding]:
+    """What all checks report; every promise about it is asserted."""
+    found = []
+    for check in CHECKS:
+        for finding in check.check(mail_object):
+            assert finding.name in check.findings
+            assert all(isinstance(words, str) for words in finding.evidence)
+            said = " ".join(finding.evidence)
+            assert len(said) <= EVIDENCE_MAX, finding.name
+            said.encode()  # no lone surrogate
+            found.append(finding)
+    return found
+
+
+@given(st.binary(max_size=2000))
+def test_random_bytes(content: bytes):
+    _findings(mail(content))
+
+
+@given(_FIELDS, _TEXT)
+def test_hostile_fields(fields: list[tuple[str, str]], body: str):
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    _findings(mail(f"{head}\r\n{body}".encode("utf-8", "replace")))
+
+
+@given(st.sampled_from(MESSAGES), st.data())
+def test_damaged_messages(content: bytes, data: st.DataObject):
+    damaged = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 8))):
+        start = data.draw(st.integers(0, len(damaged)))
+        end = start + data.draw(st.integers(0, 12))
+        damaged[start:end] = data.draw(st.binary(max_size=12))
+    _findings(mail(bytes(damaged)))
+
+
+@given(_ENVELOPES, st.lists(_RESULTS, max_size=5), st.sampled_from(MESSAGES))
+def test_any_envelope_and_results(around, results: list[AuthResult], content: bytes):
+    _findings(MailObject(around, parse(content), tuple(results)))
+
+
+@given(st.sampled_from(MESSAGES))
+def test_findings_come_from_the_message_alone(content: bytes):
+    assert _findings(mail(content)) == _findings(mail(content))
+
+
+_LONG = {
+    "spaced letters": "a " * 100_000,
+    "underlined letters": "a_" * 100_000,
+    "marks": "! " * 100_000,
+    "blanks": "!" + " " * 200_000 + "x",
+    "dots": "a" + "." * 200_000 + "x",
+    "short names": ".aa" * 70_000 + ".exe",
+    "labels": "a." * 100_000 + "!",
+    "at signs": "a@" * 100_000,
+    "addresses": "a@b.c " * 33_000,
+    "joiners": "a\u200b" * 60_000,
+    "two alphabets": "aа" * 70_000,
+    "joined formulas": "α" * 100_000,
+    "hyphens": "---" * 60_000,
+    "bracketed": "<" * 200_000,
+    "urls": "http://a:1@b/ " * 14_000,
+    "one url": "http://" + "a." * 100_000,
+}
+
+
+@pytest.mark.parametrize("text", _LONG.values(), ids=_LONG)
+@pytest.mark.parametrize("place", ["Subject", "From", "Reply_To", "Message_ID", "Content_Type", "body", "html"])
+def test_long_input_is_read_in_linear_time(place: str, text: str):
+    if place == "body":
+        content = message_bytes(text)
+    elif place == "html":
+        content = message_bytes(f'<a href="http://{text}">{text}</a>', Content_Type="text/html; charset=utf-8")
+    elif place == "Content_Type":
+        content = message_bytes(Content_Type=f'application/x; name="{text}"')
+    else:
+        content = message_bytes(**{place: f"{text} <a@example.org>"})
+    mail_object = mail(content)
+    started = time.process_time()
+    _findings(mail_object)
+    assert time.process_time() - started < CPU_MAX_S
+
+
+def test_the_hostile_inputs_reach_the_checks():
+    """They would prove nothing if the parser took them all away."""
+    found = {
+        finding.name
+        for text in _LONG.values()
+        for place in ("Subject", "From")
+        for finding in _findings(mail(message_bytes(**{place: f"{text} <a@example.org>"})))
+    }
+    assert {"SUBJECT_GAPPY", "SUBJECT_MARKS", "TEXT_INVISIBLE_IN_WORDS", "AUTHOR_NAME_IS_OTHER_ADDRESS"} <= found
+    assert all(re.fullmatch("[A-Z_]+", name) for name in found)
