@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: run demo setup setup-dev test check unit fuzz lock clean
+.PHONY: run demo setup setup-dev test check unit fuzz bench lock clean
 
 run: setup  ## start the gateway on its embedded default
 	@exec $(BIN)/darban run
@@ -47,6 +47,10 @@ check: setup-dev
 
 fuzz: setup-dev  ## the parsers under random bytes, longer than in `make test`
 	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -q tests/fuzz tests/property
+
+bench: setup-dev  ## what a message costs, and what the gateway carries
+	@$(BIN)/python -m benchmarks.scan --out benchmarks/results/scan.json
+	@$(BIN)/python -m benchmarks.smtp_load --out benchmarks/results/smtp_load.json
 
 lock:  ## refresh requirements/*.txt after a change of the dependencies in pyproject.toml
 	@sh requirements/lock.sh $(BIN)
