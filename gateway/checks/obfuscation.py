@@ -7,15 +7,16 @@ from collections.abc import Iterator
 
 from gateway.types import Finding, MailObject
 
-_INVISIBLE = re.compile(r"[A-Za-z][\u200b\u200c\u200d\u2060\ufeff\u00ad\u180e]{1,8}(?=[A-Za-z])")
+_UNSEEN = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u180e"
+_INVISIBLE = re.compile(rf"[A-Za-z][{_UNSEEN}]{{1,8}}(?=[A-Za-z])")
 _SYLLABLE = re.compile(r"(?<=[^\W\d_]{2})\u00ad(?=[^\W\d_]{2})")  # German newsletters hyphenate their long words
-_MIXED = re.compile(r"[A-Za-z][\u0370-\u03ff\u0400-\u04ff]|[\u0370-\u03ff\u0400-\u04ff][A-Za-z]")
+_MIXED = re.compile(r"[A-Za-z][\u0370-\u04ff]|[\u0370-\u04ff][A-Za-z]")
 _TWINS = frozenset("асеорхуіјѕԁһԛԝАВСЕНІЈКМОРЅТХУΑΒΕΖΗΙΚΜΝΟΡΤΥΧαοερτυνικ")
-_OVERRIDE = re.compile("[\u202d\u202e]")
+_FORMULA = re.compile("[A-Z0-9]*[α-ω][A-Z0-9]*")  # NFκB, PPARα
+_OVERRIDES = "\u202d\u202e"
 _BOLD = re.compile("[\U0001d400-\U0001d7ff]{3}")
 _WIDE = re.compile("[\uff21-\uff3a\uff41-\uff5a]{3}")
 _EAST_ASIAN = re.compile("[\u3041-\u30ff\u4e00-\u9fff\uac00-\ud7a3]")  # full-width Latin is at home there
-_FORMULA = re.compile("[A-Z0-9]*[α-ω][A-Z0-9]*")  # NFκB, PPARα
 _MAX = 200_000
 
 
@@ -31,16 +32,31 @@ class Obfuscation:
         text = f"{mail.message.subject}\n{names}\n{mail.message.text[:_MAX]}"
         if text.isascii():
             return
-        invisible = _INVISIBLE.findall(_SYLLABLE.sub("", text))
-        if len(invisible) >= 3:
-            yield Finding("TEXT_INVISIBLE_IN_WORDS", (f"{len(invisible)} invisible characters inside Latin words",))
-        mixed = [word for word in text.split() if _MIXED.search(word) and _is_disguise(word)]
-        if len(mixed) >= 2:
-            yield Finding("TEXT_MIXED_SCRIPT_WORDS", tuple(f"“{word[:40]}” mixes alphabets" for word in mixed[:3]))
-        if _OVERRIDE.search(text):
+        present = set(text)  # a text is searched only for what stands in it
+        if not present.isdisjoint(_UNSEEN):
+            yield from _invisible(text)
+        if any("\u0370" <= char <= "\u04ff" for char in present):
+            yield from _mixed(text)
+        if not present.isdisjoint(_OVERRIDES):
             yield Finding("TEXT_DIRECTION_OVERRIDE", ("the text turns the reading direction",))
-        if _BOLD.search(text) or (_WIDE.search(text) and not _EAST_ASIAN.search(text)):
+        if max(present) >= "\uff21" and _is_fancy(text):
             yield Finding("TEXT_FANCY_LETTERS", ("words are written in mathematical or full-width letters",))
+
+
+def _invisible(text: str) -> Iterator[Finding]:
+    found = _INVISIBLE.findall(_SYLLABLE.sub("", text) if "\u00ad" in text else text)
+    if len(found) >= 3:
+        yield Finding("TEXT_INVISIBLE_IN_WORDS", (f"{len(found)} invisible characters inside Latin words",))
+
+
+def _mixed(text: str) -> Iterator[Finding]:
+    words = [word for word in text.split() if _MIXED.search(word) and _is_disguise(word)]
+    if len(words) >= 2:
+        yield Finding("TEXT_MIXED_SCRIPT_WORDS", tuple(f"“{word[:40]}” mixes alphabets" for word in words[:3]))
+
+
+def _is_fancy(text: str) -> bool:
+    return bool(_BOLD.search(text) or (_WIDE.search(text) and not _EAST_ASIAN.search(text)))
 
 
 def _is_disguise(word: str) -> bool:
