@@ -13,7 +13,6 @@ RECIPIENT_OK = Reply(250, "2.1.5", "OK")
 BYE = Reply(221, "2.0.0", "Bye")
 CANNOT_VERIFY = Reply(252, "2.5.0", "Cannot verify here; try to send")
 GO_AHEAD = Reply(354, "", "End data with <CR><LF>.<CR><LF>")
-TLS_READY = Reply(220, "2.0.0", "Ready to start TLS")
 OUR_FAULT = Reply(451, "4.3.0", "Temporary problem, please try again later")
 TIMED_OUT = Reply(421, "4.4.2", "Idle too long, closing the connection")
 SHUTTING_DOWN = Reply(421, "4.3.2", "Shutting down, please connect again")
@@ -46,6 +45,6 @@ def line(reply: Reply) -> bytes:
 
 
 def new_queue_id() -> str:
-    """12 characters, in the order of time to a millisecond, then 15 random bits."""
-    number = (int(time.time() * 1000) & ((1 << 45) - 1)) << 15 | secrets.randbits(15)
-    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(55, -1, -5))
+    """14 characters, in the order of time to a millisecond, then 25 random bits."""
+    number = (int(time.time() * 1000) & ((1 << 45) - 1)) << 25 | secrets.randbits(25)
+    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(65, -1, -5))

@@ -15,7 +15,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import structlog
 from aiosmtpd.smtp import SMTP, TLSSetupException
@@ -36,6 +36,7 @@ REPLIES = Counter("darban_smtp_replies_total", "Replies by command and code.", [
 _MAX_ERRORS = 20
 _BLOCK = 1 << 16
 _DRAIN = 2  # a message too large is read to its end up to so many times the limit, then the connection is closed
+_LINGER_S = 5.0
 _COMMANDS = frozenset("HELO EHLO MAIL RCPT DATA RSET NOOP QUIT VRFY STARTTLS HELP EXPN".split())
 
 log = structlog.get_logger("darban.smtp")
@@ -203,6 +204,7 @@ class Session(SMTP):
         self._is_extended = False
         self._errors = 0
         self._is_waiting = False
+        self._is_secure = False
         self._tls_words = ""
         self._sender: Path | None = None
         self._recipients: list[Recipient] = []
@@ -215,16 +217,20 @@ class Session(SMTP):
         super().connection_made(transport)
         self._input.discard()
         self._helo, self._is_extended = "", False
+        self._is_secure = not is_first
         if is_first:
             self._server.sessions.add(self)
             OPEN.inc()
 
     def connection_lost(self, error: Exception | None) -> None:
         """aiosmtpd cancels the command loop here; a message in our hands is shielded from that."""
+        self._forget()
+        super().connection_lost(error)
+
+    def _forget(self) -> None:
         if self in self._server.sessions:
             self._server.sessions.discard(self)
             OPEN.dec()
-        super().connection_lost(error)
 
     def eof_received(self) -> bool | None:
         """A client that says no more may still be waiting for our answer: do not cancel the command loop."""
@@ -239,14 +245,16 @@ class Session(SMTP):
             self.cut()
 
     def cut(self) -> None:
-        """Close the connection."""
+        """Close the connection; a client that does not read what was said loses it after a moment."""
         if self.transport is not None:
-            self.transport.close()
+            transport = cast(asyncio.WriteTransport, self.transport)
+            transport.close()
+            self.loop.call_later(_LINGER_S, transport.abort)
 
     def _timeout_cb(self) -> None:
         if self.transport is not None:
             self._writer.write(line(replies.TIMED_OUT))
-            self.transport.close()
+            self.cut()
 
     async def _read_block(self, size: int) -> bytes:
         self._is_waiting = True
@@ -338,11 +346,12 @@ class Session(SMTP):
         if self._server.tls is None or self._tls_protocol is not None:
             return replies.NO_TLS
         self._reset()
-        try:
+        with contextlib.suppress(TLSSetupException):
             await super().smtp_STARTTLS("")  # answers 220; connection_made() discards what was sent in the clear
-        except TLSSetupException as error:
-            log.info("TLS failed", client_ip=self._peer()[0], error=type(error).__name__)
-            raise _Leave from None
+        if not self._is_secure:
+            log.info("TLS failed", client_ip=self._peer()[0])
+            self._forget()  # of a handshake that failed asyncio never says connection_lost
+            raise _Leave
         self._tls_words = _describe_tls(self.transport)
         return await self._next_after_tls()
 
@@ -374,14 +383,13 @@ class Session(SMTP):
         return replies.SENDER_OK
 
     def _check_parameters(self, path: Path) -> Reply | None:
+        if path.parameters and not self._is_extended:
+            return replies.UNKNOWN_PARAMETER
         for name, value in path.parameters.items():
-            if name == "SIZE" and value.isdigit() and len(value) <= 20:
+            if name == "SIZE" and value.isdecimal() and len(value) <= 20:  # RFC 1870 §4: 20 digits
                 if int(value) > self._server.settings.max_message_size:
                     return replies.TOO_LARGE
-            elif (
-                not ((name == "BODY" and value.upper() in ("7BIT", "8BITMIME")) or (name == "SMTPUTF8" and not value))
-                or not self._is_extended
-            ):
+            elif not (name == "BODY" and value.upper() in ("7BIT", "8BITMIME")) and (name, value) != ("SMTPUTF8", ""):
                 return replies.UNKNOWN_PARAMETER
         return None
 

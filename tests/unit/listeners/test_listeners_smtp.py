@@ -1,0 +1,318 @@
+"""What a dialogue cannot say: TLS, clients that go away, idle ones, too many, and the end of the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import socket
+import ssl
+import struct
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gateway.config.settings import Smtp
+from gateway.errors import ConfigError
+from gateway.listeners import smtp
+from gateway.types import Outcome, Reply
+from tests.smtp_dialogue import ACCEPTED, RecordingService, Talker, listening
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Settings that offer STARTTLS."""
+    folder = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mx.darban.test")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return {"tls_certificate": str(folder / "cert.pem"), "tls_key": str(folder / "key.pem")}
+
+
+def trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def upgraded(port: int, *, said_early: bytes = b"") -> Talker:
+    """After STARTTLS, whatever was said behind it in the clear."""
+    talker = await Talker.connect(port)
+    await talker.hear()
+    assert "250-STARTTLS" in [line[:12] for line in (await talker.ask("EHLO client.example"), *talker.last)]
+    await talker.send(b"STARTTLS\r\n" + said_early)
+    assert (await talker.hear()).startswith("220 ")
+    await talker.writer.start_tls(trusting(), server_hostname="mx.darban.test")
+    return talker
+
+
+# --- STARTTLS -----------------------------------------------------------------------------------------------------
+
+
+async def test_mail_under_tls_says_so(certificate: dict[str, str]) -> None:
+    service = RecordingService()
+    async with listening(service, **certificate) as (_, port):
+        talker = await upgraded(port)
+        await talker.ask("EHLO client.example")
+        assert not any("STARTTLS" in line for line in talker.last)
+        for command in ("MAIL FROM:<sara@example.org>", "RCPT TO:<you@darban.test>", "DATA"):
+            await talker.ask(command)
+        await talker.send(b"a\r\n.\r\n")
+        assert (await talker.hear()).startswith("250")
+        assert await talker.ask("STARTTLS") == "502 5.5.1 TLS is not offered"
+    ((envelope, content),) = service.received
+    assert content == b"a\r\n"
+    assert envelope.client.protocol == "ESMTPS"
+    assert envelope.client.tls.startswith("TLSv1.")
+
+
+async def test_what_was_said_in_the_clear_before_tls_is_forgotten(certificate: dict[str, str]) -> None:
+    """RFC 3207 §4.2 and CVE-2011-0411: a man in the middle adds commands behind STARTTLS."""
+    service = RecordingService()
+    async with listening(service, **certificate) as (_, port):
+        injected = b"EHLO evil.example\r\nMAIL FROM:<evil@example.org>\r\nRCPT TO:<you@darban.test>\r\n"
+        talker = await upgraded(port, said_early=injected)
+        assert (await talker.ask("DATA")).startswith("503 5.5.1")
+        assert (await talker.ask("EHLO client.example")).startswith("250")
+        assert (await talker.ask("DATA")).startswith("503 5.5.1")
+    assert service.clients == []
+
+
+async def test_a_transaction_ends_with_tls(certificate: dict[str, str]) -> None:
+    async with listening(RecordingService(), **certificate) as (_, port):
+        talker = await Talker.connect(port)
+        await talker.hear()
+        await talker.ask("EHLO client.example")
+        await talker.ask("MAIL FROM:<sara@example.org>")
+        assert (await talker.ask("STARTTLS")).startswith("220")
+        await talker.writer.start_tls(trusting(), server_hostname="mx.darban.test")
+        assert (await talker.ask("EHLO client.example")).startswith("250")
+        assert (await talker.ask("RCPT TO:<you@darban.test>")).startswith("503")
+
+
+@pytest.mark.parametrize("said", [b"EHLO client.example\r\n", b"\x16\x03\x01\x00\x05junk!", b"\x16"])
+async def test_a_handshake_that_fails_leaves_no_session_behind(certificate: dict[str, str], said: bytes) -> None:
+    async with listening(RecordingService(), **certificate) as (server, port):
+        talker = await Talker.connect(port)
+        await talker.hear()
+        await talker.ask("EHLO client.example")
+        await talker.ask("STARTTLS")
+        await talker.send(said)
+        talker.writer.write_eof()
+        async with asyncio.timeout(5):
+            while await talker.reader.read(1000):
+                pass
+            while server.sessions:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("content", ["", "no certificate"])
+async def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path, content: str) -> None:
+    wrong = tmp_path / "cert.pem"
+    if content:
+        wrong.write_text(content)
+    with pytest.raises(ConfigError, match=r"\[smtp\] tls_certificate .*cert\.pem: "):
+        await smtp.serve(Smtp(tls_certificate=str(wrong), tls_key=str(wrong)), "mx", RecordingService(), [])
+
+
+# --- clients that go away ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", [b"", b"Subject: a\r\n", b"Subject: a\r\n\r\nb\r\n.", b"Subject: a\r\n\r\nb\r\n.\r"])
+async def test_a_message_without_its_end_is_not_taken(said: bytes) -> None:
+    service = RecordingService()
+    async with listening(service) as (server, port):
+        talker = await Talker.connect(port)
+        await talker.transaction()
+        await talker.send(said)
+        talker.close()
+        async with asyncio.timeout(5):
+            while server.sessions:
+                await asyncio.sleep(0.01)
+    assert service.received == []
+
+
+@pytest.mark.parametrize("is_reset", [False, True])
+async def test_a_message_in_our_hands_is_finished_when_the_client_goes_away(is_reset: bool) -> None:
+    service = RecordingService(hold_back=asyncio.Event())
+    async with listening(service) as (server, port):
+        talker = await Talker.connect(port)
+        await talker.transaction()
+        await talker.send(b"a\r\n.\r\n")
+        await asyncio.wait_for(service.entered.wait(), 5)
+        if is_reset:
+            door = talker.writer.get_extra_info("socket")
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        talker.writer.transport.abort()
+        async with asyncio.timeout(5):
+            while is_reset and server.sessions:
+                await asyncio.sleep(0.01)
+        assert len(server.accepting) == 1
+        assert service.hold_back is not None
+        service.hold_back.set()
+        async with asyncio.timeout(5):
+            while server.accepting:
+                await asyncio.sleep(0.01)
+    assert [content for _, content in service.received] == [b"a\r\n"]
+
+
+async def test_a_client_that_says_no_more_still_hears_the_answer() -> None:
+    service = RecordingService()
+    async with listening(service) as (_, port):
+        talker = await Talker.connect(port)
+        await talker.transaction()
+        await talker.send(b"a\r\n.\r\n")
+        talker.writer.write_eof()
+        assert (await talker.hear()).startswith("250")
+        assert await talker.hear() == "closed"
+    assert len(service.received) == 1
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_idle_client_hears_421() -> None:
+    async with listening(RecordingService(), timeout_s=1) as (_, port):
+        talker = await Talker.connect(port)
+        assert (await talker.hear()).startswith("220")
+        assert (await talker.hear()).startswith("421 4.4.2")
+        assert await talker.hear() == "closed"
+
+
+async def test_a_client_that_never_reads_loses_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp, "_LINGER_S", 0.1)
+    async with listening(RecordingService(), timeout_s=1) as (server, port):
+        talker = await Talker.connect(port)
+        talker.writer.transport.pause_reading()
+        talker.writer.write(b"HELP\r\n" * 2_000_000)
+        async with asyncio.timeout(30):
+            while not server.sessions:
+                await asyncio.sleep(0.01)
+            while server.sessions:
+                await asyncio.sleep(0.05)
+        talker.writer.transport.abort()
+
+
+async def test_data_has_a_time_limit_however_busy_the_client_is() -> None:
+    async with listening(RecordingService(), data_timeout_s=1) as (_, port):
+        talker = await Talker.connect(port)
+        await talker.transaction()
+
+        async def drip() -> None:
+            while True:
+                await talker.send(b"x\r\n")
+                await asyncio.sleep(0.05)
+
+        dripping = asyncio.create_task(drip())
+        assert (await talker.hear()).startswith("421 4.4.2")
+        dripping.cancel()
+        await asyncio.gather(dripping, return_exceptions=True)
+
+
+async def test_one_connection_too_many_hears_421() -> None:
+    async with listening(RecordingService(), max_connections=1) as (_, port):
+        first = await Talker.connect(port)
+        assert (await first.hear()).startswith("220")
+        second = await Talker.connect(port)
+        assert (await second.hear()).startswith("421 4.7.0")
+        assert await second.hear() == "closed"
+        assert (await first.ask("QUIT")).startswith("221")
+        assert await first.hear() == "closed"
+        third = await Talker.connect(port)
+        assert (await third.hear()).startswith("220")
+
+
+async def test_far_more_than_the_limit_ends_the_connection() -> None:
+    service = RecordingService()
+    async with listening(service, max_message_size=1024) as (server, port):
+        talker = await Talker.connect(port)
+        await talker.transaction()
+        with pytest.raises((ConnectionError, AssertionError)):
+            for _ in range(100):
+                await talker.send(b"x" * 65_536)
+                await asyncio.sleep(0.001)
+                assert server.sessions
+    assert service.received == []
+
+
+# --- the end ------------------------------------------------------------------------------------------------------------
+
+
+async def test_stopping_tells_the_idle_and_finishes_the_busy() -> None:
+    service = RecordingService(hold_back=asyncio.Event())
+    async with listening(service) as (server, port):
+        idle, busy = await Talker.connect(port), await Talker.connect(port)
+        await idle.hear()
+        await busy.transaction()
+        await busy.send(b"a\r\n.\r\n")
+        await asyncio.wait_for(service.entered.wait(), 5)
+        stopping = asyncio.create_task(server.stop(5.0))
+        assert (await idle.hear()).startswith("421 4.3.2")
+        assert await idle.hear() == "closed"
+        with pytest.raises(ConnectionError):
+            await Talker.connect(port)
+        assert service.hold_back is not None
+        service.hold_back.set()
+        assert (await busy.hear()).startswith("250")
+        assert await busy.hear() == "closed"
+        await asyncio.wait_for(stopping, 5)
+    assert len(service.received) == 1
+
+
+async def test_stopping_waits_no_longer_than_its_grace() -> None:
+    service = RecordingService(hold_back=asyncio.Event())
+    async with listening(service) as (server, port):
+        talker = await Talker.connect(port)
+        await talker.transaction()
+        await talker.send(b"a\r\n.\r\n")
+        await asyncio.wait_for(service.entered.wait(), 5)
+        await asyncio.wait_for(server.stop(0.2), 5)
+        assert await talker.hear() == "closed"  # no 250 was said: the client tries again
+        for task in server.accepting:
+            task.cancel()
+
+
+async def test_two_hundred_at_once_each_get_their_own_answer() -> None:
+    class Counting(RecordingService):
+        async def receive(self, envelope, content):  # type: ignore[no-untyped-def]
+            await asyncio.sleep(0)
+            self.received.append((envelope, content))
+            return Outcome(envelope.queue_id, Reply(250, "2.0.0", content.decode().strip()), (), None)
+
+    service = Counting()
+
+    async def one(port: int, number: int) -> str:
+        talker = await Talker.connect(port)
+        await talker.transaction(f"r{number}@darban.test")
+        await talker.send(f"message {number}\r\n.\r\n".encode())
+        heard = await talker.hear()
+        talker.close()
+        return heard
+
+    async with listening(service) as (_, port):
+        heard = await asyncio.gather(*(one(port, number) for number in range(200)))
+    assert list(heard) == [f"250 2.0.0 message {number}" for number in range(200)]
+    assert len({envelope.queue_id for envelope, _ in service.received}) == 200
+    assert all(
+        content.decode().split() == ["message", envelope.recipients[0].address[1:].partition("@")[0]]
+        for envelope, content in service.received
+    )
+    assert ACCEPTED.code == 250
