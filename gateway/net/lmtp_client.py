@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 import structlog
 
 from gateway.mail.edit import to_crlf
-from gateway.net.smtp_client import BROKEN, NEEDS_SMTPUTF8, UNREACHABLE, as_reply
+from gateway.net.smtp_client import BROKEN, NEEDS_SMTPUTF8, UNREACHABLE, about_recipient, as_reply
 from gateway.types import Envelope, Recipient, Reply
 
 _CONNECT_S = 15.0
@@ -32,7 +32,9 @@ class LmtpNextHop:
         """MAIL, RCPT, QUIT; nothing is sent."""
         try:
             async with self._dialogue() as dialogue:
-                await dialogue.ask("MAIL FROM:<>")
+                sender = await dialogue.ask("MAIL FROM:<>")
+                if sender.code // 100 != 2:
+                    return about_recipient(sender)
                 return await dialogue.recipient(recipient)
         except (OSError, TimeoutError, ValueError) as error:
             return self._fault("verify", error)
@@ -84,11 +86,11 @@ class _Dialogue:
             raise ConnectionError(f"greeted with {greeting.code} {reply.code}")
         self._offers = {one.split()[0].upper() for one in lines if one}
 
-    async def ask(self, command: str, timeout_s: float = _COMMAND_S) -> Reply:
+    async def ask(self, command: str) -> Reply:
         """One command, its reply."""
         self._writer.write(command.encode("utf-8") + b"\r\n")
         await self._writer.drain()
-        return (await self._read(timeout_s))[0]
+        return (await self._read(_COMMAND_S))[0]
 
     async def recipient(self, recipient: Recipient) -> Reply:
         """RCPT."""

@@ -31,6 +31,9 @@ _MAX_USES = 100
 UNREACHABLE = Reply(451, "4.4.1", "The next hop cannot be reached now")
 BROKEN = Reply(451, "4.4.2", "The next hop broke the dialogue")
 NEEDS_SMTPUTF8 = Reply(550, "5.6.7", "The next hop does not take internationalized addresses")
+NOT_VERIFIED = Reply(250, "2.1.5", "The next hop does not tell")
+
+_OF_THE_DIALOGUE = frozenset((500, 502, 503, 504, 530, 534, 535, 538, 555))
 
 log = structlog.get_logger("darban.next_hop")
 
@@ -64,7 +67,7 @@ class SmtpNextHop:
                 await kept.client.rset()
                 return reply
         except SMTPSenderRefused as error:
-            return as_reply(error.code, error.message)
+            return about_recipient(as_reply(error.code, error.message))
         except (SMTPException, OSError, TimeoutError) as error:
             return self._fault("verify", error)
 
@@ -102,7 +105,10 @@ class SmtpNextHop:
                 continue
             try:
                 await _mail(kept.client, reverse_path, options)
-            except SMTPSenderRefused:
+            except SMTPSenderRefused as error:
+                if error.code == 421:  # it closes what was kept (RFC 5321 §3.8)
+                    kept.client.close()
+                    break
                 self._idle.append(kept)
                 raise
             except (SMTPException, OSError, TimeoutError):
@@ -226,10 +232,21 @@ def _terminated(content: bytes) -> bytes:
 
 
 def as_reply(code: int, message: str) -> Reply:
-    """The next hop's words as a Reply of ours; its enhanced code where it gave one."""
+    """The next hop's words as a Reply of ours; its enhanced code where it gave one.
+
+    A 5xx that complains about the dialogue and not about the message or its addresses (a missing STARTTLS or AUTH, an
+    unknown command or parameter) is a fault between us and the next hop: 451, or a misconfiguration would bounce mail.
+    """
     first = message.replace("\r", " ").replace("\n", " ").strip()
+    if code in _OF_THE_DIALOGUE or not 200 <= code <= 599:
+        return Reply(451, "4.3.5", f"next hop: {code} {first}"[:300])
     word, _, rest = first.partition(" ")
     parts = word.split(".")
     if len(parts) == 3 and all(part.isdigit() for part in parts):
         return Reply(code, word, rest[:300])
     return Reply(code, f"{code // 100}.0.0", first[:300])
+
+
+def about_recipient(sender_reply: Reply) -> Reply:
+    """What a refused MAIL FROM:<> says about a recipient: a 5xx nothing, so the message itself will have to tell."""
+    return NOT_VERIFIED if sender_reply.code // 100 == 5 else sender_reply
