@@ -169,9 +169,14 @@ class QuarantineStore(Protocol):
         """One page, newest first, and how many there are in all."""
 
     def transition(
-        self, held_id: str, before: Sequence[QuarantineState], after: QuarantineState, note: str = ""
+        self,
+        held_id: str,
+        before: Sequence[QuarantineState],
+        after: QuarantineState,
+        note: str = "",
+        at: float | None = None,
     ) -> bool:
-        """Compare-and-set of the state; False when another was faster or the state is not in `before`."""
+        """Compare-and-set: False when the state is not in `before`, or not since `at` (HeldMessage.state_at)."""
 
     def counts(self) -> Mapping[str, int]:
         """State -> number of messages."""

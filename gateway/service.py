@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -31,6 +31,7 @@ from gateway.types import (
     HeldMessage,
     LogRow,
     Outcome,
+    QuarantineState,
     Recipient,
     Reply,
     Summary,
@@ -118,7 +119,35 @@ class Gateway:
     # --- acting ---------------------------------------------------------------------------------------------------
 
     async def _act(self, envelope: Envelope, content: bytes, verdict: Verdict) -> tuple[Delivery, ...]:
-        wanted = reconcile([self._decide(verdict, recipient) for recipient in envelope.recipients])
+        """Do what is wanted for each recipient. Those served before an earlier try's 451 get no second copy."""
+        keys = _served_keys(envelope, content)
+        served = await asyncio.to_thread(self._served, keys) if keys else frozenset[str]()
+        wanted = reconcile(
+            [
+                Disposition(recipient, "accept", _SERVED_REASON, 0.0)
+                if recipient.address in served
+                else self._decide(verdict, recipient)
+                for recipient in envelope.recipients
+            ]
+        )
+        already = [one for one in wanted if one.recipient.address in served]
+        done = tuple(Delivery(one.recipient, one.action, _SERVED, one.reason) for one in already)
+        fresh = [one for one in wanted if one not in already]
+        deliveries = await self._dispose(envelope, content, verdict, fresh, is_any_served=bool(done))
+        if keys and any(delivery.reply.code // 100 == 4 for delivery in deliveries):
+            took = [keys[one.recipient.address] for one in deliveries if one.reply.code // 100 == 2]
+            await asyncio.to_thread(self._remember, took)
+        return done + deliveries
+
+    async def _dispose(
+        self,
+        envelope: Envelope,
+        content: bytes,
+        verdict: Verdict,
+        wanted: Sequence[Disposition],
+        *,
+        is_any_served: bool,
+    ) -> tuple[Delivery, ...]:
         refuse = [one for one in wanted if one.action == "reject"]
         if refuse:  # reconcile left only refusals
             return tuple(Delivery(one.recipient, "reject", REFUSED, one.reason) for one in refuse)
@@ -129,8 +158,14 @@ class Gateway:
             return held + tuple(
                 Delivery(one.recipient, one.action, DEFERRED, "not tried: quarantine failed") for one in to_relay
             )
-        relayed = await self._relay_once(envelope, content, verdict, to_relay) if to_relay else ()
-        return await self._hold_refused(envelope, content, verdict, held, relayed)
+        relayed = await self._relay.apply(envelope, content, verdict, to_relay) if to_relay else ()
+        refused = [delivery for delivery in relayed if delivery.reply.code // 100 == 5]
+        deferred = any(delivery.reply.code // 100 not in (2, 5) for delivery in relayed)
+        if not refused or deferred or (len(refused) == len(relayed) and not held and not is_any_served):
+            return held + relayed
+        # after others were served the client cannot hear of a refusal any more
+        kept = await self._hold.apply(envelope, content, verdict, [_held_instead(one) for one in refused])
+        return held + tuple(one for one in relayed if one not in refused) + kept
 
     def _decide(self, verdict: Verdict, recipient: Recipient) -> Disposition:
         policy = self._policies.policy(recipient.domain)
@@ -138,32 +173,11 @@ class Gateway:
             return Disposition(recipient, "quarantine", "domain no longer configured", 5.0)
         return decide(verdict, recipient, policy)
 
-    async def _relay_once(
-        self, envelope: Envelope, content: bytes, verdict: Verdict, wanted: Sequence[Disposition]
-    ) -> tuple[Delivery, ...]:
-        """Relay; of several recipients, those served before a 451 are remembered, so the retry makes no second copy."""
-        if len(wanted) == 1:
-            return await self._relay.apply(envelope, content, verdict, wanted)
-        digest = hashlib.sha256(content).hexdigest()
-        keys = {one.recipient.address: _served_key(digest, envelope.reverse_path, one.recipient) for one in wanted}
-        served = await asyncio.to_thread(lambda: {a for a, key in keys.items() if self._served(key)})
-        done = [
-            Delivery(o.recipient, o.action, _SERVED, "served at an earlier try")
-            for o in wanted
-            if o.recipient.address in served
-        ]
-        rest = [one for one in wanted if one.recipient.address not in served]
-        deliveries = (*done, *(await self._relay.apply(envelope, content, verdict, rest) if rest else ()))
-        if any(delivery.reply.code // 100 == 4 for delivery in deliveries):
-            took = [keys[d.recipient.address] for d in deliveries if d.reply.code // 100 == 2]
-            await asyncio.to_thread(self._remember, took)
-        return deliveries
-
-    def _served(self, key: str) -> bool:
+    def _served(self, keys: Mapping[str, str]) -> frozenset[str]:
         try:
-            return self._counters.get(key) > 0
+            return frozenset(address for address, key in keys.items() if self._counters.get(key) > 0)
         except StoreError:
-            return False  # at worst a second copy, never a lost one
+            return frozenset()  # at worst a second copy, never a lost one
 
     def _remember(self, keys: Sequence[str]) -> None:
         for key in keys:
@@ -171,26 +185,6 @@ class Gateway:
                 self._counters.add(key, 1.0, _PARTIAL_TTL_S)
             except StoreError as error:
                 log.warning("delivery not remembered", error=str(error))
-
-    async def _hold_refused(
-        self,
-        envelope: Envelope,
-        content: bytes,
-        verdict: Verdict,
-        held: tuple[Delivery, ...],
-        relayed: tuple[Delivery, ...],
-    ) -> tuple[Delivery, ...]:
-        """A recipient whom the next hop refused after others were served cannot be refused any more: hold it."""
-        refused = [delivery for delivery in relayed if delivery.reply.code // 100 == 5]
-        deferred = any(delivery.reply.code // 100 == 4 for delivery in relayed)
-        if not refused or deferred or (len(refused) == len(relayed) and not held):
-            return held + relayed
-        wanted = [
-            Disposition(d.recipient, "quarantine", f"next hop refused: {d.reply.code} {d.reply.text}"[:300], 0.0)
-            for d in refused
-        ]
-        kept = await self._hold.apply(envelope, content, verdict, wanted)
-        return held + tuple(d for d in relayed if d not in refused) + kept
 
     # --- telling --------------------------------------------------------------------------------------------------
 
@@ -241,7 +235,8 @@ class Releaser:
             raise InputError(f"{held_id}: no such held message")
         # a claim older than any hand-over was left by a process that died
         stale = held.state == "releasing" and time.time() - held.state_at > _STALE_RELEASE_S
-        if not self._quarantine.transition(held.id, ("releasing",) if stale else ("held",), "releasing"):
+        before: QuarantineState = "releasing" if stale else "held"
+        if not self._quarantine.transition(held.id, (before,), "releasing", at=held.state_at):
             raise InputError(f"{held_id}: is {held.state}, not held")
         return held
 
@@ -269,14 +264,28 @@ class Releaser:
 
 _NO_SUMMARY = Summary()
 _SERVED = Reply(250, "2.0.0", "Message accepted")
+_SERVED_REASON = "served at an earlier try"
 
 
 def _deferred(envelope: Envelope) -> Reply:
     return settle((), envelope.queue_id)
 
 
+def _served_keys(envelope: Envelope, content: bytes) -> dict[str, str]:
+    """address -> its key; none for a single recipient, whom a 451 leaves unserved."""
+    if len(envelope.recipients) == 1:
+        return {}
+    digest = hashlib.sha256(content).hexdigest()
+    return {one.address: _served_key(digest, envelope.reverse_path, one) for one in envelope.recipients}
+
+
 def _served_key(digest: str, reverse_path: str, recipient: Recipient) -> str:
     return "served:" + hashlib.sha256(f"{digest}|{reverse_path}|{recipient.address}".encode()).hexdigest()[:32]
+
+
+def _held_instead(refused: Delivery) -> Disposition:
+    reason = f"next hop refused: {refused.reply.code} {refused.reply.text}"[:300]
+    return Disposition(refused.recipient, "quarantine", reason, 0.0)
 
 
 def _held_envelope(held: HeldMessage, recipient: Recipient, hostname: str) -> Envelope:

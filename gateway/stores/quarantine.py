@@ -75,14 +75,18 @@ class SqlQuarantine:
         return [_message(row) for row in rows], int(total or 0)
 
     def transition(
-        self, held_id: str, before: Sequence[QuarantineState], after: QuarantineState, note: str = ""
+        self,
+        held_id: str,
+        before: Sequence[QuarantineState],
+        after: QuarantineState,
+        note: str = "",
+        at: float | None = None,
     ) -> bool:
         """Compare-and-set. A deleted message's content goes with the last row that needs it."""
         change = {"state": after, "state_at": time.time()} | ({"note": note} if note else {})
+        unchanged = [held.c.id == held_id, held.c.state.in_(before)] + ([] if at is None else [held.c.state_at == at])
         with faults("quarantine"), self._engine.begin() as connection:
-            done = connection.execute(
-                update(held).where(held.c.id == held_id, held.c.state.in_(before)).values(**change)
-            ).rowcount
+            done = connection.execute(update(held).where(*unchanged).values(**change)).rowcount
             orphan = None
             if done and after == "deleted":
                 key = connection.scalar(select(held.c.content_hash).where(held.c.id == held_id))

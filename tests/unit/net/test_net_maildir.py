@@ -34,7 +34,7 @@ async def test_the_content_is_on_the_disk_before_its_name(tmp_path: Path, monkey
     fsync, rename = os.fsync, Path.rename
 
     def noting_fsync(fd: int) -> None:
-        acts.append("fsync folder" if os.path.isdir(f"/proc/self/fd/{fd}") else "fsync file")
+        acts.append("fsync folder" if Path(f"/proc/self/fd/{fd}").is_dir() else "fsync file")
         fsync(fd)
 
     def noting_rename(path: Path, target: Path) -> Path:

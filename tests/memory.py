@@ -1,0 +1,122 @@
+"""The ports in memory, for tests of the rooms above them: what they were given can be looked at."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from gateway.errors import ScorerError, StoreError
+from gateway.types import Envelope, HeldMessage, HeldQuery, LogRow, QuarantineState, Recipient, Reply, Verdict
+
+TAKEN = Reply(250, "2.0.0", "taken")
+
+
+class MemoryQuarantine:
+    """ports.QuarantineStore. `is_down` makes every write fail."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, HeldMessage] = {}
+        self.contents: dict[str, bytes] = {}
+        self.is_down = False
+
+    def hold(self, messages: Sequence[HeldMessage], content: bytes) -> None:
+        if self.is_down:
+            raise StoreError("down")
+        for message in messages:
+            assert message.content_hash == hashlib.sha256(content).hexdigest()
+            self.rows.setdefault(message.id, message)
+            self.contents[message.content_hash] = content
+
+    def get(self, held_id: str) -> HeldMessage | None:
+        return self.rows.get(held_id)
+
+    def content(self, held_id: str) -> bytes:
+        if self.is_down:
+            raise StoreError("down")
+        return self.contents[self.rows[held_id].content_hash]
+
+    def list(self, query: HeldQuery) -> tuple[Sequence[HeldMessage], int]:
+        rows = [row for row in self.rows.values() if not query.state or row.state == query.state]
+        return rows, len(rows)
+
+    def transition(
+        self,
+        held_id: str,
+        before: Sequence[QuarantineState],
+        after: QuarantineState,
+        note: str = "",
+        at: float | None = None,
+    ) -> bool:
+        row = self.rows[held_id]
+        if row.state not in before or at not in (None, row.state_at):
+            return False
+        self.rows[held_id] = replace(row, state=after, state_at=time.time(), note=note or row.note)
+        return True
+
+    def counts(self) -> Mapping[str, int]:
+        return Counter(row.state for row in self.rows.values())
+
+
+class MemoryCounters:
+    """ports.Counters that never expire."""
+
+    def __init__(self) -> None:
+        self.values: Counter[str] = Counter()
+        self.is_down = False
+
+    def add(self, key: str, amount: float, ttl_s: float) -> float:
+        if self.is_down:
+            raise StoreError("down")
+        self.values[key] += int(amount)
+        return self.values[key]
+
+    def get(self, key: str) -> float:
+        if self.is_down:
+            raise StoreError("down")
+        return self.values[key]
+
+
+class MemoryNextHop:
+    """ports.NextHop: `says` maps an address to a reply; what it took stands in `taken`, by address."""
+
+    def __init__(self, says: Callable[[str], Reply] | None = None) -> None:
+        self.says = says or (lambda _: TAKEN)
+        self.taken: list[tuple[str, bytes]] = []
+        self.envelopes: list[Envelope] = []
+
+    async def verify(self, recipient: Recipient) -> Reply:
+        return self.says(recipient.address)
+
+    async def deliver(self, envelope: Envelope, content: bytes, recipients: Sequence[Recipient]) -> Mapping[str, Reply]:
+        self.envelopes.append(envelope)
+        replies = {one.address: self.says(one.address) for one in recipients}
+        self.taken += [(address, content) for address, reply in replies.items() if reply.code // 100 == 2]
+        return replies
+
+    async def close(self) -> None:
+        pass
+
+
+class MemoryJournal:
+    """ports.Journal."""
+
+    def __init__(self) -> None:
+        self.rows: list[LogRow] = []
+
+    def record(self, rows: Sequence[LogRow]) -> None:
+        self.rows += rows
+
+
+class FixedScorer:
+    """ports.Scorer that has made up its mind."""
+
+    def __init__(self, verdict: Verdict | None) -> None:
+        self.verdict = verdict
+
+    async def score(self, envelope: Envelope, content: bytes) -> Verdict:
+        if self.verdict is None:
+            raise ScorerError("no scorer answers")
+        return self.verdict

@@ -1,0 +1,291 @@
+"""Custody: whatever fails, a 2xx means that each recipient's message is at the next hop or held, and only once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.actions.hold import Hold
+from gateway.actions.relay import Relay
+from gateway.errors import InputError, StoreError
+from gateway.mail import parse
+from gateway.policy.domains import ConfiguredDomains
+from gateway.service import Gateway, Releaser
+from gateway.types import Client, DomainPolicy, HeldMessage, Outcome, Recipient, Reply, Verdict
+from tests.builders import envelope, message_bytes, recipient, verdict
+from tests.memory import FixedScorer, MemoryCounters, MemoryJournal, MemoryNextHop, MemoryQuarantine
+
+CONTENT = message_bytes()
+GONE = Reply(550, "5.1.1", "no such user")
+LATER = Reply(451, "4.3.0", "later")
+TAKEN = Reply(250, "2.0.0", "taken")
+
+
+@dataclass
+class World:
+    """A gateway over memory. strict.test refuses where darban.test holds."""
+
+    verdict: Verdict | None = None
+    hop: MemoryNextHop = field(default_factory=MemoryNextHop)
+    quarantine: MemoryQuarantine = field(default_factory=MemoryQuarantine)
+    counters: MemoryCounters = field(default_factory=MemoryCounters)
+    journal: MemoryJournal = field(default_factory=MemoryJournal)
+
+    def __post_init__(self) -> None:
+        self.policies = ConfiguredDomains(
+            [
+                DomainPolicy("darban.test", "smtp://a:25"),
+                DomainPolicy("strict.test", "smtp://a:25", 3.0, 4.0, 7.0, "quarantine"),
+                DomainPolicy("lax.test", "lmtp://b:24", 9.0, 20.0, 30.0, "accept"),
+            ]
+        )
+
+    async def receive(self, *recipients: str) -> Outcome:
+        gateway = Gateway(
+            policies=self.policies,
+            scorer=FixedScorer(self.verdict),
+            relay=Relay(self.policies, lambda _: self.hop),
+            hold=Hold(self.quarantine, lambda *_: "{}"),
+            verifier=self,
+            journal=self.journal,
+            counters=self.counters,
+        )
+        return await gateway.receive(envelope(*recipients), CONTENT)
+
+    async def screen(self, address: str) -> Reply | None:
+        gateway = Gateway(
+            policies=self.policies, scorer=FixedScorer(None), relay=Relay(self.policies, lambda _: self.hop),
+            hold=Hold(self.quarantine, lambda *_: "{}"), verifier=self, journal=self.journal, counters=self.counters,
+        )  # fmt: skip
+        return await gateway.screen(Client("192.0.2.1"), "", recipient(address))
+
+    async def verify(self, next_hop_url: str, one: Recipient) -> Reply:
+        return self.hop.says(one.address)
+
+    def where(self) -> dict[str, list[str]]:
+        """address -> the places that have the message for it."""
+        found: dict[str, list[str]] = {}
+        for address, _ in self.hop.taken:
+            found.setdefault(address, []).append("next hop")
+        for row in self.quarantine.rows.values():
+            found.setdefault(row.recipient, []).append("held")
+        return found
+
+
+def saying(**replies: Reply) -> MemoryNextHop:
+    """By local part; the rest is taken."""
+    return MemoryNextHop(lambda address: replies.get(address.partition("@")[0], TAKEN))
+
+
+# --- the table of docs/custody.md ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("score", "replies", "recipients", "code", "places"),
+    [
+        (0.0, {}, "a@darban.test", 250, {"a@darban.test": ["next hop"]}),
+        (6.0, {}, "a@darban.test", 250, {"a@darban.test": ["next hop"]}),
+        (9.0, {}, "a@darban.test", 250, {"a@darban.test": ["held"]}),
+        (20.0, {}, "a@darban.test", 550, {}),
+        (0.0, {"a": GONE}, "a@darban.test", 550, {}),
+        (0.0, {"a": LATER}, "a@darban.test", 451, {}),
+        (0.0, {"a": Reply(421, "4.3.2", "closing")}, "a@darban.test", 451, {}),
+        (0.0, {"a": Reply(354, "", "what")}, "a@darban.test", 451, {}),
+        # several recipients: one reply
+        (0.0, {}, "a@darban.test b@darban.test", 250, {"a@darban.test": ["next hop"], "b@darban.test": ["next hop"]}),
+        (0.0, {"b": LATER}, "a@darban.test b@darban.test", 451, {"a@darban.test": ["next hop"]}),
+        (0.0, {"b": GONE}, "a@darban.test b@darban.test", 250, {"a@darban.test": ["next hop"], "b@darban.test": ["held"]}),
+        (0.0, {"a": GONE, "b": GONE}, "a@darban.test b@darban.test", 550, {}),
+        (9.0, {}, "a@strict.test b@strict.test", 550, {}),
+        # one would be refused, the other not: held, as DATA has one reply
+        (9.0, {}, "a@strict.test b@darban.test", 250, {"a@strict.test": ["held"], "b@darban.test": ["held"]}),
+        (8.0, {}, "a@strict.test b@lax.test", 250, {"a@strict.test": ["held"], "b@lax.test": ["next hop"]}),
+        (8.0, {"b": LATER}, "a@strict.test b@lax.test", 451, {"a@strict.test": ["held"]}),
+        (8.0, {"b": GONE}, "a@strict.test b@lax.test", 250, {"a@strict.test": ["held"], "b@lax.test": ["held"]}),
+    ],
+)  # fmt: skip
+async def test_what_became_of_it(
+    score: float, replies: dict[str, Reply], recipients: str, code: int, places: dict[str, list[str]]
+) -> None:
+    world = World(verdict(score), saying(**replies))
+    outcome = await world.receive(*recipients.split())
+    assert outcome.reply.code == code
+    assert world.where() == places
+    assert [row.recipient for row in world.journal.rows] == recipients.split()
+    assert outcome.queue_id in outcome.reply.text
+
+
+async def test_no_verdict_is_a_451_and_nothing_is_done() -> None:
+    world = World(None)
+    outcome = await world.receive("a@darban.test")
+    assert (outcome.reply.code, world.where()) == (451, {})
+    assert world.journal.rows[0].action == "tempfail"
+
+
+async def test_a_quarantine_that_is_down_is_a_451_before_anything_was_relayed() -> None:
+    world = World(verdict(8.0))
+    world.quarantine.is_down = True
+    outcome = await world.receive("a@strict.test", "b@lax.test")
+    assert (outcome.reply.code, world.where()) == (451, {})
+
+
+async def test_memory_of_deliveries_that_is_down_does_not_stop_mail() -> None:
+    world = World(verdict(0.0), saying(b=LATER))
+    world.counters.is_down = True
+    assert (await world.receive("a@darban.test", "b@darban.test")).reply.code == 451
+    world.hop.says = lambda _: TAKEN
+    assert (await world.receive("a@darban.test", "b@darban.test")).reply.code == 250
+
+
+async def test_what_was_incomplete_is_not_a_silent_pass() -> None:
+    world = World(verdict(0.0, incomplete=("rules: MemoryError",)))
+    await world.receive("a@strict.test")
+    assert world.where() == {"a@strict.test": ["held"]}
+    assert next(iter(world.quarantine.rows.values())).reason == "incomplete: rules: MemoryError"
+
+
+async def test_the_next_hop_reads_the_score_and_the_tag() -> None:
+    world = World(verdict(6.0))
+    await world.receive("a@darban.test")
+    content = parse(world.hop.taken[0][1])
+    fields = {one.name: one.text for one in content.fields}
+    assert fields["X-Spam-Flag"] == "YES"
+    assert fields["X-Spam-Score"] == "6.0"
+    assert fields["X-Darban-Id"] == "TESTQUEUEID1"
+
+
+# --- whatever fails ------------------------------------------------------------------------------------------------------
+
+ADDRESSES = [f"{user}@{domain}" for user in "abc" for domain in ("darban.test", "strict.test", "lax.test")]
+PHASES = st.lists(
+    st.tuples(
+        st.dictionaries(st.sampled_from(ADDRESSES), st.sampled_from([GONE, LATER]), max_size=3),
+        st.booleans(),  # the quarantine is down
+        st.floats(-5, 25),  # what the message scores at this try
+    ),
+    max_size=4,
+)
+
+
+@given(st.floats(-5, 25), st.lists(st.sampled_from(ADDRESSES), min_size=1, max_size=4, unique=True), PHASES)
+async def test_custody(score: float, recipients: list[str], phases: list[tuple[dict[str, Reply], bool, float]]) -> None:
+    """A client that tries again at 451, while things fail and recover: nobody's message is lost or comes twice."""
+    world = World()
+    reply = LATER
+    for replies, is_down, scored in [*phases, ({}, False, score)]:
+        world.verdict = verdict(scored)
+        world.hop.says = lambda address, replies=replies: replies.get(address, TAKEN)  # type: ignore[misc]
+        world.quarantine.is_down = is_down
+        reply = (await world.receive(*recipients)).reply
+        if reply.code // 100 == 2:
+            assert set(world.where()) == set(recipients)
+        if reply.code // 100 != 4:
+            break
+    assert reply.code // 100 in (2, 5)
+    counted = {address: len(places) for address, places in world.where().items()}
+    if reply.code // 100 == 2:
+        assert counted == dict.fromkeys(recipients, 1)
+    assert all(count == 1 for count in counted.values())
+
+
+# --- RCPT ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [("a@darban.test", None), ("gone@darban.test", 550), ("late@darban.test", 451), ("a@elsewhere.test", 550)],
+)
+async def test_screen(address: str, code: int | None) -> None:
+    reply = await World(hop=saying(gone=GONE, late=LATER)).screen(address)
+    assert (reply.code if reply else None) == code
+
+
+# --- release ------------------------------------------------------------------------------------------------------------
+
+
+async def held_world(hop: MemoryNextHop) -> tuple[World, Releaser, HeldMessage]:
+    world = World(verdict(9.0))
+    await world.receive("a@darban.test")
+    (held,) = world.quarantine.rows.values()
+    world.hop = hop
+    releaser = Releaser(
+        policies=world.policies, next_hop=lambda _: world.hop, quarantine=world.quarantine, hostname="mx.darban.test"
+    )
+    return world, releaser, held
+
+
+@pytest.mark.parametrize(
+    ("reply", "state"), [(TAKEN, "released"), (LATER, "held"), (GONE, "held"), (Reply(354, "", "?"), "held")]
+)
+async def test_released_means_taken(reply: Reply, state: str) -> None:
+    world, releaser, held = await held_world(saying(a=reply))
+    after = await releaser.release(held.id)
+    assert after.state == state
+    assert after.note.startswith(str(reply.code))
+    assert len(world.hop.taken) == (1 if state == "released" else 0)
+    if state == "released":
+        fields = {one.name: one.text for one in parse(world.hop.taken[0][1]).fields}
+        assert fields["X-Spam-Flag"] == "NO"
+        assert "X-Darban-Released" in fields
+        with pytest.raises(InputError, match="is released, not held"):
+            await releaser.release(held.id)
+
+
+async def test_a_release_that_breaks_leaves_it_held() -> None:
+    def broken(_: str) -> Reply:
+        raise ZeroDivisionError
+
+    world, releaser, held = await held_world(MemoryNextHop(broken))
+    with pytest.raises(ZeroDivisionError):
+        await releaser.release(held.id)
+    assert world.quarantine.rows[held.id].state == "held"
+    assert "release failed: ZeroDivisionError" in world.quarantine.rows[held.id].note
+
+
+async def test_content_that_cannot_be_read_leaves_it_held() -> None:
+    world, releaser, held = await held_world(MemoryNextHop())
+    world.quarantine.is_down = True
+    with pytest.raises(StoreError):
+        await releaser.release(held.id)
+    assert world.quarantine.rows[held.id].state == "held"
+
+
+async def test_two_releases_at_once_hand_over_once() -> None:
+    world, releaser, held = await held_world(MemoryNextHop())
+    results = await asyncio.gather(*(releaser.release(held.id) for _ in range(5)), return_exceptions=True)
+    assert len(world.hop.taken) == 1
+    assert Counter(type(result).__name__ for result in results) == {"HeldMessage": 1, "InputError": 4}
+
+
+async def test_a_claim_left_by_a_process_that_died_can_be_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, releaser, held = await held_world(MemoryNextHop())
+    world.quarantine.transition(held.id, ("held",), "releasing")
+    claimed = world.quarantine.rows[held.id].state_at
+    monkeypatch.setattr("gateway.service.time.time", lambda: claimed + 10)
+    with pytest.raises(InputError, match="is releasing, not held"):
+        await releaser.release(held.id)
+    monkeypatch.setattr("gateway.service.time.time", lambda: claimed + 301)
+    results = await asyncio.gather(*(releaser.release(held.id) for _ in range(5)), return_exceptions=True)
+    assert [result.state for result in results if isinstance(result, HeldMessage)] == ["released"]
+    assert len(world.hop.taken) == 1
+
+
+async def test_an_unknown_id() -> None:
+    _, releaser, _ = await held_world(MemoryNextHop())
+    with pytest.raises(InputError, match="no such held message"):
+        await releaser.release("0" * 32)
+
+
+async def test_a_domain_that_is_gone_leaves_it_held() -> None:
+    world, _, held = await held_world(MemoryNextHop())
+    releaser = Releaser(
+        policies=ConfiguredDomains([]), next_hop=lambda _: world.hop, quarantine=world.quarantine, hostname="mx"
+    )
+    after = await releaser.release(held.id)
+    assert (after.state, world.hop.taken) == ("held", [])
+    assert "not configured" in after.note
