@@ -9,6 +9,7 @@ invisible characters go.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import pcre2
@@ -19,19 +20,20 @@ MATCH_LIMIT = 200_000  # steps of the backtracking engine; about 10 ms
 _PAIRS = {"{": "}", "(": ")", "[": "]", "<": ">"}
 _LITERAL = re.compile(r"(m)?([^\w\s])", re.ASCII)
 _FOLD = {
-    **{ord(a): b for a, b in zip("يىئكةۀ", "ییئکهه", strict=True)},
-    **{ord(char): str(index) for index, char in enumerate("۰۱۲۳۴۵۶۷۸۹")},
-    **{ord(char): str(index) for index, char in enumerate("٠١٢٣٤٥٦٧٨٩")},
-    **dict.fromkeys(range(0x64B, 0x653)),  # vowel signs
-    **dict.fromkeys([0x640, 0x670, 0xAD, 0x200B, 0x200D, 0x200E, 0x200F, 0x2060, 0xFEFF]),
-    0x200C: " ",
-    0xA0: " ",
+    **dict(zip("يىئكةۀ", "ییئکهه", strict=True)),
+    **{char: str(index) for index, char in enumerate("۰۱۲۳۴۵۶۷۸۹")},
+    **{char: str(index) for index, char in enumerate("٠١٢٣٤٥٦٧٨٩")},
+    **{chr(code): "" for code in (*range(0x64B, 0x653), 0x670)},  # vowel signs
+    **dict.fromkeys("\u0640\u00ad\u200b\u200d\u200e\u200f\u2060\ufeff", ""),
+    "\u200c": " ",
+    "\u00a0": " ",
 }
+_FOLDED = re.compile(f"[{''.join(_FOLD)}]")
 
 
 def fold(text: str) -> str:
-    """The text as patterns see it; see the module."""
-    return text if text.isascii() else text.translate(_FOLD)
+    """The text as patterns with letters outside ASCII see it; see the module."""
+    return text if text.isascii() else _FOLDED.sub(lambda match: _FOLD[match[0]], text)
 
 
 def parse_literal(text: str) -> Regex:
@@ -75,6 +77,7 @@ def is_unicode(regex: Regex) -> bool:
     return not regex.text.isascii()
 
 
+@lru_cache(maxsize=20_000)
 def compile_confirming(regex: Regex) -> Any:
     """The backtracking engine's pattern, over bytes, with its step limit. Raises ValueError in words."""
     flags = pcre2.NOFLAG
@@ -91,10 +94,10 @@ def compile_confirming(regex: Regex) -> Any:
         raise ValueError(f"pattern: {str(error).splitlines()[0]}") from None
 
 
-def search(pattern: Any, subject: bytes) -> tuple[int, int] | None:
-    """Span of the first match; None without one. Raises TimeoutError when the step limit is reached."""
+def search(pattern: Any, subject: bytes, position: int = 0) -> tuple[int, int] | None:
+    """Span of the first match from there on; None without one. Raises TimeoutError when the step limit is reached."""
     try:
-        match = pattern.search(subject)
+        match = pattern.search(subject, position)
     except pcre2.LibraryError:
         raise TimeoutError("pattern gave up") from None
     return None if match is None else match.span()

@@ -2,64 +2,53 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.rules import expression
-from gateway.rules.matcher import Matcher
+from gateway.rules.group import Hits, groups
 from gateway.rules.rule import Rule, RuleFiles
-from gateway.rules.subject import header_text, subjects
+from gateway.rules.text import Texts
 from gateway.types import Finding, Hit, MailObject
 
-_EVIDENCE = 80
-_AROUND = 20
-_MAX_COUNT = 100
+GAVE_UP = "RULES_PATTERN_GAVE_UP"
 _DEFAULT_SCORE, _DEFAULT_TEST_SCORE = 1.0, 0.01
-_SHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")
+_MAX_EVIDENCE = 8
 
 
 class Rules:
-    """Implements ports.RuleSet. Immutable after loading; may be shared by forks and threads."""
+    """Implements ports.RuleSet. Immutable after loading; may be shared by forks and threads.
 
-    def __init__(self, files: RuleFiles, cache_dir: Path | None) -> None:
+    A rule whose score is 0 is off, and a sub-rule that no rule uses is not run (`everything` runs those, for tests of
+    rules).
+    """
+
+    def __init__(self, files: RuleFiles, cache_dir: Path | None, *, everything: bool = False) -> None:
         self.files = files
         self.id = files.digest[:16]
         self.descriptions: Mapping[str, str] = files.descriptions
         self.scores: Mapping[str, float] = files.scores
-        self._groups = _group(files, cache_dir)
-        self._exists = [rule for rule in files.rules.values() if rule.is_exists]
-        self._metas = _ordered(files)
+        self._metas = Metas([rule for rule in files.rules.values() if rule.kind == "meta" and not self._is_off(rule)])
+        used = {rule.name for rule in files.rules.values() if everything or self._is_used(rule)}
+        active = [rule for rule in files.rules.values() if rule.name in used and not self._is_off(rule)]
+        self._groups = groups(active, files.tflags, cache_dir)
+        self._exists = [rule for rule in active if rule.is_exists]
 
     def match(self, mail: MailObject, findings: Sequence[Finding]) -> tuple[Hit, ...]:
         """Hits of rules and findings. Never raises on any mail."""
-        counts, evidence = self.evaluate(mail, findings)
-        return tuple(
-            Hit(name, score, self.descriptions.get(name, name), evidence.get(name, ()))
-            for name, count in counts.items()
-            if count and (score := self.score(name))
-        )
+        hits, evidence = self._evaluate(mail, findings)
+        found = []
+        for name, count in hits.counts.items():
+            score = self.score(name) if count else 0.0
+            if score:
+                found.append(Hit(name, score, self.descriptions.get(name, name), self._evidence(name, hits, evidence)))
+        return tuple(found)
 
-    def evaluate(
-        self, mail: MailObject, findings: Sequence[Finding]
-    ) -> tuple[dict[str, float], dict[str, tuple[str, ...]]]:
-        """How often each name hit, sub-rules included, and its evidence."""
-        counts: dict[str, float] = {}
-        evidence: dict[str, tuple[str, ...]] = {}
-        for finding in findings:
-            counts[finding.name] = counts.get(finding.name, 0.0) + 1.0
-            evidence[finding.name] = evidence.get(finding.name, ()) + finding.evidence
-        for group in self._groups:
-            group.match(mail, counts, evidence)
-        for rule in self._exists:
-            if header_text(mail, rule.selector) is not None:
-                counts[rule.name] = 1.0
-        for name, node, named in self._metas:
-            value = expression.evaluate(node, counts)
-            if value:
-                counts[name] = value
-                evidence[name] = tuple(one for one in named if counts.get(one))[:8]
-        return counts, evidence
+    def counts(self, mail: MailObject, findings: Sequence[Finding] = ()) -> dict[str, float]:
+        """How often each name hit, sub-rules included."""
+        return self._evaluate(mail, findings)[0].counts
 
     def score(self, name: str) -> float:
         """Its `score` line; a rule without one counts 1, a sub-rule and a finding nobody scored nothing."""
@@ -69,79 +58,104 @@ class Rules:
             return 0.0
         return _DEFAULT_TEST_SCORE if name.startswith("T_") else _DEFAULT_SCORE
 
-    def gave_up(self) -> list[str]:
-        """Rules whose pattern reached its step limit since the start."""
-        return sorted(name for group in self._groups for name in group.gave_up())
+    def _evaluate(
+        self, mail: MailObject, findings: Sequence[Finding]
+    ) -> tuple[Hits, dict[str, tuple[str, ...]]]:
+        texts, hits, evidence = Texts(mail), Hits(), dict[str, tuple[str, ...]]()
+        for group in self._groups:
+            group.match(texts, hits)
+        for rule in self._exists:
+            if texts.header(rule.selector) is not None:
+                hits.counts[rule.name] = 1.0
+        for finding in _with_give_ups(findings, hits):
+            if finding.name not in self.files.rules:  # a rule of that name stands for the finding
+                hits.counts[finding.name] = hits.counts.get(finding.name, 0.0) + 1.0
+                evidence[finding.name] = evidence.get(finding.name, ()) + finding.evidence
+        self._metas.evaluate(hits.counts)
+        return hits, evidence
+
+    def _evidence(self, name: str, hits: Hits, evidence: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+        where = hits.where.get(name)
+        if where is not None:
+            return (where.group.evidence(where),)
+        if name in evidence:
+            return evidence[name]
+        return tuple(one for one in self._metas.names(name) if hits.counts.get(one))[:_MAX_EVIDENCE]
+
+    def _is_off(self, rule: Rule) -> bool:
+        return self.scores.get(rule.name) == 0.0
+
+    def _is_used(self, rule: Rule) -> bool:
+        return bool(self.score(rule.name)) or rule.name in self._metas.named
 
 
-class _Group:
-    """All patterns over one kind of text."""
+@dataclass(frozen=True, slots=True)
+class _Meta:
+    """One expression."""
 
-    def __init__(
-        self, place: tuple[str, str], rules: Sequence[Rule], multiple: frozenset[str], cache_dir: Path | None
-    ) -> None:
-        self._kind, self._selector = place
-        self._rules = list(rules)
-        self._multiple = multiple
-        self._matcher = Matcher([rule.regex for rule in rules if rule.regex is not None], cache_dir)
-
-    def match(self, mail: MailObject, counts: dict[str, float], evidence: dict[str, tuple[str, ...]]) -> None:
-        texts = subjects(mail, self._kind, self._selector)
-        found: dict[int, bytes] = {}
-        for text in texts:
-            for number in self._matcher.matching(text):
-                found.setdefault(number, text)
-        for number, rule in enumerate(self._rules):
-            if not texts and rule.if_unset:
-                hit = self._matcher.span(number, rule.if_unset.encode()) is not None
-            else:
-                hit = number in found
-            if hit != rule.is_negated:
-                counts[rule.name] = float(self._count(number, texts))
-                evidence[rule.name] = (self._evidence(number, found.get(number)),)
-
-    def gave_up(self) -> list[str]:
-        return [self._rules[number].name for number in self._matcher.gave_up]
-
-    def _count(self, number: int, texts: Sequence[bytes]) -> int:
-        if self._rules[number].name not in self._multiple:
-            return 1
-        return max(1, min(_MAX_COUNT, sum(self._matcher.count(number, text, _MAX_COUNT) for text in texts)))
-
-    def _evidence(self, number: int, text: bytes | None) -> str:
-        """The matching words, with a little of what stands around them."""
-        label = self._selector or self._kind
-        span = self._matcher.span(number, text) if text is not None else None
-        if text is None or span is None:
-            return f"{label}: without it"
-        start, end = max(0, span[0] - _AROUND), min(len(text), span[1] + _AROUND)
-        words = text[start:end].decode("utf-8", "ignore")
-        cut = _SHOWN.sub(" ", words).strip()[:_EVIDENCE]
-        return f"{label}: {'…' if start else ''}{cut}{'…' if end < len(text) else ''}"
+    name: str
+    value: Callable[[Mapping[str, float]], float]
+    names: tuple[str, ...]
 
 
-def _group(files: RuleFiles, cache_dir: Path | None) -> list[_Group]:
-    multiple = frozenset(name for name, flags in files.tflags.items() if "multiple" in flags)
-    by_text: dict[tuple[str, str], list[Rule]] = {}
-    for rule in files.rules.values():
-        if rule.regex is not None:
-            by_text.setdefault((rule.kind, rule.selector), []).append(rule)
-    return [_Group(place, rules, multiple, cache_dir) for place, rules in by_text.items()]
+class Metas:
+    """`meta` rules, each after those it names. Only those are looked at whose value can be other than it always is."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        nodes = {rule.name: expression.parse(rule.expression) for rule in rules}
+        self._metas = [
+            _Meta(name, expression.compiled(nodes[name]), tuple(sorted(expression.names(nodes[name]))))
+            for name in _ordered(nodes)
+        ]
+        self._by_name = {meta.name: meta for meta in self._metas}
+        self.named = frozenset(name for meta in self._metas for name in meta.names)
+        self._always: list[int] = []
+        self._woken_by: dict[str, list[int]] = {}
+        for number, meta in enumerate(self._metas):
+            names = expression.triggers(nodes[meta.name])
+            for name in names or ():
+                self._woken_by.setdefault(name, []).append(number)
+            if names is None:
+                self._always.append(number)
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """What an expression names; () when there is none of that name."""
+        meta = self._by_name.get(name)
+        return meta.names if meta is not None else ()
+
+    def evaluate(self, counts: dict[str, float]) -> None:
+        """Add the values other than 0."""
+        waiting = set(self._always)
+        for name in counts:
+            waiting.update(self._woken_by.get(name, ()))
+        queue = sorted(waiting)  # a sorted list is a heap
+        while queue:
+            meta = self._metas[heapq.heappop(queue)]
+            value = meta.value(counts)
+            if value:
+                counts[meta.name] = value
+                for number in self._woken_by.get(meta.name, ()):
+                    if number not in waiting:
+                        waiting.add(number)
+                        heapq.heappush(queue, number)
 
 
-def _ordered(files: RuleFiles) -> list[tuple[str, expression.Node, tuple[str, ...]]]:
-    """Metas, each after those it names. One in a circle is evaluated where it is met first."""
-    nodes = {rule.name: expression.parse(rule.expression) for rule in files.rules.values() if rule.kind == "meta"}
-    ordered: list[tuple[str, expression.Node, tuple[str, ...]]] = []
+def _ordered(nodes: Mapping[str, expression.Node]) -> list[str]:
+    """Each after those it names. One in a circle comes where it is met first."""
+    ordered: list[str] = []
     done: set[str] = set()
     for first in nodes:
         waiting = [(first, False)]
         while waiting:
             name, is_after = waiting.pop()
             if is_after:
-                ordered.append((name, nodes[name], tuple(sorted(expression.names(nodes[name])))))
+                ordered.append(name)
             elif name not in done:
                 done.add(name)
                 waiting.append((name, True))
                 waiting += [(one, False) for one in expression.names(nodes[name]) if one in nodes and one not in done]
     return ordered
+
+
+def _with_give_ups(findings: Sequence[Finding], hits: Hits) -> Iterable[Finding]:
+    return [*findings, Finding(GAVE_UP, tuple(hits.gave_up))] if hits.gave_up else findings

@@ -1,0 +1,195 @@
+"""The rules over one kind of text: which of a message's texts they match, and the words that did.
+
+Never raises. A pattern that reaches its step limit has not matched there and is named in Hits.gave_up; after
+_MAX_GIVE_UPS of them in one message no pattern is confirmed any more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.rules.matcher import Matcher, Span
+from gateway.rules.regex import is_unicode
+from gateway.rules.rule import Rule
+from gateway.rules.text import SEPARATOR, Texts, text_at, texts_in
+
+_EVIDENCE = 80
+_AROUND = 20
+_MAX_COUNT = 100
+_MAX_GIVE_UPS = 20
+_SHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The text in which a rule hit; evidence is made from it only when somebody asks."""
+
+    group: Group
+    number: int
+    text: bytes
+    span: Span | None = None  # None: not looked for yet
+
+
+@dataclass(slots=True)
+class Hits:
+    """What was found in one message."""
+
+    counts: dict[str, float] = field(default_factory=dict)
+    where: dict[str, Where] = field(default_factory=dict)
+    gave_up: list[str] = field(default_factory=list)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether this message has cost enough."""
+        return len(self.gave_up) >= _MAX_GIVE_UPS
+
+
+class Group:
+    """The pattern rules of one kind; those with letters outside ASCII are matched against folded text, in a group."""
+
+    def __init__(
+        self,
+        kind: str,
+        rules: Sequence[Rule],
+        tflags: Mapping[str, frozenset[str]],
+        cache_dir: Path | None,
+        *,
+        is_folded: bool = False,
+    ) -> None:
+        self.rules = tuple(rules)
+        self.matcher = Matcher([rule.regex for rule in self.rules if rule.regex is not None], cache_dir)
+        self._kind = kind
+        self._is_folded = is_folded
+        self._selectors = tuple(dict.fromkeys(rule.selector for rule in self.rules))
+        flags = [tflags.get(rule.name, frozenset()) for rule in self.rules]
+        self._limits = tuple(max_hits(one) for one in flags)
+        self._no_subject = frozenset(number for number, one in enumerate(flags) if "nosubject" in one)
+        self._negated = tuple(number for number, rule in enumerate(self.rules) if rule.is_negated)
+        self._unset = {number: self._when_unset(number) for number, rule in enumerate(self.rules) if rule.if_unset}
+
+    def match(self, texts: Texts, hits: Hits) -> None:
+        """Add what hit."""
+        buffers = texts.buffers(self._kind, self._selectors, is_folded=self._is_folded)
+        matched = self._matched(buffers, hits)
+        for number, where in matched.items():
+            rule = self.rules[number]
+            if not rule.is_negated:
+                hits.counts[rule.name] = self._count(number, buffers[rule.selector])
+                hits.where[rule.name] = where
+        for number in self._negated:
+            if number not in matched and (number not in self._unset or self.rules[number].selector in buffers):
+                self._add(number, hits)
+        for number, is_hit in self._unset.items():
+            if is_hit and self.rules[number].selector not in buffers:
+                self._add(number, hits)
+
+    def evidence(self, where: Where) -> str:
+        """The matching words, with a little of what stands around them."""
+        rule = self.rules[where.number]
+        label = rule.selector or self._kind
+        span = where.span or self._find(where.number, where.text)
+        if span is None:
+            return f"{label}: without it"
+        text = where.text
+        start, end = max(0, span[0] - _AROUND), min(len(text), span[1] + _AROUND)
+        words = _SHOWN.sub(" ", text[start:end].decode("utf-8", "ignore")).strip()
+        is_cut = end < len(text.rstrip(b"\n"))
+        return f"{label}: {'…' if start else ''}{words[:_EVIDENCE]}{'…' if is_cut or len(words) > _EVIDENCE else ''}"
+
+    def _matched(self, buffers: Mapping[str, bytes], hits: Hits) -> dict[int, Where]:
+        """Number -> where, for every pattern that matches a text of its selector."""
+        matched: dict[int, Where] = {}
+        if not buffers:
+            return matched
+        is_one = len(self._selectors) == 1 and not self._is_single
+        whole = next(iter(buffers.values())) if is_one else SEPARATOR.join(buffers.values())
+        for number, end in self.matcher.candidates(whole).items():
+            buffer = buffers.get(self.rules[number].selector)
+            if buffer is None:
+                continue
+            likely = text_at(buffer, end) if is_one and end >= 0 else b""
+            if number in self._no_subject and buffer.startswith(likely):
+                likely = b""
+            if likely and number in self.matcher.exact:
+                where: Where | None = Where(self, number, likely)
+            else:
+                where = self._confirm(number, likely, buffer, hits)
+            if where is not None:
+                matched[number] = where
+        return matched
+
+    @property
+    def _is_single(self) -> bool:
+        """A header field's text is one, whatever is in it."""
+        return self._kind == "header"
+
+    def _texts(self, number: int, buffer: bytes) -> Sequence[bytes]:
+        if self._is_single:
+            return (buffer,)
+        texts = texts_in(buffer, keeps_line_end=self._kind != "uri")
+        return texts[1:] if number in self._no_subject else texts
+
+    def _confirm(self, number: int, likely: bytes, buffer: bytes, hits: Hits) -> Where | None:
+        """Where it matches one text alone: the likely one, else any."""
+        if hits.is_spent:
+            return None
+        try:
+            if likely and (span := self.matcher.find(number, likely)):
+                return Where(self, number, likely, span)
+            for text in self._texts(number, buffer):
+                span = self.matcher.find(number, text)
+                if span is not None:
+                    return Where(self, number, text, span)
+        except TimeoutError:
+            hits.gave_up.append(self.rules[number].name)
+        return None
+
+    def _find(self, number: int, text: bytes) -> Span | None:
+        try:
+            return self.matcher.find(number, text)
+        except TimeoutError:
+            return None
+
+    def _count(self, number: int, buffer: bytes) -> float:
+        limit = self._limits[number]
+        if limit == 1:
+            return 1.0
+        try:
+            return float(max(1, self.matcher.count(number, self._texts(number, buffer), limit)))
+        except TimeoutError:
+            return 1.0
+
+    def _add(self, number: int, hits: Hits) -> None:
+        name = self.rules[number].name
+        hits.counts[name] = 1.0
+        hits.where[name] = Where(self, number, b"")
+
+    def _when_unset(self, number: int) -> bool:
+        """Whether the rule hits when its field is missing and another text stands for it."""
+        rule = self.rules[number]
+        return (self._find(number, rule.if_unset.encode() + b"\n") is not None) != rule.is_negated
+
+
+def max_hits(flags: frozenset[str]) -> int:
+    """How often a rule may count (`tflags NAME multiple maxhits=N`)."""
+    if "multiple" not in flags:
+        return 1
+    limits = [int(flag[8:]) for flag in flags if flag.startswith("maxhits=") and flag[8:].isdigit()]
+    return min([limit for limit in limits if limit > 0] or [_MAX_COUNT])
+
+
+def groups(rules: Sequence[Rule], tflags: Mapping[str, frozenset[str]], cache_dir: Path | None) -> list[Group]:
+    """All pattern rules, by what they look at. The whole header, long as it is, is a text apart from its fields."""
+    sorted_rules: dict[tuple[str, str, bool], list[Rule]] = {}
+    for rule in rules:
+        if rule.regex is not None:
+            whole = rule.selector.partition("-")[0].partition(":")[0]
+            place = whole if rule.kind == "header" and (whole == "ALL" or rule.selector.startswith("X-Spam-Re")) else ""
+            sorted_rules.setdefault((rule.kind, place, is_unicode(rule.regex)), []).append(rule)
+    return [
+        Group(kind, chosen, tflags, cache_dir, is_folded=is_folded)
+        for (kind, _, is_folded), chosen in sorted_rules.items()
+    ]
