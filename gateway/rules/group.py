@@ -136,11 +136,14 @@ class Group:
         """Where it matches one text alone: the likely one, else any."""
         if hits.is_spent:
             return None
+        matcher = self.matcher
         try:
-            if likely and (span := self.matcher.find(number, likely)):
+            if likely and (span := matcher.find(number, likely)):
                 return Where(self, number, likely, span)
+            if not self._is_single and number in matcher.wholesale and not matcher.find_line(number, buffer):
+                return None
             for text in self._texts(number, buffer):
-                span = self.matcher.find(number, text)
+                span = matcher.find(number, text)
                 if span is not None:
                     return Where(self, number, text, span)
         except TimeoutError:
@@ -157,10 +160,15 @@ class Group:
         limit = self._limits[number]
         if limit == 1:
             return 1.0
+        matcher = self.matcher
         try:
-            return float(max(1, self.matcher.count(number, self._texts(number, buffer), limit)))
+            if not self._is_single and number in matcher.wholesale and number not in self._no_subject:
+                found = matcher.count_lines(number, buffer)
+            else:
+                found = matcher.count(number, self._texts(number, buffer))
         except TimeoutError:
             return 1.0
+        return float(max(1, min(limit, found)))
 
     def _add(self, number: int, hits: Hits) -> None:
         name = self.rules[number].name

@@ -21,15 +21,17 @@ from typing import Any
 
 import hyperscan
 
-from gateway.rules.regex import compile_confirming, is_unicode, search
+from gateway.rules.loosen import loosen
+from gateway.rules.regex import compile_confirming, count, is_unicode, search
 from gateway.rules.rule import Regex
 
 _WORTH_A_PASS = 4  # below that many patterns the backtracking engine alone is cheaper
-_FORMAT = "2"
+_FORMAT = "3"
 _BLOCK = hyperscan.HS_MODE_BLOCK
 # What may match a separator, or depends on where a text begins or ends
 _CROSSING = re.compile(r"\[\^|\\[WDSNXRHVAzZG0x]|[\^$]|(?:^|[(|:])\\s|\(\?[a-z]*[sx]|\[\[:\^")
-_ANCHORS = re.compile(r"\\(.)|(\[\^?\]?(?:\\.|[^\]\\])*\])", re.DOTALL)
+
+_AT_BOUNDS = re.compile(r"\(\?<[=!]|\\[AzZG]|\(\*|\(\?[a-z]*-")
 
 Span = tuple[int, int]
 
@@ -40,10 +42,15 @@ class Matcher:
     def __init__(self, regexes: Sequence[Regex], cache_dir: Path | None) -> None:
         self.regexes = tuple(regexes)
         self._compiled: list[Any] = [None] * len(self.regexes)
+        self._in_lines: dict[int, Any] = {}
         modes, self._database = _build(self.regexes, cache_dir)
         self.exact = frozenset(number for number, mode in enumerate(modes) if mode == "exact")
         self.alone = tuple(number for number, mode in enumerate(modes) if mode == "alone")
         self.unicode = frozenset(number for number, regex in enumerate(self.regexes) if is_unicode(regex))
+        # a match in a single text is one in the buffer too: those that look neither behind nor at a text's bounds
+        self.wholesale = frozenset(
+            number for number, regex in enumerate(self.regexes) if not _AT_BOUNDS.search(regex.text)
+        )
         self._local = threading.local()
 
     def candidates(self, buffer: bytes) -> dict[int, int]:
@@ -57,17 +64,25 @@ class Matcher:
         """Where the pattern first matches this one text. Raises TimeoutError at the step limit."""
         return search(self._pattern(number), text)
 
-    def count(self, number: int, texts: Iterable[bytes], limit: int) -> int:
-        """How often it matches, up to `limit`. Raises TimeoutError at the step limit."""
-        pattern, total = self._pattern(number), 0
-        for text in texts:
-            position = 0
-            while total < limit and (span := search(pattern, text, position)) is not None:
-                total += 1
-                position = span[1] if span[1] > span[0] else span[1] + 1
-                if position > len(text):
-                    break
-        return total
+    def find_line(self, number: int, buffer: bytes) -> Span | None:
+        """Where it first matches the buffer, its bounds being line ends. Raises TimeoutError at the step limit."""
+        return search(self._pattern_in_lines(number), buffer)
+
+    def count(self, number: int, texts: Iterable[bytes]) -> int:
+        """How often it matches. Raises TimeoutError at the step limit."""
+        pattern = self._pattern(number)
+        return sum(count(pattern, text) for text in texts)
+
+    def count_lines(self, number: int, buffer: bytes) -> int:
+        """How often it matches the buffer, its bounds being line ends. Raises TimeoutError at the step limit."""
+        return count(self._pattern_in_lines(number), buffer)
+
+    def _pattern_in_lines(self, number: int) -> Any:
+        pattern = self._in_lines.get(number)
+        if pattern is None:
+            regex = self.regexes[number]
+            pattern = self._in_lines[number] = compile_confirming(Regex(regex.text, f"{regex.flags}m"))
+        return pattern
 
     def _pattern(self, number: int) -> Any:
         if self._compiled[number] is None:
@@ -97,42 +112,30 @@ def _build(regexes: Sequence[Regex], cache_dir: Path | None) -> tuple[list[str],
     cached = _load(path)
     if cached is not None and len(cached[0]) == len(regexes):
         return cached
-    loose = _loose_numbers(regexes, range(len(regexes)))
-    alone = set(_refused(regexes, sorted(loose), loose))
-    database = _compile(regexes, [number for number in range(len(regexes)) if number not in alone], loose)
-    modes = [_mode(number, regex, loose, alone) for number, regex in enumerate(regexes)]
+    ways = [_way(regex) for regex in regexes]
+    database = _compile(regexes, [number for number, way in enumerate(ways) if way != "alone"], ways)
+    modes = [_mode(regex, way) for regex, way in zip(regexes, ways, strict=True)]
     if path is not None and database is not None:
         _save(path, modes, database)
     return modes, database
 
 
-def _mode(number: int, regex: Regex, loose: set[int], alone: set[int]) -> str:
-    if number in alone:
-        return "alone"
-    is_crossing = number in loose or ("s" in regex.flags and "." in regex.text) or _CROSSING.search(regex.text)
-    return "confirm" if is_crossing else "exact"
+def _way(regex: Regex) -> str:
+    """How hyperscan takes it: as it is or loosened ("plain"), by its own approximation ("prefilter"), or not."""
+    for way in ("plain", "prefilter"):
+        if _compile([regex], [0], [way]) is not None:
+            return way
+    return "alone"
 
 
-def _loose_numbers(regexes: Sequence[Regex], numbers: Sequence[int]) -> set[int]:
-    """Those that hyperscan takes only loosened, if at all."""
-    return set(_refused(regexes, numbers, frozenset()))
+def _mode(regex: Regex, way: str) -> str:
+    if way != "plain":
+        return "alone" if way == "alone" else "confirm"
+    is_looser = loosen(regex.text)[1] or ("s" in regex.flags and "." in regex.text)
+    return "confirm" if is_looser or _CROSSING.search(regex.text) else "exact"
 
 
-def _refused(regexes: Sequence[Regex], numbers: Sequence[int], loose: set[int] | frozenset[int]) -> list[int]:
-    """The numbers that do not compile, found by halving: most sets have few."""
-    if not numbers or _parses(regexes, numbers, loose):
-        return []
-    if len(numbers) == 1:
-        return list(numbers)
-    middle = len(numbers) // 2
-    return _refused(regexes, numbers[:middle], loose) + _refused(regexes, numbers[middle:], loose)
-
-
-def _parses(regexes: Sequence[Regex], numbers: Sequence[int], loose: set[int] | frozenset[int]) -> bool:
-    return _compile(regexes, numbers, loose) is not None
-
-
-def _compile(regexes: Sequence[Regex], numbers: Sequence[int], loose: set[int] | frozenset[int]) -> Any:
+def _compile(regexes: Sequence[Regex], numbers: Sequence[int], ways: Sequence[str]) -> Any:
     """A database, None when there is nothing to compile or hyperscan refuses."""
     if not numbers:
         return None
@@ -142,7 +145,7 @@ def _compile(regexes: Sequence[Regex], numbers: Sequence[int], loose: set[int] |
             expressions=[_for_pass(regexes[number]).encode("utf-8") for number in numbers],
             ids=list(numbers),
             elements=len(numbers),
-            flags=[_flags(regexes[number], number in loose) for number in numbers],
+            flags=[_flags(regexes[number], ways[number]) for number in numbers],
         )
     except hyperscan.error:
         return None
@@ -150,15 +153,10 @@ def _compile(regexes: Sequence[Regex], numbers: Sequence[int], loose: set[int] |
 
 
 def _for_pass(regex: Regex) -> str:
-    r"""The pattern with \A, \z, \Z and \G as line anchors: every text begins and ends at a line end of the buffer."""
-    text = f"(?x){regex.text}" if "x" in regex.flags else regex.text
-    if "\\" not in text:
-        return text
-    line = {"A": "^", "G": "", "z": "$", "Z": "$"}
-    return _ANCHORS.sub(lambda m: line.get(m[1], m[0]) if m[1] else m[0], text)
+    return f"(?x){regex.text}" if "x" in regex.flags else loosen(regex.text)[0]
 
 
-def _flags(regex: Regex, is_loose: bool) -> int:
+def _flags(regex: Regex, way: str) -> int:
     flags = hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_ALLOWEMPTY | hyperscan.HS_FLAG_MULTILINE
     if "i" in regex.flags:
         flags |= hyperscan.HS_FLAG_CASELESS
@@ -166,13 +164,13 @@ def _flags(regex: Regex, is_loose: bool) -> int:
         flags |= hyperscan.HS_FLAG_DOTALL
     if is_unicode(regex):
         flags |= hyperscan.HS_FLAG_UTF8 | hyperscan.HS_FLAG_UCP
-    if is_loose:
+    if way == "prefilter":
         flags |= hyperscan.HS_FLAG_PREFILTER
     return int(flags)
 
 
 def _key(regexes: Sequence[Regex]) -> str:
-    parts = [_FORMAT, hyperscan.__version__, *(f"{regex.text}/{regex.flags}" for regex in regexes)]
+    parts = [_FORMAT, hyperscan.__version__, *(f"{regex.text}/{_for_pass(regex)}/{regex.flags}" for regex in regexes)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

@@ -1,0 +1,205 @@
+r"""A pattern -> one that matches wherever it does, and that the multi-pattern engine takes without trouble.
+
+Zero-width assertions go (look-ahead, look-behind), text anchors become line anchors (in a buffer of many texts each
+begins and ends at a line end), atomic and possessive become plain, and long bounded repeats lose their upper bound. Of
+a pattern too large for one automaton the most telling stretch is kept: where the whole matches, each of its stretches
+does. hyperscan's own prefiltering turns such patterns into ones that match nearly anything (measured on SpamAssassin's
+fuzzy rules: 30 µs a pattern and message, against 2), or compiles them for half a minute.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+MAX_WEIGHT = 700  # characters and classes, repeats multiplied; the engine's automata hold 512 states
+_UNBEARABLE = 8000  # compiles for half a minute
+_MAX_REPEAT = 64
+_MIN_TELLING = 2.0  # a stretch that fixes less matches everywhere
+_MAX_DEPTH = 50
+_TOKEN = re.compile(
+    r"\\(?:x\{[^}]*\}|.)"  # an escape
+    r"|\[\^?\]?(?:\\.|\[:\^?[a-z]+:\]|[^\]\\])*\]"  # a class
+    r"|\(\?(?:<?[=!]|>|:|[a-z^-]*[:)]|P?<\w+>)?"  # a group that is special
+    r"|[()|]|\{\d+(?:,\d*)?\}[+?]?|[*+?][+?]?|.",
+    re.DOTALL,
+)
+_REPEAT = re.compile(r"\{(\d+)(?:,(\d*))?\}([+?]?)")
+_LOOKS = frozenset(("(?=", "(?!", "(?<=", "(?<!"))
+_LINE_ANCHORS = {"\\A": "^", "\\z": "$", "\\Z": "$", "\\G": ""}
+_UNTOUCHED = ("\\Q", "\\E", "\\K", "(?#", "(?(", "(?|", "(?R", "(*", "(?&", "\\g", "\\k")
+_WIDE = re.compile(r"\.|\\[WSDHVNwsh]|\[\^.*", re.DOTALL)  # matches nearly any character
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One piece of a sequence."""
+
+    text: str
+    weight: int  # states it costs
+    telling: float  # how rare a match is: about the number of characters it fixes
+    opening: str = ""  # of a group that has to match: how it begins
+    branches: tuple[tuple[_Item, ...], ...] = ()  # and its alternatives
+
+
+def loosen(text: str) -> tuple[str, bool]:
+    """The looser pattern, and whether it is looser. One with rare syntax is returned as it is."""
+    if any(mark in text for mark in _UNTOUCHED):
+        return text, False
+    reader = _Reader(_TOKEN.findall(text))
+    try:
+        branches = reader.branches(0)
+    except ValueError:
+        return text, False
+    if not reader.is_at_end:
+        return text, False
+    whole = _group("", branches, "")
+    if whole.weight > MAX_WEIGHT and not reader.has_flags:
+        lighter = _lighter(whole, MAX_WEIGHT)
+        if lighter is not None and (lighter.telling >= _MIN_TELLING or whole.weight > _UNBEARABLE):
+            return lighter.text, True
+    return whole.text, reader.is_looser
+
+
+class _Reader:
+    """Reads tokens into sequences of items, loosening each."""
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        self._tokens = tokens
+        self._position = 0
+        self.is_looser = False
+        self.has_flags = False  # (?i) in the middle: what follows depends on it
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether every token was read."""
+        return self._position >= len(self._tokens)
+
+    def branches(self, depth: int) -> list[list[_Item]]:
+        """The alternatives up to the end of the group. Raises ValueError for what is not balanced."""
+        if depth > _MAX_DEPTH:
+            raise ValueError("nested too deep")
+        found: list[list[_Item]] = [[]]
+        while not self.is_at_end and self._tokens[self._position] != ")":
+            token = self._tokens[self._position]
+            self._position += 1
+            if token == "|":  # noqa: S105 - a token of the pattern
+                found.append([])
+            else:
+                item = self._item(token, depth)
+                if item is not None:
+                    found[-1].append(item)
+        return found
+
+    def _item(self, token: str, depth: int) -> _Item | None:
+        """What this token begins, with its repeat; None for nothing."""
+        if token in _LOOKS:
+            self._group(token, depth)
+            self._repeat()  # a repeated assertion is an assertion
+            self.is_looser = True
+            return None
+        if token.startswith("(") and token.endswith(")"):
+            self.has_flags = True
+            return _Item(token, 0, 0.0)
+        if token.startswith("("):
+            item = self._group(token, depth)
+        elif token in _LINE_ANCHORS:
+            self.is_looser = True
+            return _Item(_LINE_ANCHORS[token], 0, 0.0)
+        elif token in ("^", "$", "\\b", "\\B"):
+            return _Item(token, 0, 0.0)
+        else:
+            item = _Item(token, 1, _telling(token))
+        repeat = self._repeat()
+        return item if repeat is None else _repeated(item, *repeat)
+
+    def _group(self, token: str, depth: int) -> _Item:
+        inner = self.branches(depth + 1)
+        if self.is_at_end:
+            raise ValueError("a group has no end")
+        self._position += 1
+        if token == "(?>":  # noqa: S105 - a token of the pattern
+            token, self.is_looser = "(?:", True
+        return _group(token, inner, ")")
+
+    def _repeat(self) -> tuple[str, int, int] | None:
+        """Text, lowest, highest of the repeat that follows; None when there is none."""
+        if self.is_at_end:
+            return None
+        token = self._tokens[self._position]
+        match = _REPEAT.fullmatch(token)
+        if match is None and token[0] not in "*+?":
+            return None
+        self._position += 1
+        if match is None:
+            self.is_looser = self.is_looser or token[1:] == "+"
+            return (token[0] if token[1:] == "+" else token), int(token[0] == "+"), 1
+        lowest = int(match[1])
+        highest = lowest if match[2] is None else int(match[2]) if match[2] else 0
+        if highest > _MAX_REPEAT:
+            self.is_looser = True
+            lowest = min(lowest, _MAX_REPEAT)
+            return ("*" if not lowest else "+" if lowest == 1 else f"{{{lowest},}}"), lowest, max(1, lowest)
+        self.is_looser = self.is_looser or match[3] == "+"
+        return token.rstrip("+"), lowest, max(highest, lowest, 1)
+
+
+def _telling(token: str) -> float:
+    if _WIDE.fullmatch(token):
+        return 0.1
+    if token[0] == "[":
+        return 0.5
+    return 0.3 if token in ("\\d", "\\R") or token == " " else 1.0
+
+
+def _repeated(item: _Item, text: str, lowest: int, highest: int) -> _Item:
+    kept = replace(item, text=item.text + text, weight=item.weight * highest, telling=item.telling * lowest)
+    return kept if lowest else replace(kept, opening="", branches=())
+
+
+def _group(opening: str, branches: Sequence[Sequence[_Item]], closing: str) -> _Item:
+    return _Item(
+        f"{opening}{'|'.join(''.join(item.text for item in branch) for branch in branches)}{closing}",
+        sum(_weight(branch) for branch in branches),
+        min(_worth(branch) for branch in branches),
+        opening,
+        tuple(tuple(branch) for branch in branches),
+    )
+
+
+def _lighter(item: _Item, budget: int) -> _Item | None:
+    """A group once, with the most telling stretch of each alternative; None when an alternative has none."""
+    if not item.branches:
+        return None
+    stretches: list[Sequence[_Item]] = []
+    lightest_first = sorted(item.branches, key=_weight)
+    for number, branch in enumerate(lightest_first):  # what a light one leaves over is for the heavier ones
+        share = budget // (len(lightest_first) - number)
+        stretches.append(branch if _weight(branch) <= share else _stretch(branch, share))
+        budget -= _weight(stretches[-1])
+    return _group(item.opening or "(?:", stretches, ")") if all(stretches) else None
+
+
+def _stretch(items: Sequence[_Item], budget: int) -> list[_Item]:
+    """The most telling run of items that is light enough, or a lighter form of a heavy one."""
+    best: list[_Item] = []
+    for start, item in enumerate(items):
+        if item.weight > budget:
+            lighter = _lighter(item, budget)
+            best = max(best, [lighter] if lighter else [], key=_worth)
+        weight = 0
+        for end in range(start, len(items)):
+            weight += items[end].weight
+            if weight > budget:
+                break
+            best = max(best, items[start : end + 1], key=_worth)
+    return list(best)
+
+
+def _weight(items: Sequence[_Item]) -> int:
+    return sum(item.weight for item in items)
+
+
+def _worth(items: Sequence[_Item]) -> float:
+    return sum(item.telling for item in items)
