@@ -289,7 +289,7 @@ def _replace(draft: Draft, name: str) -> None:
         _locate(draft, rule)
         draft.problem(f"{name}, after replace_rules: {error}", "error")
     else:
-        draft.found.rules[name] = replace(rule, regex=regex)
+        draft.found.rules[name] = replace(rule, regex=regex, written=rule.regex.text)
 
 
 def _replaced(replacements: Replacements, regex: Regex) -> Regex:

@@ -30,6 +30,21 @@ def read(paths: Iterable[Path], column: int = 3) -> RuleFiles:
     return reader.finish()
 
 
+def read_lines(paths: Iterable[Path], before: Iterable[Path] = ()) -> tuple[RuleFiles, list[tuple[Place, str]]]:
+    """The same, and the lines that were obeyed, without those about conditions and other files.
+
+    `before`: what is read first, and only counts for its scores, tags and lists.
+    """
+    reader = _Reader(column=3)
+    for path in _files(before) if before else ():
+        reader.file(path, path.name)
+    reader.obeyed.clear()
+    reader.forget_problems()
+    for path in _files(paths):
+        reader.file(path, path.name)
+    return reader.finish(), reader.obeyed
+
+
 def _files(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
@@ -48,6 +63,7 @@ class _Reader:
     """Reads line by line, keeping the nesting of if and else."""
 
     def __init__(self, column: int) -> None:
+        self.obeyed: list[tuple[Place, str]] = []
         self._draft = Draft(column)
         self._digest = hashlib.sha256()
         self._open: list[bool] = []  # for each open `if`: whether its lines count
@@ -94,12 +110,17 @@ class _Reader:
         draft.found.digest = self._digest.hexdigest()
         return draft.found
 
+    def forget_problems(self) -> None:
+        """Those of the files read so far."""
+        self._draft.flush()
+        self._draft.found.problems.clear()
+
     # --- one line
 
     def _obey(self, line: str, path: Path) -> None:
         if not line:
             return
-        self._draft.line = line
+        self._draft.line, self._draft.is_obeyed = line, True
         word, rest = split_word(line)
         word = word.lower().replace("-", "_")
         try:
@@ -109,6 +130,8 @@ class _Reader:
                 self._include(path, rest)
             else:
                 self._directive(setting.name_of_today(word), rest)
+                if self._draft.is_obeyed:
+                    self.obeyed.append((self._draft.place, line))
         except ValueError as error:
             self._draft.problem(str(error), "error")
 
