@@ -1,18 +1,18 @@
 """Eval rules: SpamAssassin's functions over the facts we have, by name; and why the others are not run.
 
 A function takes Facts and the rule's arguments, all of them text, and says whether it hit. What it needs it makes from
-the Facts once a message (`Facts.once`). It is never called but by `run`, which turns a fault into a name.
+the Facts once a message (`Facts.once`). It is never called but by `Calls`, which turns a fault into a name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gateway.rules.evals import authentication, body, header, html, image, lists, relay
 from gateway.rules.evals.facts import Facts, Knowledge
 from gateway.rules.rule import Rule
 
-__all__ = ["FUNCTIONS", "Facts", "Knowledge", "refusal", "run"]
+__all__ = ["FUNCTIONS", "Calls", "Facts", "Knowledge", "refusal"]
 
 FUNCTIONS: Mapping[str, Callable[..., bool]] = {
     **authentication.FUNCTIONS,
@@ -54,7 +54,7 @@ _ARGUMENTS: Mapping[str, tuple[frozenset[str], str]] = {  # what the first argum
     "html_text_match": (html.TEXTS, "text"),
     "html_text_not_match": (html.TEXTS, "text"),
     "check_for_mime": (frozenset(body.MIME_FACTS), "fact"),
-    "check_msg_parse_flags": (frozenset(body.FLAGS), "flag"),
+    "check_msg_parse_flags": (frozenset((*body.DEFECTS, *body.STRUCTURE)), "flag"),
 }
 
 
@@ -68,13 +68,37 @@ def refusal(function: str, arguments: Sequence[str]) -> str:
     return ""
 
 
-def run(rule: Rule, facts: Facts) -> bool:
-    """Whether the rule hits. Raises EvalError, which names it, and nothing else."""
-    try:
-        return bool(FUNCTIONS[rule.function](facts, *rule.arguments))
-    except Exception as fault:
-        raise EvalError(f"{rule.name}: {rule.function}: {type(fault).__name__}") from fault
+class Calls:
+    """The eval rules of a set, in groups that one look at the message can rule out."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._groups: dict[str, list[Rule]] = {}
+        for rule in rules:
+            if rule.kind == "eval":
+                self._groups.setdefault(_GROUP_OF.get(rule.function, ""), []).append(rule)
+
+    def hits(self, facts: Facts) -> tuple[list[str], list[str]]:
+        """Names of the rules that hit, and faults in words. Never raises."""
+        found: list[str] = []
+        faults: list[str] = []
+        for group, rules in self._groups.items():
+            if not group or _CAN_HIT[group](facts):
+                for rule in rules:
+                    try:
+                        if FUNCTIONS[rule.function](facts, *rule.arguments):
+                            found.append(rule.name)
+                    except Exception as fault:  # noqa: BLE001 - a fault of one rule is named, and counts as not hit
+                        faults.append(f"{rule.name}: {rule.function}: {type(fault).__name__}")
+        return found, faults
 
 
-class EvalError(Exception):
-    """A function failed on this message."""
+_CAN_HIT: Mapping[str, Callable[[Facts], bool]] = {
+    "html": lambda facts: any(part.html is not None for part in facts.mail.message.parts),
+    "image": lambda facts: any(part.content_type.startswith("image/") for part in facts.mail.message.parts),
+    "authentication": lambda facts: bool(facts.mail.auth),
+}
+_GROUP_OF: Mapping[str, str] = {
+    **dict.fromkeys(html.FUNCTIONS, "html"),
+    **dict.fromkeys(set(image.FUNCTIONS) - {"image_count", "pixel_coverage"}, "image"),
+    **dict.fromkeys(set(authentication.FUNCTIONS) - {"check_spf_skipped_noenvfrom"}, "authentication"),
+}

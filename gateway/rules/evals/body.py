@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import string
 from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import islice
 
+from gateway.mail.parameter import parameter, parse_parameters
 from gateway.rules.evals.facts import Facts, is_between, is_from_to
 from gateway.types import Part
 
 Function = Callable[..., bool]
 _MAX_RAW = 1 << 20  # of one part's encoded bytes that are looked at
 _QP_NEEDLESS = re.compile(rb"=(?:09|3[0-9ABCEF]|[2456][0-9A-F]|7[0-9A-E])")  # encoded, though it need not be
-_QP_AT_END = re.compile(rb"((?:=09|=20){1,100})[ \t\r]*$", re.MULTILINE)
 _BAD_ISO = re.compile(r"iso-\S+-\S+\b(?<!iso-8859-\d)(?<!iso-8859-\d\d)", re.IGNORECASE)
 _GOOD_ISO = re.compile(r"iso-(?:8859-\d{1,2}|2022-(?:jp|kr))\b")
 _ASCII = ("us-ascii", "ascii", "ansi_x3.4-1968", "iso-ir-6", "iso646-us", "us", "ibm367", "cp367", "csascii")
@@ -21,6 +23,11 @@ _ENTITY = re.compile(rb"&#x[0-9A-F]{4};")
 _NOT_ASCII = re.compile(rb"[\x00\x80-\xff]|\r(?!\n)")
 _BASE64_LINES = re.compile(r"(?:[A-Za-z0-9+/=]{60,76} ){2}")
 _SHOUTING_FROM = 200
+_UPPER, _LOWER = string.ascii_uppercase.encode(), (string.ascii_lowercase + string.digits).encode()
+_FIELD_START = re.compile(rb"[!-9;-~]+:")
+_PART_HEAD = re.compile(rb"(?:[!-9;-~]++[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*+)*+")
+_MAX_PARTS = 1000
+_WORD_SIGN = re.compile(r"\w")
 
 
 # --- MIME -----------------------------------------------------------------------------------------------------------
@@ -68,7 +75,8 @@ def _count_part(part: Part, found: dict[str, float]) -> None:
 def _quoted(part: Part) -> tuple[int, int, bool]:
     """Needlessly encoded bytes, bytes in all, and whether a line is longer than RFC 5322 wants."""
     raw = part.raw[:_MAX_RAW]
-    needless = len(_QP_NEEDLESS.findall(raw)) - sum(len(blanks) // 3 for blanks in _QP_AT_END.findall(raw))
+    at_line_end = sum(raw.count(blank + end) for blank in (b"=20", b"=09") for end in (b"\n", b"\r\n"))
+    needless = len(_QP_NEEDLESS.findall(raw)) - at_line_end  # a blank at the end of a line has to be encoded
     return needless, len(raw), any(len(line.rstrip(b"\r")) > 78 for line in raw.split(b"\n"))
 
 
@@ -94,15 +102,45 @@ def html_only(facts: Facts) -> bool:
 
 
 def parse_flag(facts: Facts, what: str) -> bool:
-    """What the parser found odd, by SpamAssassin's name. Raises KeyError for another."""
-    return bool(frozenset(FLAGS[what]) & frozenset(facts.mail.message.defects))
+    """What is odd about the structure, by SpamAssassin's name. Raises KeyError for another."""
+    if what in DEFECTS:
+        return bool(DEFECTS[what] & frozenset(facts.mail.message.defects))
+    return facts.once("structure", _structure)[what]
 
 
-FLAGS: Mapping[str, tuple[str, ...]] = {
-    "missing_head_body_separator": ("BODY_MISSING", "HEADER_UNENDED"),
-    "mime_epilogue_exists": ("MIME_PART_AFTER_END",),
-    "truncated_header": ("HEADER_TOO_MANY_FIELDS",),
+DEFECTS: Mapping[str, frozenset[str]] = {
+    "missing_head_body_separator": frozenset(("BODY_MISSING", "HEADER_UNENDED")),
+    "truncated_header": frozenset(("HEADER_TOO_MANY_FIELDS",)),
 }
+STRUCTURE = ("missing_mime_headers", "missing_mime_head_body_separator", "mime_epilogue_exists")
+
+
+def _structure(facts: Facts) -> dict[str, bool]:
+    """How the parts of the outermost multipart are written."""
+    found = dict.fromkeys(STRUCTURE, False)
+    message = facts.mail.message
+    boundary = parameter(parse_parameters(facts.header("Content-Type"))[1], "boundary")[0].encode("utf-8", "replace")
+    if not boundary or not message.parts or not message.parts[0].content_type.startswith("multipart/"):
+        return found
+    body = message.raw[message.body_offset : message.body_offset + _MAX_RAW].replace(b"\r\n", b"\n")
+    mark = re.compile(rb"^--" + re.escape(boundary) + rb"(--)?[ \t]*$", re.MULTILINE)
+    marks = list(islice(mark.finditer(body), _MAX_PARTS))
+    for number, match in enumerate(marks):
+        if match[1]:
+            found["mime_epilogue_exists"] = re.search(rb"[^\s.]", body[match.end() :]) is not None
+            break
+        end = marks[number + 1].start() if number + 1 < len(marks) else len(body)
+        _note_part(body[match.end() + 1 : end], found)
+    return found
+
+
+def _note_part(part: bytes, found: dict[str, bool]) -> None:
+    head = _PART_HEAD.match(part)
+    behind = head.end() if head else 0
+    if part and not _FIELD_START.match(part):
+        found["missing_mime_headers"] = True
+    if part[behind : behind + 1] not in (b"\n", b""):
+        found["missing_mime_head_body_separator"] = True
 
 
 def unicode_ratio(facts: Facts, low: str) -> bool:
@@ -182,9 +220,9 @@ def _capital_share(facts: Facts) -> float:
     lines = [line for line in facts.paragraphs() if " " in line and not _BASE64_LINES.match(line)]
     if sum(map(len, lines)) < _SHOUTING_FROM:
         return 0.0
-    counts = Counter("".join(lines).encode("ascii", "ignore"))
-    upper = sum(counts[code] for code in range(ord("A"), ord("Z") + 1))
-    lower = sum(counts[code] for code in (*range(ord("a"), ord("z") + 1), *range(ord("0"), ord("9") + 1)))
+    text = "".join(lines).encode("utf-8", "replace")
+    upper = len(text) - len(text.translate(None, _UPPER))
+    lower = len(text) - len(text.translate(None, _LOWER))
     return 100 * upper / (upper + lower) if upper + lower else 0.0
 
 
@@ -237,7 +275,7 @@ def _difference(facts: Facts) -> tuple[float, int, int]:
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in text[:_MAX_RAW].split() if any(char.isalnum() or char == "_" for char in word)]
+    return [word for word in text[:_MAX_RAW].split() if word.isalnum() or _WORD_SIGN.search(word)]
 
 
 def signature_ratio(facts: Facts, low: str, high: str = "1000000") -> bool:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any, TypeVar
 
 from gateway.mail.address import parse_mailboxes
 from gateway.mail.header import written_value
-from gateway.rules.rule import Lists, RuleFiles
+from gateway.rules import perl
+from gateway.rules.regex import compile_confirming, search
+from gateway.rules.rule import Lists, Regex, RuleFiles
 from gateway.types import AuthResult, HeaderField, MailObject, Part, Prediction
 
 T = TypeVar("T")
@@ -205,6 +207,16 @@ def _hops(facts: Facts, which: str) -> tuple[Relay, ...]:
 def number(text: str) -> float:
     """An argument as a number; "undef" and "inf" are no bound. Raises ValueError."""
     return float("inf") if text in ("undef", "inf") else float(text)
+
+
+def matches(pattern: str, text: str) -> bool:
+    """A Perl pattern without delimiters, given as an argument. Raises ValueError, or TimeoutError at its step limit."""
+    return search(_compiled(pattern), text.encode("utf-8", "replace")) is not None
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> Any:
+    return compile_confirming(Regex(*perl.translate(pattern, "")))
 
 
 def is_between(value: float, low: str, high: str = "undef") -> bool:

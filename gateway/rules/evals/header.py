@@ -14,6 +14,8 @@ Function = Callable[..., bool]
 _HOUR = 3600.0
 _TRACE_DATE = re.compile(r"\s(.?[0-9]{1,2} [A-Za-z]{3} [0-9]{2,4} [0-9:]{5,8} \S{1,12})")
 _MAX_TRACE = 100
+_LOCAL_TRACE = re.compile(r"\bfrom (?:localhost\s|(?:\S+ ){1,2}\S*\b127\.0\.0\.1\b)|qmail \d+ invoked by uid \d+")
+_FETCHED = re.compile(r"\bby localhost with \w+ \(fetchmail-[\d.]+")
 _ILLEGAL = bytes([*range(9), 11, 12, *range(14, 32), *range(127, 256)])
 _CONTROLS = bytes([*range(9), 11, 12, *range(14, 32)])
 _ANSWER = re.compile(r"(?:(?:re|fwd?|aw|antwort|wg|sv|vb|vs|vl):\s*)+", re.IGNORECASE)
@@ -60,7 +62,10 @@ def _trace_dates(facts: Facts) -> list[float]:
 
 
 def _traces(facts: Facts) -> list[str]:
-    return [line for line in facts.header("Received").split("\n") if line][:_MAX_TRACE]
+    """Received fields, the last one first, without those of a program that fetched the message from a mailbox."""
+    found = [" ".join(field.text.split()) for field in facts.fields("Received")][:_MAX_TRACE]
+    is_local = bool(found) and _LOCAL_TRACE.search(found[0]) is not None
+    return found[is_local + 1 :] if _FETCHED.search(" ".join(found[is_local : is_local + 1])) else found
 
 
 def outlook_message_id(facts: Facts) -> bool:

@@ -1,29 +1,32 @@
 """HTML parts by their tags (Plugin::HTMLEval, ::HTTPSMismatch, ::URIEval), read once a message from the source.
 
-One pass of a regular expression whose every attempt ends at the next "<": linear on any text.
+Every regular expression's attempt ends at the next "<" or at a fixed length: linear on any text.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from html import unescape
+from itertools import islice
 
 from gateway.auth.organisation import organisational_domain
 from gateway.mail.domain import to_a_label
-from gateway.rules.evals.facts import Facts, compares, is_between
-from gateway.rules.regex import compile_confirming, parse_literal, search
+from gateway.rules.evals.facts import Facts, compares, is_between, matches
+from gateway.types import Html
 
 Function = Callable[..., bool]
 _MAX_SOURCE = 1 << 20
-_MAX_TAGS = 20_000
-_TAG = re.compile(
-    r"""<(?P<end>/?)(?P<name>[A-Za-z][^\s<>/"']{0,60})(?P<attributes>(?:[^<>"']++|"[^"<]*+"|'[^'<]*+'|["'])*+)>"""
-    r"|<!--|<!(?P<declared>[^<>]{0,2000})>"
-)
+_MAX_TEXTS = 2000
+_INSIDE = r"""(?:[^<>"']++|"[^"<]*+"|'[^'<]*+'|["'])*+"""
+_TAG = re.compile(rf"""<(/?)([A-Za-z][^\s<>/"']{{0,60}})({_INSIDE})>""")
+_ANCHOR = re.compile(rf"<a(?=[\s/>])({_INSIDE})>|</a(?=[\s/>])", re.IGNORECASE)
+_IMAGE = re.compile(rf"<img(?=[\s/>]){_INSIDE}>", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^<>]{0,200}>([^<]*)", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"""([a-zA-Z-]{1,40})\s*=\s*(?:"([^"<]*)"|'([^'<]*)'|([^\s"'<>]+))""")
-_SILENT = re.compile(r"</(?:script|style)", re.IGNORECASE)
+_UNSEEN = re.compile(r"<!--|<(script|style|xmp|iframe|textarea)(?=[\s/>])[^<>]*>", re.IGNORECASE)
 _ELEMENTS = frozenset(
     """a abbr acronym address area b base bdo big blockquote body br button caption cite code col colgroup dd del dfn
     div dl dt em fieldset form h1 h2 h3 h4 h5 h6 head hr html i img input ins kbd label legend li link map meta noscript
@@ -31,166 +34,159 @@ _ELEMENTS = frozenset(
     tfoot th thead title tr tt ul var applet basefont center dir font frame frameset iframe isindex menu noframes s
     strike u nobr x-sigsep x-tab !doctype""".split()
 )
-_SPACING = frozenset(
-    "br div li th td dt dd p hr blockquote pre embed listing plaintext xmp title h1 h2 h3 h4 h5 h6".split()
-)
+_SPACING = "br|div|li|t[hd]|d[td]|p|hr|blockquote|pre|embed|listing|plaintext|xmp|title|h[1-6]"
 _LETTER = re.compile(r"[^\s!-/:-@\[-`{-~]")
-_FACE = re.compile(r"""\s*["'.]?[a-z ][a-z -]*+[a-z]?\d?["']?(?:,\s*["']?[a-z][a-z -]*+\d?["']?)*;?""", re.IGNORECASE)
+_TAGS_IN_LINE = re.compile(
+    rf"<(?!/?(?:{_SPACING})[\s/>])[^<>]*+>(?:<(?!/?(?:{_SPACING})[\s/>])[^<>]*+>)*+(?={_LETTER.pattern})", re.IGNORECASE
+)
+_FACE = re.compile(r"""\s*["'.]?[a-z ][a-z -]*[a-z]\d?["']?(?:,\s*["']?[a-z][a-z -]*[a-z]\d?["']?)*;?""", re.IGNORECASE)
 _HTTPS = re.compile(r"https://([^\s/:?#]{1,255})", re.IGNORECASE)
 _HTTP_HOST = re.compile(r"https?://([^/:?#\s]{1,255})", re.IGNORECASE)
 _NUMERIC = re.compile(r"https?:/*(?:[^@/]{1,200}@)?\d+\.\d+\.\d+\.\d+", re.IGNORECASE)
 _ADDRESS = re.compile(r"[0-9.]+|\[.*\]")
 
 
-@dataclass(slots=True)
+@dataclass
 class Source:
     """What one part's source says."""
 
-    length: int = 0
-    shown: int = 0  # characters of the rendered text that are no white space
+    text: str  # without comments, scripts and styles
+    length: int  # with them
+    shown: int  # characters of the rendered text, hidden or not, that are no white space
+    comments: list[str]
     names: dict[str, int] = field(default_factory=dict)  # tag -> how many are open at the end
     tags: int = 0
     elements: int = 0
     closed_extra: int = 0
-    obfuscated: int = 0
     image_area: int = 0
     max_size: int = 3
     tests: set[str] = field(default_factory=set)
-    texts: dict[str, list[str]] = field(default_factory=lambda: {"anchor": [], "title": [], "comment": []})
-    links: list[tuple[str, str]] = field(default_factory=list)  # href, what is shown for it
+
+    @cached_property
+    def torn_words(self) -> int:
+        """Words with tags in them."""
+        starts = (match.start() for match in _TAGS_IN_LINE.finditer(self.text))
+        return sum(1 for start in starts if start and _LETTER.match(self.text, start - 1))
+
+    @cached_property
+    def titles(self) -> list[str]:
+        """What stands in <title>."""
+        return [unescape(one) for one in _TITLE.findall(self.text)[:_MAX_TEXTS]]
+
+    @cached_property
+    def links(self) -> list[tuple[str, str]]:
+        """Where each anchor leads, and what is shown for it; a picture is "<img>"."""
+        marks = list(islice(_ANCHOR.finditer(self.text), _MAX_TEXTS))
+        ends = [*(mark.start() for mark in marks[1:]), len(self.text)]
+        return [
+            (_attributes(mark[1]).get("href", ""), _shown(self.text[mark.end() : end]))
+            for mark, end in zip(marks, ends, strict=False)
+            if mark[1] is not None
+        ]
+
+    def texts(self, what: str) -> list[str]:
+        """What one of TEXTS says. Raises KeyError for another."""
+        if what == "anchor":
+            return [shown for _, shown in self.links]
+        return {"comment": self.comments, "title": self.titles}[what]
+
+
+def _shown(source: str) -> str:
+    return unescape(_TAG.sub("", _IMAGE.sub("&lt;img&gt;\n", source)))
 
 
 def _sources(facts: Facts) -> list[Source]:
-    return facts.once(
-        "html", lambda one: [_read(part.text or "", part.html.text) for part in one.leaves() if part.html]
-    )
+    return facts.once("html", _read_all)
 
 
-def _read(text: str, rendered: str) -> Source:
-    source = Source(length=len(text), shown=len("".join(rendered.split())))
+def _read_all(facts: Facts) -> list[Source]:
+    return [_read(part.text or "", part.html) for part in facts.leaves() if part.html]
+
+
+def _read(text: str, rendered: Html) -> Source:
+    clean, comments = _without_unseen(text[:_MAX_SOURCE])
+    shown = sum(len(word) for some in (rendered.text, rendered.hidden_text) for word in some.split())
+    source = Source(clean, len(text), shown, comments)
     source.tests.add("html")
-    reader = _Reader(source)
-    for tag, between in _tokens(text[:_MAX_SOURCE], source):
-        reader.text(between)
-        if tag is not None:
-            reader.tag(tag)
+    if "<!doctype" in text[:2000].lower():
+        source.tags, source.elements, source.names = 1, 1, {"!doctype": 0}
+    for end, name, attributes in _TAG.findall(source.text):
+        _count(source, name.lower(), bool(end), attributes)
     return source
 
 
-def _tokens(text: str, source: Source) -> Iterator[tuple[re.Match[str] | None, str]]:
-    """Tags with the text before each; comments are kept aside, scripts and styles passed over."""
-    position = start = 0
-    for _ in range(_MAX_TAGS):
-        match = _TAG.search(text, position)
-        if match is None:
-            break
-        between = text[start : match.start()]
-        position = match.end()
-        if match["name"] is None and match["declared"] is None:
-            end = text.find("-->", position)
-            position = len(text) if end < 0 else end + 3
-            source.texts["comment"].append(text[match.start() : position])
-            yield None, between
+def _without_unseen(text: str) -> tuple[str, list[str]]:
+    """Without comments and what stands between <script> and </script>, and the like, whose tags stay; the comments.
+
+    What has no end reaches to the end of the text.
+    """
+    kept, comments, position, lower = [], [], 0, ""
+    while (match := _UNSEEN.search(text, position)) is not None:
+        if match[1] is None:
+            end = text.find("-->", match.end())
+            end = len(text) if end < 0 else end + 3
+            kept.append(text[position : match.start()])
+            comments.append(text[match.start() : end])
         else:
-            yield match, between
-            if match["name"] and not match["end"] and match["name"].lower() in ("script", "style"):
-                closing = _SILENT.search(text, position)
-                position = len(text) if closing is None else closing.start()
-        start = position
-    yield None, text[start:]
+            lower = lower or text.lower()
+            end = lower.find(f"</{match[1].lower()}", match.end())
+            end = len(text) if end < 0 else end
+            kept.append(text[position : match.end()])
+        position = end
+    return "".join([*kept, text[position:]]), comments[:_MAX_TEXTS]
 
 
-class _Reader:
-    """Follows one source."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._before = ""  # the last character of text, if only tags within a line followed it
-        self._anchor: list[str] | None = None
-        self._href = ""
-        self._title: list[str] | None = None
-        self._base = 3
-
-    def text(self, text: str) -> None:
-        """Text between two tags."""
-        if not text:
-            return
-        if self._before and _LETTER.match(text):
-            self._source.obfuscated += 1
-        self._before = text[-1] if _LETTER.match(text[-1]) else ""
-        for kept in (self._anchor, self._title):
-            if kept is not None:
-                kept.append(unescape(text))
-
-    def tag(self, match: re.Match[str]) -> None:
-        """One tag or declaration."""
-        source = self._source
-        if match["name"] is None:
-            if match["declared"].lower().startswith("doctype"):
-                source.tags, source.elements = source.tags + 1, source.elements + 1
-                source.names["!doctype"] = 0
-            return
-        name, is_end = match["name"].lower(), bool(match["end"])
-        source.tags += 1
-        source.elements += name in _ELEMENTS
-        open_now = source.names.get(name, 0) + (-1 if is_end else 1)
-        source.closed_extra += open_now < 0
-        source.names[name] = max(0, open_now)
-        if name in _SPACING:
-            self._before = ""
-        if is_end:
-            self._close(name)
-        elif name in _LOOKED_AT:
-            self._open(name, _attributes(match["attributes"]))
-
-    def _close(self, name: str) -> None:
-        if name == "a" and self._anchor is not None:
-            shown = "".join(self._anchor)
-            self._source.texts["anchor"].append(shown)
-            self._source.links.append((self._href, shown))
-            self._anchor = None
-        elif name == "title" and self._title is not None:
-            self._source.texts["title"].append("".join(self._title))
-            self._title = None
-
-    def _open(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "a":
-            self._close("a")
-            self._anchor, self._href = [], attributes.get("href", "")
-        elif name == "title":
-            self._title = []
-        elif name == "img":
-            self._image(attributes)
-        elif name in ("font", "basefont", "big"):
-            self._font(name, attributes)
-        elif name == "form" and "mailto:" in attributes.get("action", "").lower():
-            self._source.tests.add("form_action_mailto")
-        elif name in ("object", "embed"):
-            self._source.tests.add("embeds")
-        elif name == "iframe" and attributes.get("src", "").strip():
-            self._source.tests.add("iframe_src")
-
-    def _image(self, attributes: dict[str, str]) -> None:
-        if self._anchor is not None:
-            self._anchor.append("<img>\n")
-        if "width" in attributes and "height" in attributes:
-            # a screen of 800 x 600 for percentages, 200 where nothing usable is said
-            self._source.image_area += _pixels(attributes["width"], 8) * _pixels(attributes["height"], 6)
-
-    def _font(self, name: str, attributes: dict[str, str]) -> None:
-        match = re.match(r"\s*([+-]?)(\d{1,4})", attributes.get("size", ""))
-        size = 4 if name == "big" else 0
-        if match:
-            size = int(match[2]) if not match[1] else self._base + int(match[1] + match[2])
-        if name == "basefont":
-            self._base = size or self._base
-            return
-        self._source.max_size = max(self._source.max_size, size)
-        if name == "font" and "face" in attributes and not _FACE.fullmatch(attributes["face"]):
-            self._source.tests.add("font_face_bad")
+def _count(source: Source, name: str, is_end: bool, attributes: str) -> None:
+    source.tags += 1
+    source.elements += name in _ELEMENTS
+    if is_end:
+        source.closed_extra += not source.names.get(name)
+        source.names[name] = max(0, source.names.get(name, 0) - 1)
+        return
+    source.names[name] = source.names.get(name, 0) + 1
+    look = _LOOKED_AT.get(name)
+    if look is not None:
+        look(source, _attributes(attributes))
 
 
-_LOOKED_AT = frozenset("a title img font basefont big form object embed iframe".split())
+# --- tags that say something ----------------------------------------------------------------------------------------
+
+
+def _image(source: Source, attributes: dict[str, str]) -> None:
+    if "width" in attributes and "height" in attributes:  # a screen of 800 x 600 for percentages
+        source.image_area += _pixels(attributes["width"], 8) * _pixels(attributes["height"], 6)
+
+
+def _font(source: Source, attributes: dict[str, str]) -> None:
+    match = re.match(r"\s*([+-]?)(\d{1,4})", attributes.get("size", ""))
+    if match:
+        source.max_size = max(source.max_size, int(match[2]) if not match[1] else 3 + int(match[1] + match[2]))
+    if "face" in attributes and not _FACE.fullmatch(attributes["face"]):
+        source.tests.add("font_face_bad")
+
+
+def _form(source: Source, attributes: dict[str, str]) -> None:
+    if "mailto:" in attributes.get("action", "").lower():
+        source.tests.add("form_action_mailto")
+
+
+def _frame(source: Source, attributes: dict[str, str]) -> None:
+    if attributes.get("src", "").strip():
+        source.tests.add("iframe_src")
+
+
+def _embed(source: Source, _: dict[str, str]) -> None:
+    source.tests.add("embeds")
+
+
+_LOOKED_AT: Mapping[str, Callable[[Source, dict[str, str]], None]] = {
+    "img": _image,
+    "font": _font,
+    "form": _form,
+    "iframe": _frame,
+    "object": _embed,
+    "embed": _embed,
+}
 
 
 def _attributes(text: str) -> dict[str, str]:
@@ -201,6 +197,7 @@ def _attributes(text: str) -> dict[str, str]:
 
 
 def _pixels(text: str, percent: int) -> int:
+    """200 where nothing usable is said."""
     match = re.fullmatch(r"(\d{1,6})(%)?", text, re.ASCII)
     return (int(match[1]) * (percent if match[2] else 1) if match else 0) or 200
 
@@ -223,7 +220,7 @@ _NUMBERS: Mapping[str, Callable[[Source], float]] = {
     "closed_extra_ratio": lambda source: _ratio(source.closed_extra, source.tags),
     "bad_tag_ratio": lambda source: _ratio(source.tags - source.elements, source.tags),
     "non_element_ratio": _non_element,
-    "obfuscation_ratio": lambda source: _ratio(source.obfuscated, source.tags),
+    "obfuscation_ratio": lambda source: _ratio(source.torn_words, source.tags),
 }
 TESTS = frozenset(("html", "embeds", "font_face_bad", "form_action_mailto"))
 NUMBERS = frozenset(_NUMBERS)
@@ -269,23 +266,18 @@ def image_ratio(facts: Facts, low: str, high: str) -> bool:
 
 def text_match(facts: Facts, what: str, pattern: str) -> bool:
     """The pattern matches one of the texts (TEXTS)."""
-    return any(_matches(pattern, text) for source in _sources(facts) for text in source.texts[what])
+    return any(matches(pattern, text) for source in _sources(facts) for text in source.texts(what))
 
 
 def text_not_match(facts: Facts, what: str, pattern: str) -> bool:
     """It does not match one of them."""
-    return any(not _matches(pattern, text) for source in _sources(facts) for text in source.texts[what])
-
-
-def _matches(pattern: str, text: str) -> bool:
-    escaped = re.sub(r"(?<!\\)((?:\\\\)*)/", r"\1\\/", pattern)
-    return search(compile_confirming(parse_literal(f"/{escaped}/")), text.encode("utf-8", "replace")) is not None
+    return any(not matches(pattern, text) for source in _sources(facts) for text in source.texts(what))
 
 
 def title_to_subject(facts: Facts, ratio: str) -> bool:
     """The title is so many times as long as the subject."""
     length = len(facts.mail.message.subject)
-    titles = [title for source in _sources(facts) for title in source.texts["title"]]
+    titles = [title for source in _sources(facts) for title in source.texts("title")]
     return bool(length) and any(len(title) / length > float(ratio) for title in titles)
 
 

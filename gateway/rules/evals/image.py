@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from struct import error, unpack_from
 
-from gateway.rules.evals.facts import Facts
-from gateway.rules.regex import compile_confirming, parse_literal, search
+from gateway.rules.evals.facts import Facts, matches
 from gateway.types import Part
 
 Function = Callable[..., bool]
 _MAX_ENCODED = 200_000  # of a picture: a JPEG says its size behind its notes
 _MAX_IMAGES = 200
+_DELIMITED = re.compile(r"/(.*)/")
 _TYPES = {"image/gif": "gif", "image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg"}
 _FRAME_MARKS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -117,9 +117,9 @@ def named(facts: Facts, name: str) -> bool:
 
 def name_matches(facts: Facts, pattern: str) -> bool:
     """One has a file name that matches."""
-    literal = pattern if re.match(r"m?\W.*\W", pattern) else f"/{pattern}/"
-    compiled = compile_confirming(parse_literal(literal))
-    return any(search(compiled, image.name.encode()) is not None for image in images(facts, "all") if image.name)
+    delimited = _DELIMITED.fullmatch(pattern)
+    inner = delimited[1] if delimited else pattern
+    return any(matches(inner, image.name) for image in images(facts, "all") if image.name)
 
 
 FUNCTIONS: Mapping[str, Function] = {

@@ -11,14 +11,18 @@ from ipaddress import ip_address
 
 from gateway.auth.organisation import organisational_domain
 from gateway.mail.link import host_of
-from gateway.rules.evals.facts import AddressPatterns, Facts, Relay
-from gateway.rules.regex import compile_confirming, parse_literal, search
+from gateway.rules.evals.facts import AddressPatterns, Facts, Relay, matches
 from gateway.rules.setting import name_of_today, parse_network
 
 Function = Callable[..., bool]
 _MAX_LABELS = 10
 _MAILBOX = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[a-z0-9-]{1,61}\.){1,4}[a-z]{2,20}\b", re.IGNORECASE | re.ASCII)
 _URL = re.compile(r"https?://\S{0,500}", re.IGNORECASE)
+_QUOTED = re.compile(  # <a@example.org>, and "a@example.org wrote:"
+    r"<[^<>\s@]{1,64}@[^<>\s@]{1,255}>|[\w.+-]{1,64}@[\w.-]{1,255}\s{1,10}"
+    r"(?!(?:fa(?:x|csi)|tel|phone|e?-?mail))[a-z]{2,11}:",
+    re.IGNORECASE,
+)
 _ROLE = re.compile(
     r"(?:abuse|support|sales|info|helpdesk|contact|kontakt|(?:post|host|domain)master|undisclosed.*|bounced?-"
     r"|request-[a-f0-9]{16}|[^=]+=[^=]+=.+)@",
@@ -182,10 +186,7 @@ def is_freemail(facts: Facts, address: str) -> bool:
 
 
 def _is_matched(address: str, pattern: str) -> bool:
-    if not pattern:
-        return True
-    escaped = pattern.replace("/", "\\/")
-    return search(compile_confirming(parse_literal(f"/{escaped}/")), address.lower().encode()) is not None
+    return not pattern or matches(pattern, address.lower())
 
 
 def freemail_from(facts: Facts, pattern: str = "") -> bool:
@@ -228,7 +229,8 @@ def _freemails(facts: Facts) -> frozenset[str]:
     for paragraph in facts.paragraphs():
         if len(found) > _MOST_LOOKED_AT:
             break
-        found += _MAILBOX.findall(_URL.sub(" ", paragraph))
+        if "@" in paragraph:
+            found += _MAILBOX.findall(_QUOTED.sub(" ", _URL.sub(" ", paragraph)))
     every = dict.fromkeys(one.lower() for one in found[:_MOST_LOOKED_AT])
     free = frozenset(one for one in every if is_freemail(facts, one))
     settings = facts.knowledge.settings
