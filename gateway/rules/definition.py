@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from fnmatch import translate
 
 from gateway.rules import evals, expression
 from gateway.rules.draft import Draft, rule_name, split_name, split_word
@@ -307,8 +308,8 @@ def _write_out(draft: Draft, rule: Rule) -> None:
     """rules_matching(__FOO_*) becomes (__FOO_1 + __FOO_2)."""
 
     def named(match: re.Match[str]) -> str:
-        pattern = re.compile(match[1].replace("?", ".").replace("*", ".*"))
-        names = sorted(one for one in draft.found.rules if one != rule.name and pattern.fullmatch(one))
+        pattern = re.compile(translate(match[1]))  # linear: each star is settled once
+        names = sorted(one for one in draft.found.rules if one != rule.name and pattern.match(one))
         return f"({' + '.join(names) or '0'})"
 
     text = _GLOB.sub(named, rule.expression)
@@ -330,8 +331,9 @@ def _in_circles(rules: Mapping[str, Rule]) -> list[str]:
         if rule.kind == "meta"
     }
     naming: dict[str, list[str]] = {}
+    metas = set(waiting)
     for name, named in waiting.items():
-        named.intersection_update(waiting)
+        named &= metas
         for one in named:
             naming.setdefault(one, []).append(name)
     ready = [name for name, named in waiting.items() if not named]

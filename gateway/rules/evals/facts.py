@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import translate
 from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any, TypeVar
@@ -31,14 +32,13 @@ class AddressPatterns:
     def __init__(self, entries: dict[str, tuple[str, ...]]) -> None:
         self._entries = entries
         self._exact = frozenset(entries)
-        self._globs = [(one, re.compile(_glob(one), re.DOTALL)) for one in entries if "*" in one or "?" in one]
-        joined = "|".join(f"(?:{_glob(one)})" for one, _ in self._globs)
-        self._any = re.compile(joined, re.DOTALL) if self._globs else None
+        self._globs = [(one, re.compile(_glob(one))) for one in entries if "*" in one or "?" in one]
+        self._any = re.compile("|".join(pattern.pattern for _, pattern in self._globs)) if self._globs else None
 
     def has(self, address: str) -> bool:
         """Whether a pattern covers the whole address."""
         address = address.lower()
-        return address in self._exact or (self._any is not None and self._any.fullmatch(address) is not None)
+        return address in self._exact or (self._any is not None and self._any.match(address) is not None)
 
     def conditions(self, address: str) -> list[str]:
         """What has to hold besides, for every pattern that covers it."""
@@ -47,13 +47,19 @@ class AddressPatterns:
         address = address.lower()
         found = [*self._entries.get(address, ())]
         for pattern, compiled in self._globs:
-            if pattern != address and compiled.fullmatch(address):
+            if pattern != address and compiled.match(address):
                 found += self._entries[pattern]
         return found
 
 
 def _glob(pattern: str) -> str:
-    signs = {"*": ".*", "?": "."}
+    """Linear: each star is settled once."""
+    return translate(pattern.replace("[", "[[]"))
+
+
+def _domain_glob(pattern: str) -> str:
+    """A star stays within a label."""
+    signs = {"*": "[^.]*", "?": "."}
     return "".join(signs.get(char) or re.escape(char) for char in re.sub(r"\*+", "*", pattern))
 
 
@@ -75,7 +81,7 @@ class Knowledge:
     def freemail_domains(self) -> tuple[frozenset[str], re.Pattern[str] | None]:
         """Domains, and what those with * and ? match; * stays within a label."""
         words = self.lists.words.get("freemail_domains", set())
-        globs = [_glob(one).replace(".*", "[^.]*") for one in sorted(words) if "*" in one or "?" in one]
+        globs = [_domain_glob(one) for one in sorted(words) if "*" in one or "?" in one]
         return frozenset(words), re.compile("|".join(globs)) if globs else None
 
 
