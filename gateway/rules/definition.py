@@ -325,15 +325,14 @@ def _write_out(draft: Draft, rule: Rule) -> None:
 
 def _in_circles(rules: Mapping[str, Rule]) -> list[str]:
     """Metas that cannot be put behind all they name: those in a circle, and those that name one of these."""
+    metas = {name for name, rule in rules.items() if rule.kind == "meta"}
     waiting = {
-        name: {one for one in expression.names(expression.parse(rule.expression)) if one in rules}
+        name: set(expression.names(expression.parse(rule.expression))) & metas
         for name, rule in rules.items()
         if rule.kind == "meta"
     }
     naming: dict[str, list[str]] = {}
-    metas = set(waiting)
     for name, named in waiting.items():
-        named &= metas
         for one in named:
             naming.setdefault(one, []).append(name)
     ready = [name for name, named in waiting.items() if not named]
