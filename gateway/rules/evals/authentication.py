@@ -17,6 +17,7 @@ def _spf(identity: str, result: str) -> Function:
     def check(facts: Facts, *_: str) -> bool:
         return any(one.result == result and one.identity == identity for one in facts.results("spf"))
 
+    check.__doc__ = f"SPF's result for the {identity} identity is {result}."
     return check
 
 
@@ -28,6 +29,7 @@ def _spf_lists(*names: str) -> Function:
         passed = _spf("mailfrom", "pass")(facts)
         return passed and any(facts.knowledge.addresses(name).has(sender) for name in names)
 
+    check.__doc__ = f"SPF passed for the reverse-path, which is on {' or '.join(names)}."
     return check
 
 
@@ -82,6 +84,7 @@ def _dkim_lists(with_domain: str, plain: str) -> Function:
             _is_signed_for(facts, sender, valid, with_domain, plain) for sender in facts.senders()
         )
 
+    check.__doc__ = f"A sender is on {with_domain} or {plain}, and the domain that has to sign for it did."
     return check
 
 
@@ -101,6 +104,8 @@ def _dmarc(result: str, policy: str = "") -> Function:
     def check(facts: Facts, *_: str) -> bool:
         return any(one.result == result and (not policy or one.policy == policy) for one in facts.results("dmarc"))
 
+    wanted = f" under the policy {policy}" if policy else ""
+    check.__doc__ = f"DMARC's result is {result}{wanted}."
     return check
 
 

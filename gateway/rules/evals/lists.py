@@ -46,6 +46,7 @@ def _sender_in(name: str) -> Function:
     def check(facts: Facts) -> bool:
         return any(facts.knowledge.addresses(name).has(one) for one in facts.senders())
 
+    check.__doc__ = f"A sender is on {name}."
     return check
 
 
@@ -53,6 +54,7 @@ def _recipient_in(name: str) -> Function:
     def check(facts: Facts) -> bool:
         return any(facts.knowledge.addresses(name).has(one) for one in facts.recipients())
 
+    check.__doc__ = f"A recipient is on {name}."
     return check
 
 
@@ -122,6 +124,7 @@ def _subject_in(name: str) -> Function:
         patterns = facts.once(name, lambda _: AddressPatterns({f"*{one}*": () for one in entries}))
         return bool(subject) and patterns.has(subject)
 
+    check.__doc__ = f"A text on {name} stands in the subject."
     return check
 
 
@@ -129,6 +132,7 @@ def _hosts_in(name: str) -> Function:
     def check(facts: Facts) -> bool:
         return link_in_named(facts, name)
 
+    check.__doc__ = f"The host of a link is on the list {name}."
     return check
 
 
