@@ -182,12 +182,12 @@ class _Reader:
     def _include(self, path: Path, rest: str) -> None:
         if self._nested >= _MAX_NESTED or self._files >= _MAX_FILES:
             raise ValueError("include: too many files in files")
-        target = path.parent / Path(rest).expanduser() if rest and "\0" not in rest else None
         try:
-            is_there = target is not None and target.is_file()
-        except OSError:  # a name too long for the file system
+            target = path.parent / Path(rest).expanduser()
+            is_there = bool(rest) and target.is_file()
+        except (OSError, RuntimeError, ValueError):  # a name too long, a home that nobody has, a NUL
             is_there = False
-        if target is None or not is_there:
+        if not is_there:
             raise ValueError(f"include: {rest[:80]} is not there")
         place, line = self._draft.place, self._draft.line
         self.file(target, target.name)
