@@ -6,7 +6,6 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Mapping
-from itertools import islice
 
 from gateway.mail.parameter import parameter, parse_parameters
 from gateway.rules.evals.facts import Facts, is_between, is_from_to
@@ -27,6 +26,7 @@ _UPPER, _LOWER = string.ascii_uppercase.encode(), (string.ascii_lowercase + stri
 _FIELD_START = re.compile(rb"[!-9;-~]+:")
 _PART_HEAD = re.compile(rb"(?:[!-9;-~]++[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*+)*+")
 _MAX_PARTS = 1000
+_EPILOGUE = re.compile(rb"[^\s.]")
 _WORD_SIGN = re.compile(r"\w")
 
 
@@ -122,15 +122,14 @@ def _structure(facts: Facts) -> dict[str, bool]:
     boundary = parameter(parse_parameters(facts.header("Content-Type"))[1], "boundary")[0].encode("utf-8", "replace")
     if not boundary or not message.parts or not message.parts[0].content_type.startswith("multipart/"):
         return found
-    body = message.raw[message.body_offset : message.body_offset + _MAX_RAW].replace(b"\r\n", b"\n")
-    mark = re.compile(rb"^--" + re.escape(boundary) + rb"(--)?[ \t]*$", re.MULTILINE)
-    marks = list(islice(mark.finditer(body), _MAX_PARTS))
-    for number, match in enumerate(marks):
-        if match[1]:
-            found["mime_epilogue_exists"] = re.search(rb"[^\s.]", body[match.end() :]) is not None
+    body = b"\n" + message.raw[message.body_offset : message.body_offset + _MAX_RAW].replace(b"\r\n", b"\n")
+    for piece in body.split(b"\n--" + boundary, _MAX_PARTS)[1:]:
+        rest, _, part = piece.partition(b"\n")
+        if rest.strip() == b"--":
+            found["mime_epilogue_exists"] = _EPILOGUE.search(part) is not None
             break
-        end = marks[number + 1].start() if number + 1 < len(marks) else len(body)
-        _note_part(body[match.end() + 1 : end], found)
+        if not rest.strip():
+            _note_part(part + b"\n", found)
     return found
 
 

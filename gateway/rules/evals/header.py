@@ -94,7 +94,8 @@ def recipient_in_subject(facts: Facts, what: str) -> bool:
     """what: "address", or "user" for the part before the "@" where a salutation would stand."""
     address = next(iter(facts.addresses("To")), "")
     subject = facts.mail.message.subject.strip()
-    if not address:
+    wanted = address if what == "address" else address.partition("@")[0]
+    if not wanted or wanted.lower() not in subject.lower():  # before a pattern is compiled for it
         return False
     if what == "address":
         return re.search(rf"\b{re.escape(address)}\b", subject, re.IGNORECASE) is not None
@@ -183,6 +184,8 @@ def recipient_in_sender(facts: Facts) -> bool:
     sender = facts.mail.envelope.reverse_path
     user, _, host = next(iter(facts.addresses("To")), "").rpartition("@")
     if not user or not sender or re.match(r"srs[0-9][=+-]", sender, re.IGNORECASE):
+        return False
+    if f"{user}@".lower() not in sender.lower():
         return False
     domain = organisational_domain(host.lower())
     form = rf"\b{re.escape(domain)}.{re.escape(user)}@"
