@@ -132,9 +132,7 @@ class Facts:
 
     def addresses(self, *names: str) -> list[str]:
         """The addresses in these fields."""
-        fields = (one for name in names for one in self.fields(name))
-        found = (box.address for one in fields for box in parse_mailboxes(one) if box.address)
-        return list(islice(found, _MAX_ADDRESSES))
+        return self.once(f"addresses {names}", lambda facts: _addresses_in(facts, names))
 
     def results(self, method: str) -> list[AuthResult]:
         """What authentication said."""
@@ -172,6 +170,12 @@ def _by_name(facts: Facts) -> dict[str, list[HeaderField]]:
     for one in facts.mail.message.fields:
         found.setdefault(one.name.lower(), []).append(one)
     return found
+
+
+def _addresses_in(facts: Facts, names: Sequence[str]) -> list[str]:
+    fields = (one for name in names for one in facts.fields(name))
+    found = (box.address for one in fields for box in parse_mailboxes(one) if box.address)
+    return list(islice(found, _MAX_ADDRESSES))
 
 
 def _senders(facts: Facts) -> list[str]:

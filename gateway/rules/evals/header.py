@@ -212,7 +212,7 @@ def similar_recipients(facts: Facts, low: str, high: str = "undef") -> bool:
 def _in_order(facts: Facts) -> list[str]:
     found = facts.addresses("To", "Cc")
     if len(found) < _SIMILAR_FROM:
-        found += facts.addresses("Bcc")
+        found = found + facts.addresses("Bcc")
     return [one for before, one in zip(["", *found], found, strict=False) if one.lower() != before.lower()]
 
 
