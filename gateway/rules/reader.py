@@ -38,8 +38,7 @@ def read_lines(paths: Iterable[Path], before: Iterable[Path] = ()) -> tuple[Rule
     reader = _Reader(column=3)
     for path in _files(before) if before else ():
         reader.file(path, path.name)
-    reader.obeyed.clear()
-    reader.forget_problems()
+    reader.forget_remarks()
     for path in _files(paths):
         reader.file(path, path.name)
     return reader.finish(), reader.obeyed
@@ -110,10 +109,12 @@ class _Reader:
         draft.found.digest = self._digest.hexdigest()
         return draft.found
 
-    def forget_problems(self) -> None:
-        """Those of the files read so far."""
+    def forget_remarks(self) -> None:
+        """What the files read so far gave reason to say."""
         self._draft.flush()
         self._draft.found.problems.clear()
+        self._draft.found.settings.clear()
+        self.obeyed.clear()
 
     # --- one line
 
@@ -142,6 +143,7 @@ class _Reader:
             setting.DIRECTIVES[word](self._draft, rest)
         elif word in self._own:
             self._own[word](rest)
+            self._draft.is_obeyed &= word == "lang"  # the others only decide what is read
         elif word in setting.WITHOUT_EFFECT:
             self._draft.once(word, f"{word} has no effect: {setting.WITHOUT_EFFECT[word]}")
         elif word in setting.OF_PLUGIN:

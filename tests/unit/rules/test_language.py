@@ -483,7 +483,9 @@ def test_plugin_files_are_read_first(tmp_path: Path) -> None:
 
 def test_obeyed_lines(tmp_path: Path) -> None:
     path = tmp_path / "t.cf"
-    path.write_text("if version > 3\nscore A 1\nendif\nuse_bayes 1\nwhitelist_from a@example.org\n")
+    path.write_text(
+        "enable_compat x\nloadplugin DKIM\nif version > 3\nscore A 1\nendif\nuse_bayes 1\nwhitelist_from a@example.org\n"
+    )
     _, lines = read_lines([path])
     assert [line for _, line in lines] == ["score A 1", "whitelist_from a@example.org"]
 

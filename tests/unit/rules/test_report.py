@@ -111,7 +111,7 @@ endif
 
 
 def test_a_configuration_is_brought_over(tmp_path: Path) -> None:
-    (tmp_path / "base.cf").write_text(SET)
+    (tmp_path / "base.cf").write_text(f"required_score 1\n{SET}")
     (tmp_path / "more.cf").write_text("score MORE 1\n")
     local = tmp_path / "local.cf"
     local.write_text(LOCAL)
