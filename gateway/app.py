@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("darban")
 
 _GRACE_S = 30.0
+_generations = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +45,17 @@ class Places:
 
     state: Path  # database, blobs and what else lives on
     run: Path  # sockets and state of the running processes; gone after a stop
+    generation: int = 0  # a reload's sockets stand beside the old ones: it may fail, and the old ones must then go on
 
     @property
     def scorers(self) -> Path:
         """The scorer parent's socket."""
-        return self.run / "scorers.sock"
+        return self.run / f"scorers-{self.generation}.sock"
 
     @property
     def journal(self) -> Path:
         """The admin process's socket for message-log rows."""
-        return self.run / "journal.sock"
+        return self.run / f"journal-{self.generation}.sock"
 
     @property
     def processes(self) -> Path:
@@ -141,7 +144,7 @@ def scorer_count(settings: Settings) -> int:
 
 def plan(settings: Settings) -> list[ProcessSpec]:
     """The processes of DESIGN §7, in the order in which they need each other."""
-    where = places(settings)
+    where = replace(places(settings), generation=next(_generations))
     listeners = listener_count(settings)
     return [
         ProcessSpec("scorers", lambda ready: _run_scorers(settings, where, ready)),
@@ -165,6 +168,8 @@ def run_gateway(config: Path | None) -> int:
 
     migrate(settings.storage.database)
     _check_ports_free(settings)
+    for left in where.run.glob("*-*.sock"):  # of a gateway that was stopped
+        left.unlink(missing_ok=True)
     supervisor = Supervisor(
         lambda: plan(load_settings(config)),
         state_path=where.processes,

@@ -1,7 +1,7 @@
 """Structured logs: one JSON object a line on standard error (readable text on a terminal), one line a message.
 
-Values are JSON strings, so no header of a hostile mail can forge a line. A line that cannot be written (disk full, reader
-gone) is lost: a fault here must not become one of the message, which may be at the next hop already.
+Values are JSON strings, so no header of a hostile mail can forge a line. A line that cannot be written (disk full, its
+reader gone) is lost: a fault here must not become one of the message, which may be at the next hop already.
 """
 
 from __future__ import annotations

@@ -266,8 +266,11 @@ class Supervisor:
             for slot in self._slots
         ]
         fresh = self._state_path.with_suffix(".tmp")
-        fresh.write_text(json.dumps(state))
-        fresh.replace(self._state_path)
+        try:
+            fresh.write_text(json.dumps(state))
+            fresh.replace(self._state_path)
+        except OSError as error:  # /readyz is stale for a while; no reason to stop the gateway
+            log.error("the list of processes cannot be written", error=error.strerror)
 
 
 def _say_ready(fd: int) -> None:

@@ -41,7 +41,9 @@ class LmtpNextHop:
         """MAIL, RCPT, QUIT; nothing is sent."""
         try:
             async with self._dialogue() as dialogue:
-                sender = await dialogue.sender("", dialogue.options([] if recipient.address.isascii() else ["SMTPUTF8"]))
+                sender = await dialogue.sender(
+                    "", dialogue.options([] if recipient.address.isascii() else ["SMTPUTF8"])
+                )
                 if sender.code // 100 != 2:
                     return about_recipient(sender)
                 return await dialogue.recipient(recipient)
