@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -66,12 +67,27 @@ class Places:
 
 
 def places(settings: Settings) -> Places:
-    """The folders of this configuration, made where missing."""
+    """The folders of this configuration; run_gateway makes them."""
     state = state_dir(settings)
-    run = state / "run"
-    run.mkdir(parents=True, exist_ok=True)
-    run.chmod(0o700)
-    return Places(state, run)
+    return Places(state, state / "run")
+
+
+def cache_dir(settings: Settings) -> Path | None:
+    """Where a gateway of this configuration keeps compiled rules; None where none ran: commands leave nothing."""
+    where = places(settings)
+    return where.cache if where.state.is_dir() else None
+
+
+def check_settings(settings: Settings) -> None:
+    """What can be known to be wrong before a process is started. Raises ConfigError."""
+    from gateway.listeners.smtp import tls_context
+    from gateway.net.dns import CachingResolver
+    from gateway.net.next_hop import make_next_hop
+
+    for domain in settings.domain:
+        make_next_hop(domain.next_hop, settings.hostname)
+    CachingResolver(settings.dns.nameservers, settings.dns.timeout_s, settings.dns.cache)
+    tls_context(settings.smtp)
 
 
 def domain_policies(settings: Settings) -> ConfiguredDomains:
@@ -95,6 +111,14 @@ def domain_policies(settings: Settings) -> ConfiguredDomains:
 def rule_paths(settings: Settings) -> list[Path]:
     """What [rules] names, else what ships."""
     return [Path(path) for path in settings.rules.paths] or [rules_path()]
+
+
+def rule_problems(settings: Settings) -> list[str]:
+    """The rule lines that are not obeyed, with their place; notes left out."""
+    from gateway.rules.reader import read
+
+    problems = read(rule_paths(settings)).problems
+    return [f"{one.place}: {one.severity}: {one.reason}" for one in problems if one.severity != "note"]
 
 
 def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = False) -> Callable[[], Pipeline]:
@@ -157,7 +181,10 @@ def run_gateway(config: Path | None) -> int:
     """`darban run`: until SIGTERM; the exit status. Raises ConfigError before anything is started."""
     settings = load_settings(config)
     logs.configure(settings.log)
+    check_settings(settings)
     where = places(settings)
+    where.run.mkdir(parents=True, exist_ok=True)
+    where.run.chmod(0o700)
     _prepare_metrics(where.run)
     from prometheus_client.multiprocess import mark_process_dead
 
@@ -177,6 +204,11 @@ def _run_scorers(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.scan.scorer import ScorerParent, bind
 
     make_pipeline = load_pipeline(settings, where.cache)
+    problems = rule_problems(settings)
+    if problems:
+        log.warning(
+            "rule lines are not obeyed; `darban rules check` lists them", number=len(problems), first=problems[0]
+        )
     for left in where.run.glob("scorer-*.stage"):
         if not Path(f"/proc/{left.stem.partition('-')[2]}").exists():
             left.unlink(missing_ok=True)
@@ -410,7 +442,10 @@ def _check_ports_free(settings: Settings) -> None:
             try:
                 probe.bind((host.strip("[]"), int(port)))
             except OSError as error:
-                raise ConfigError(f"{listen}: {error.strerror}; is another gateway running?") from None
+                advice = (
+                    "is another gateway running?" if error.errno == errno.EADDRINUSE else "write an address of ours"
+                )
+                raise ConfigError(f"{listen}: {error.strerror}; {advice}") from None
 
 
 def _greet(settings: Settings) -> None:
