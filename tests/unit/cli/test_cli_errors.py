@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from gateway.app import open_quarantine
 from gateway.cli.demo import samples
+from gateway.config.load import load_settings
+from gateway.types import HeldMessage, Summary
 
 
 def darban(*arguments: str, folder: Path, **more: object) -> subprocess.CompletedProcess[str]:
@@ -82,3 +87,17 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "gateway", "config", "show"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (2, "darban: output: No space left on device\n")
+
+
+def test_standard_output_is_the_answers_alone(tmp_path: Path) -> None:
+    """A fault that is logged on the way does not stand between the lines that a script reads."""
+    content = b"Subject: x\r\n\r\nx\r\n"
+    (tmp_path / "darban.toml").write_text('[[domain]]\nname = "a.test"\nnext_hop = "smtp://127.0.0.1:9"')
+    held = HeldMessage(
+        "a" * 32, "Q1", hashlib.sha256(content).hexdigest(), "a@a.example", "you@a.test", "a.test", "192.0.2.1", "h", 1.79e9,
+        Summary("m", "x", "a@a.example", 9), 9.0, "score", json.dumps({"hits": [], "incomplete": [], "auth": []}),
+    )  # fmt: skip
+    open_quarantine(load_settings(tmp_path / "darban.toml")).hold([held], content)
+    done = darban("quarantine", "release", "aaaaaa", "--config", "darban.toml", folder=tmp_path)
+    assert done.stdout == f"{held.id} held: 451 4.4.1 The next hop cannot be reached now\n"
+    assert done.returncode == 1
