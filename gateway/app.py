@@ -197,7 +197,7 @@ def run_gateway(config: Path | None) -> int:
         state_path=where.processes,
         on_death=mark_process_dead,
     )
-    return supervisor.run(plan(settings), lambda: _greet(settings))
+    return supervisor.run(plan(settings), lambda: _greet(settings, config))
 
 
 def _run_scorers(settings: Settings, where: Places, ready: Ready) -> None:
@@ -448,7 +448,13 @@ def _check_ports_free(settings: Settings) -> None:
                 raise ConfigError(f"{listen}: {error.strerror}; {advice}") from None
 
 
-def _greet(settings: Settings) -> None:
+def demo_command(program: str, config: Path | None) -> str:
+    """What to type for this gateway's demonstration; `make run` leaves no `darban` on the PATH."""
+    darban = program if Path(program).name == "darban" else "darban"
+    return f"{darban} demo --config {config}" if config else f"{darban} demo"
+
+
+def _greet(settings: Settings, config: Path | None) -> None:
     """Where to go, the first admin's link, and a message to try."""
     from gateway.stores.accounts import SqlAccounts
     from gateway.stores.engine import make_engine
@@ -469,7 +475,7 @@ def _greet(settings: Settings) -> None:
     lines += [
         "Send it a message:",
         f"  swaks --server {smtp} --from sara@example.org --to you@{domain} --header 'Subject: hello'",
-        "or all the samples:  darban demo",
+        f"or all the samples:\n  {demo_command(sys.argv[0], config)}",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
