@@ -181,7 +181,7 @@ def run_gateway(config: Path | None) -> int:
     """`darban run`: until SIGTERM; the exit status. Raises ConfigError before anything is started."""
     settings = load_settings(config)
     logs.configure(settings.log)
-    check_settings(settings)
+    _check_ports_free(settings)  # first: what follows would take the metrics from under a gateway that runs here
     where = places(settings)
     where.run.mkdir(parents=True, exist_ok=True)
     where.run.chmod(0o700)
@@ -190,8 +190,8 @@ def run_gateway(config: Path | None) -> int:
 
     from gateway.stores.engine import migrate
 
+    check_settings(settings)  # after _prepare_metrics: it imports what declares them
     migrate(settings.storage.database)
-    _check_ports_free(settings)
     supervisor = Supervisor(
         lambda: plan(load_settings(config)),
         state_path=where.processes,

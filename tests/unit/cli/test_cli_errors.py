@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,14 @@ def darban(*arguments: str, folder: Path, **more: object) -> subprocess.Complete
     """The command, run in this folder."""
     command = [sys.executable, "-m", "gateway", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, timeout=60, **more)  # type: ignore[call-overload, no-any-return]
+
+
+def free_listens() -> str:
+    """Tables with free ports; the [smtp] table stays open."""
+    with contextlib.ExitStack() as held:
+        doors = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        web, metrics, smtp = (f"127.0.0.1:{door.getsockname()[1]}" for door in doors)
+    return f'[web]\nlisten = "{web}"\n[metrics]\nlisten = "{metrics}"\n[smtp]\nlisten = ["{smtp}"]\n'
 
 
 @pytest.mark.parametrize(
@@ -43,15 +53,15 @@ def test_bad_arguments(tmp_path: Path, arguments: tuple[str, ...], said: str) ->
 @pytest.mark.parametrize(
     ("verb", "text", "said"),
     [
-        ("run", '[smtp]\nlisten = ["127.0.0.1:99999"]', "'127.0.0.1:99999' is not host:port"),
+        ("run", '[milter]\nlisten = "127.0.0.1:99999"', "'127.0.0.1:99999' is not host:port"),
         ("run", '[dns]\nnameservers = ["bananas"]', "nameservers: 'bananas' is not an address"),
         ("config check", '[dns]\nnameservers = ["bananas"]', "nameservers: 'bananas' is not an address"),
-        ("run", '[smtp]\ntls_certificate = "darban.toml"\ntls_key = "darban.toml"', "darban.toml: [SSL]"),
+        ("run", 'tls_certificate = "darban.toml"\ntls_key = "darban.toml"', "darban.toml: [SSL]"),
         ("config check", '[classifier]\nmodel = "."', "manifest.json: No such file or directory"),
     ],
 )
 def test_a_bad_configuration_starts_nothing(tmp_path: Path, verb: str, text: str, said: str) -> None:
-    (tmp_path / "darban.toml").write_text(text)
+    (tmp_path / "darban.toml").write_text(free_listens() + text)
     done = darban(*verb.split(), "--config", "darban.toml", folder=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
     assert said in done.stderr
@@ -59,11 +69,26 @@ def test_a_bad_configuration_starts_nothing(tmp_path: Path, verb: str, text: str
 
 def test_a_state_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    (tmp_path / "darban.toml").write_text('[storage]\ndatabase = "sqlite:///file/darban.db"')
+    (tmp_path / "darban.toml").write_text(free_listens() + '[storage]\ndatabase = "sqlite:///file/darban.db"')
     for verb in (("run",), ("quarantine", "list")):
         done = darban(*verb, "--config", "darban.toml", folder=tmp_path)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
         assert f"{tmp_path}/file" in done.stderr
+
+
+def test_a_second_gateway_leaves_the_first_ones_metrics(tmp_path: Path) -> None:
+    counters = tmp_path / "var" / "run" / "metrics" / "counter_1.db"
+    counters.parent.mkdir(parents=True)
+    counters.touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        (tmp_path / "darban.toml").write_text(f'[smtp]\nlisten = ["{address}"]')
+        done = darban("run", "--config", "darban.toml", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"darban: {address}: Address already in use; is another gateway running?\n",
+    )
+    assert counters.exists()
 
 
 def test_rule_lines_that_are_not_obeyed_are_named(tmp_path: Path) -> None:
