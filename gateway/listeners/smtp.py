@@ -59,7 +59,7 @@ class Server:
         self.settings = settings
         self.hostname = hostname
         self.service = service
-        self.tls = _tls_context(settings)
+        self.tls = tls_context(settings)
         self.sessions: set[Session] = set()
         self.accepting: set[asyncio.Task[Any]] = set()  # messages in our hands
         self.is_stopping = False
@@ -104,14 +104,17 @@ def bind(listen: str) -> socket.socket:
     return door
 
 
-def _tls_context(settings: Smtp) -> ssl.SSLContext | None:
+def tls_context(settings: Smtp) -> ssl.SSLContext | None:
+    """None without a certificate. Raises ConfigError for one that cannot be used."""
     if not settings.tls_certificate:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(settings.tls_certificate, settings.tls_key)
     except (ssl.SSLError, OSError) as error:
-        raise ConfigError(f"[smtp] tls_certificate {settings.tls_certificate}: {error.strerror or error}") from None
+        raise ConfigError(
+            f"[smtp] tls_certificate {settings.tls_certificate}: {error.strerror or error}; write PEM files"
+        ) from None
     return context
 
 

@@ -105,6 +105,12 @@ class SqlQuarantine:
             rows = connection.execute(select(held.c.state, func.count()).group_by(held.c.state)).all()
         return {str(row[0]): int(row[1]) for row in rows}
 
+    def check(self) -> None:
+        """A block in the blobs' folder, and a transaction that may write."""
+        self._blobs.check()
+        with faults("quarantine"), self._engine.begin() as connection:
+            connection.execute(select(held.c.id).limit(1))
+
     def _read(self) -> Connection:
         return self._engine.connect().execution_options(read_only=True)
 

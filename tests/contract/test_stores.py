@@ -234,3 +234,14 @@ def test_faults_become_store_errors(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError):
         FileBlobs(f"file://{tmp_path}/file/below").put(b"x")
+
+
+def test_whether_a_message_could_be_held_is_known_beforehand(quarantine: SqlQuarantine, tmp_path: Path) -> None:
+    quarantine.check()
+    quarantine.hold([held()], CONTENT)
+    quarantine.check()
+    assert sum(1 for file in (tmp_path / "blobs").rglob("*") if file.is_file()) == 1, "the check left something behind"
+    (tmp_path / "blobs").rename(tmp_path / "elsewhere")
+    (tmp_path / "blobs").touch()
+    with pytest.raises(StoreError, match="blobs"):
+        quarantine.check()
