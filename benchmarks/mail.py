@@ -64,6 +64,6 @@ def _made_up(number: int) -> Iterator[Sample]:
         text = " ".join(words)
         head = (
             f"From: sender{turn}@example.org\r\nTo: you@darban.test\r\nSubject: {text[:40]}\r\n"
-            f"Date: Mon, 2 Mar 2026 10:{turn // 60 % 60:02}:{turn % 60:02} +0000\r\nMessage-ID: <{turn}@example.org>\r\n"
+            f"Date: Mon, 2 Mar 2026 10:00:{turn % 60:02} +0000\r\nMessage-ID: <{turn}@example.org>\r\n"
         )
         yield Sample("made up", str(turn), is_spam, f"{head}\r\n{text}\r\n".encode())

@@ -261,20 +261,21 @@ def table(result: dict[str, Any]) -> str:
     ]
     head = ("messages/s", "CPU ms", "asking ms", "p50 ms", "p99 ms", "PSS MiB", *(f"CPU / {base}" for base in BASES))
     for workers, figures in result["runs"].items():
-        lines += ["", f"{workers} worker(s)".ljust(30) + "".join(name.rjust(max(11, len(name) + 2)) for name in head)]
+        lines += ["", f"{workers} worker(s)".ljust(30) + _row(head, head)]
         for name, one in figures.items():
             cells = [one[key] for key in ("messages_per_s", "cpu_ms", "driver_cpu_ms", "p50_ms", "p99_ms")]
             cells.append(one["worker"]["pss_mib"])
             against = result["ratios"][workers]
             cells += [1 if name == base else against.get(base, {}).get(name, {}).get("cpu", "") for base in BASES]
-            widths = [max(11, len(title) + 2) for title in head]
-            lines.append(
-                name.ljust(30) + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-            )
+            lines.append(name.ljust(30) + _row(head, cells))
     lines += ["", f"two workers / one, messages per second: {result['scaling']}"] if result["scaling"] else []
     lines += [f"absent: {name}: {reason}" for name, reason in result["absent"].items()]
     lines += [f"{name}: {facts}" for name, facts in result["scanners"].items()]
     return "\n".join(lines)
+
+
+def _row(head: Sequence[str], cells: Sequence[object]) -> str:
+    return "".join(f"{cell:>{max(11, len(title) + 2)}}" for title, cell in zip(head, cells, strict=True))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Processes of our own while a benchmark runs: started on chosen cores, their CPU and memory read from /proc (proc(5))."""
+"""Processes of our own while a benchmark runs: started on chosen cores, CPU and memory as proc(5) tells."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def on_cores(cores: Sequence[int], command: Sequence[str]) -> list[str]:
 def running(
     cores: Sequence[int], command: Sequence[str], log: Path, **options: object
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The command until the block ends; what it prints goes to `log`. Started as a session, ended with all its children."""
+    """The command until the block ends, in a session of its own; what it prints goes to `log`."""
     with log.open("ab") as out:
         settings = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out, "start_new_session": True} | options
         process = subprocess.Popen(on_cores(cores, command), **settings)  # type: ignore[call-overload]

@@ -115,7 +115,7 @@ class _Pool(OneAtATime):
 
 
 class _InProcess:
-    """Blocks go to the process as JSON and bytes, and come back as JSON when all are judged: it waits for nobody between."""
+    """Blocks go to the process, and answers come back when all are judged: between, it waits for nobody."""
 
     def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
         self.roots = [process.pid]

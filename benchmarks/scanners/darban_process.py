@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.scanners.darban import CACHE, envelope, judged, receive, send
 from benchmarks.scanners import Mail
+from benchmarks.scanners.darban import CACHE, envelope, judged, receive, send
 from gateway.app import load_pipeline
 from gateway.config.settings import Rules, Settings
 from gateway.scan.pipeline import Pipeline

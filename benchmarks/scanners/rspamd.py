@@ -161,7 +161,8 @@ class _Instance(OneAtATime):
     async def scan(self, mail: Mail) -> Answer:
         """POST /checkv2."""
         self._asked += 1
-        headers = {"IP": mail.client_ip, "Helo": mail.helo, "Hostname": mail.helo, "From": f"<{mail.mail_from}>", "Rcpt": "you@darban.test"}  # fmt: skip
+        headers = {"IP": mail.client_ip, "Helo": mail.helo, "Hostname": mail.helo}
+        headers |= {"From": f"<{mail.mail_from}>", "Rcpt": "you@darban.test"}
         status, body = await post(self._port, "/checkv2", headers, mail.content)
         require(status == 200, f"rspamd answered {status}: {body[:200]!r}")
         found = json.loads(body)

@@ -1,4 +1,4 @@
-"""SpamAssassin's spamd with Debian's rules, asked over its protocol on loopback as spamc asks it; -L: no network tests."""
+"""SpamAssassin's spamd with Debian's rules, asked as spamc asks it, over loopback; -L: no network tests."""
 
 from __future__ import annotations
 
