@@ -126,7 +126,8 @@ def big_message(size: int) -> bytes:
     text = " ".join(chooser.choices(words, k=40))
     head = (
         "From: Sara <sara@example.org>\r\nTo: you@darban.test\r\nSubject: the report\r\n"
-        "Message-ID: <1@example.org>\r\nDate: Mon, 2 Mar 2026 10:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=border\r\n"
+        "Message-ID: <1@example.org>\r\nDate: Mon, 2 Mar 2026 10:00:00 +0000\r\n"
+        "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=border\r\n"
     )
     parts = [f"Content-Type: text/plain\r\n\r\n{text}\r\n", f"Content-Type: text/html\r\n\r\n<p>{text}</p>\r\n"]
     left = size - len(head) - sum(map(len, parts))

@@ -66,7 +66,7 @@ class Rspamd:
                 asyncio.run(instance.learn(training))
 
     @contextlib.contextmanager
-    def start(self, workers: int, cores: Sequence[int]) -> Iterator[_Instance]:
+    def start(self, workers: int, cores: Sequence[int]) -> Iterator[Instance]:
         """Ready when every worker has loaded the compiled patterns: before that it matches them one by one."""
         log = self._folder / "log" / "rspamd.log"
         log.unlink(missing_ok=True)
@@ -79,7 +79,7 @@ class Rspamd:
                 roots.append(stack.enter_context(self._redis(cores)).pid)
             command = ["rspamd", "--no-fork", "--config", str(_CONFIGURATION), *_user(), *self._variables()]
             process = stack.enter_context(running(cores, command, self._folder / "log" / "out"))
-            instance = _Instance([process.pid, *roots], ports, workers, log, bayes=self._bayes)
+            instance = Instance([process.pid, *roots], ports, workers, log, bayes=self._bayes)
             wait_until(instance.loaded, _START_S, f"{self.name} has not loaded its patterns; see {log}")
             yield instance
             instance.settled()
@@ -131,7 +131,7 @@ class Rspamd:
             yield process
 
 
-class _Instance(OneAtATime):
+class Instance(OneAtATime):
     """A running one."""
 
     def __init__(self, roots: list[int], ports: tuple[int, int], count: int, log: Path, *, bayes: bool) -> None:
