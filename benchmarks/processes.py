@@ -73,9 +73,12 @@ def _cpu_s(pid: int) -> float:
 
 
 def memory_mib(pid: int) -> dict[str, float]:
-    """Proportional set size (shared pages divided among those who share them) and resident set size of one process."""
-    fields = {}
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
-        name, _, value = line.partition(":")
-        fields[name] = int(value.split()[0]) / 1024
-    return {"pss_mib": round(fields["Pss"], 1), "rss_mib": round(fields["Rss"], 1)}
+    """Proportional set size (shared pages divided among those who share them), resident set size and its peak."""
+    now, ever = (_kib(Path(f"/proc/{pid}/{name}").read_text()) for name in ("smaps_rollup", "status"))
+    sizes = {"pss_mib": now["Pss"], "rss_mib": now["Rss"], "peak_rss_mib": ever["VmHWM"]}
+    return {name: round(size / 1024, 1) for name, size in sizes.items()}
+
+
+def _kib(text: str) -> dict[str, int]:
+    lines = (line.partition(":")[::2] for line in text.splitlines() if line.endswith(" kB"))
+    return {name: int(value.split()[0]) for name, value in lines}
