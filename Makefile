@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: run demo setup setup-dev test check unit fuzz bench lock clean
+.PHONY: run demo setup setup-dev test check unit fuzz bench bench-peers bench-growth lock clean
 
 run: setup  ## start the gateway on its embedded default
 	@exec $(BIN)/darban run
@@ -51,6 +51,13 @@ fuzz: setup-dev  ## the parsers under random bytes, longer than in `make test`
 bench: setup-dev  ## what a message costs, and what the gateway carries
 	@$(BIN)/python -m benchmarks.scan --out benchmarks/results/scan.json
 	@$(BIN)/python -m benchmarks.smtp_load --out benchmarks/results/smtp_load.json
+
+bench-peers: setup-dev  ## Darban beside Rspamd, spamd and bogofilter, over the same messages
+	@sh benchmarks/install_peers.sh
+	@$(BIN)/python -m benchmarks.peers --out benchmarks/results/peers.json --plot docs/images/peers.png
+
+bench-growth: setup-dev  ## cost against the size of a message and the number of rules
+	@$(BIN)/python -m benchmarks.growth --out benchmarks/results/growth.json --plot docs/images/growth.png
 
 lock:  ## refresh requirements/*.txt after a change of the dependencies in pyproject.toml
 	@sh requirements/lock.sh $(BIN)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import random
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.classify.corpus import Sample, read_source, sources
 
+FIXED = 2000  # messages that no classifier is trained on here
 SOURCES = ("spamassassin", "phishing_pot", "list_usrp_users", "bounces_sisimai")
 ROOT = Path(__file__).parent.parent
 
@@ -20,6 +22,21 @@ def messages(number: int, folder: str = "") -> list[Sample]:
         if not found:
             raise SystemExit(f"{folder}: no .eml files there")
         return (found * -(-number // len(found)))[:number]
+    chooser = random.Random(2000)
+    chosen = _in_turn(chooser)[:number]
+    chooser.shuffle(chosen)
+    return chosen
+
+
+def training(number: int, folder: str = "") -> list[Sample]:
+    """Half ham and half spam, none of them among the first FIXED messages; beside a folder's they are made up."""
+    rest = _in_turn(random.Random(2000))[FIXED:] if not folder else list(_made_up(number))
+    halves = ([one for one in rest if one.is_spam is is_spam][: number // 2] for is_spam in (False, True))
+    return [one for half in halves for one in half]
+
+
+def _in_turn(chooser: random.Random) -> list[Sample]:
+    """Every message of SOURCES: one of each source and label, and again."""
     corpora = Path(os.environ.get("DARBAN_CORPORA", ROOT.parent / "shared" / "corpora"))
     if not corpora.is_dir():
         raise SystemExit(f"{corpora}: no corpora there; set DARBAN_CORPORA or give --messages FOLDER")
@@ -28,11 +45,25 @@ def messages(number: int, folder: str = "") -> list[Sample]:
         if name in SOURCES:
             for sample in read_source(name, path):
                 groups[name, sample.is_spam].append(sample)
-    chooser = random.Random(2000)
     for group in groups.values():
         chooser.shuffle(group)
     longest = max(len(group) for group in groups.values())
-    in_turn = [group[turn] for turn in range(longest) for group in groups.values() if turn < len(group)]
-    chosen = in_turn[:number]
-    chooser.shuffle(chosen)
-    return chosen
+    return [group[turn] for turn in range(longest) for group in groups.values() if turn < len(group)]
+
+
+_HAM = "meeting report project tomorrow agenda review draft invoice thanks regards schedule team office notes".split()
+_SPAM = "winner prize lottery cheap pills click urgent account verify transfer million offer free bonus limited".split()
+
+
+def _made_up(number: int) -> Iterator[Sample]:
+    """Messages of nobody, all different, for the benchmarks' own tests."""
+    chooser = random.Random(number)
+    for turn in range(number):
+        is_spam = bool(turn % 2)
+        words = chooser.choices(_SPAM if is_spam else _HAM, k=60) + [f"{chooser.getrandbits(40):x}" for _ in range(20)]
+        text = " ".join(words)
+        head = (
+            f"From: sender{turn}@example.org\r\nTo: you@darban.test\r\nSubject: {text[:40]}\r\n"
+            f"Date: Mon, 2 Mar 2026 10:00:{turn % 60:02} +0000\r\nMessage-ID: <{turn}@example.org>\r\n"
+        )
+        yield Sample("made up", str(turn), is_spam, f"{head}\r\n{text}\r\n".encode())

@@ -3,7 +3,7 @@
     python -m benchmarks.smtp_load [--number 2000] [--connections 16] [--messages FOLDER] [--out FILE]
 
 The same clients are first pointed straight at the sink: what the load itself costs. CPU is that of all the gateway's
-processes (/proc/PID/stat). Every reply is counted, and what the sink took.
+processes. Every reply is counted, and what the sink took.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import re
 import signal
 import smtplib
@@ -29,6 +28,7 @@ from typing import Any
 
 from benchmarks.machine import ROOT, describe, percentile
 from benchmarks.mail import messages
+from benchmarks.processes import cpu_s
 from tests.e2e import peers
 
 _CLIENT_PROCESSES = 2
@@ -52,9 +52,9 @@ def main() -> None:
         with peers.gateway(Path(folder), f"smtp://127.0.0.1:{port}") as running:
             warm_up = [b"X-Warm-Up: yes\r\n" + content for content in contents[:100]]  # first use of everything
             warmed = load(running.smtp_port, warm_up, options.connections)
-            before = cpu_s(running.process.pid)
+            before = cpu_s([running.process.pid])
             result = load(running.smtp_port, contents, options.connections)
-            used = cpu_s(running.process.pid) - before
+            used = cpu_s([running.process.pid]) - before
             held = held_now(running.metrics_port)
         sent = len(warm_up) + len(contents)
         result |= {
@@ -144,17 +144,6 @@ def sink() -> Iterator[tuple[int, Callable[[], int]]]:
         yield port, taken
     finally:
         process.kill()
-
-
-def cpu_s(root: int) -> float:
-    """User and system seconds of a process and all below it that live."""
-    total, waiting = 0, [root]
-    while waiting:
-        pid = waiting.pop()
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-        waiting += [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return total / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

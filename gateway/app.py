@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import itertools
 import os
 import shutil
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("darban")
 
 _GRACE_S = 30.0
+_generations = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +46,17 @@ class Places:
 
     state: Path  # database, blobs and what else lives on
     run: Path  # sockets and state of the running processes; gone after a stop
+    generation: int = 0  # a reload's sockets stand beside the old ones: it may fail, and the old ones must then go on
 
     @property
     def scorers(self) -> Path:
         """The scorer parent's socket."""
-        return self.run / "scorers.sock"
+        return self.run / f"scorers-{self.generation}.sock"
 
     @property
     def journal(self) -> Path:
         """The admin process's socket for message-log rows."""
-        return self.run / "journal.sock"
+        return self.run / f"journal-{self.generation}.sock"
 
     @property
     def processes(self) -> Path:
@@ -66,12 +70,27 @@ class Places:
 
 
 def places(settings: Settings) -> Places:
-    """The folders of this configuration, made where missing."""
+    """The folders of this configuration; run_gateway makes them."""
     state = state_dir(settings)
-    run = state / "run"
-    run.mkdir(parents=True, exist_ok=True)
-    run.chmod(0o700)
-    return Places(state, run)
+    return Places(state, state / "run")
+
+
+def cache_dir(settings: Settings) -> Path | None:
+    """Where a gateway of this configuration keeps compiled rules; None where none ran: commands leave nothing."""
+    where = places(settings)
+    return where.cache if where.state.is_dir() else None
+
+
+def check_settings(settings: Settings) -> None:
+    """What can be known to be wrong before a process is started. Raises ConfigError."""
+    from gateway.listeners.smtp import tls_context
+    from gateway.net.dns import CachingResolver
+    from gateway.net.next_hop import make_next_hop
+
+    for domain in settings.domain:
+        make_next_hop(domain.next_hop, settings.hostname)
+    CachingResolver(settings.dns.nameservers, settings.dns.timeout_s, settings.dns.cache)
+    tls_context(settings.smtp)
 
 
 def domain_policies(settings: Settings) -> ConfiguredDomains:
@@ -95,6 +114,14 @@ def domain_policies(settings: Settings) -> ConfiguredDomains:
 def rule_paths(settings: Settings) -> list[Path]:
     """What [rules] names, else what ships."""
     return [Path(path) for path in settings.rules.paths] or [rules_path()]
+
+
+def rule_problems(settings: Settings) -> list[str]:
+    """The rule lines that are not obeyed, with their place; notes left out."""
+    from gateway.rules.reader import read
+
+    problems = read(rule_paths(settings)).problems
+    return [f"{one.place}: {one.severity}: {one.reason}" for one in problems if one.severity != "note"]
 
 
 def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = False) -> Callable[[], Pipeline]:
@@ -141,7 +168,7 @@ def scorer_count(settings: Settings) -> int:
 
 def plan(settings: Settings) -> list[ProcessSpec]:
     """The processes of DESIGN §7, in the order in which they need each other."""
-    where = places(settings)
+    where = replace(places(settings), generation=next(_generations))
     listeners = listener_count(settings)
     return [
         ProcessSpec("scorers", lambda ready: _run_scorers(settings, where, ready)),
@@ -157,26 +184,36 @@ def run_gateway(config: Path | None) -> int:
     """`darban run`: until SIGTERM; the exit status. Raises ConfigError before anything is started."""
     settings = load_settings(config)
     logs.configure(settings.log)
+    _check_ports_free(settings)  # first: what follows would take the metrics from under a gateway that runs here
     where = places(settings)
+    where.run.mkdir(parents=True, exist_ok=True)
+    where.run.chmod(0o700)
     _prepare_metrics(where.run)
     from prometheus_client.multiprocess import mark_process_dead
 
     from gateway.stores.engine import migrate
 
+    check_settings(settings)  # after _prepare_metrics: it imports what declares them
     migrate(settings.storage.database)
-    _check_ports_free(settings)
+    for left in where.run.glob("*-*.sock"):  # of a gateway that was stopped
+        left.unlink(missing_ok=True)
     supervisor = Supervisor(
         lambda: plan(load_settings(config)),
         state_path=where.processes,
         on_death=mark_process_dead,
     )
-    return supervisor.run(plan(settings), lambda: _greet(settings))
+    return supervisor.run(plan(settings), lambda: _greet(settings, config))
 
 
 def _run_scorers(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.scan.scorer import ScorerParent, bind
 
     make_pipeline = load_pipeline(settings, where.cache)
+    problems = rule_problems(settings)
+    if problems:
+        log.warning(
+            "rule lines are not obeyed; `darban rules check` lists them", number=len(problems), first=problems[0]
+        )
     for left in where.run.glob("scorer-*.stage"):
         if not Path(f"/proc/{left.stem.partition('-')[2]}").exists():
             left.unlink(missing_ok=True)
@@ -410,10 +447,19 @@ def _check_ports_free(settings: Settings) -> None:
             try:
                 probe.bind((host.strip("[]"), int(port)))
             except OSError as error:
-                raise ConfigError(f"{listen}: {error.strerror}; is another gateway running?") from None
+                advice = (
+                    "is another gateway running?" if error.errno == errno.EADDRINUSE else "write an address of ours"
+                )
+                raise ConfigError(f"{listen}: {error.strerror}; {advice}") from None
 
 
-def _greet(settings: Settings) -> None:
+def demo_command(program: str, config: Path | None) -> str:
+    """What to type for this gateway's demonstration; `make run` leaves no `darban` on the PATH."""
+    darban = program if Path(program).name == "darban" else "darban"
+    return f"{darban} demo --config {config}" if config else f"{darban} demo"
+
+
+def _greet(settings: Settings, config: Path | None) -> None:
     """Where to go, the first admin's link, and a message to try."""
     from gateway.stores.accounts import SqlAccounts
     from gateway.stores.engine import make_engine
@@ -434,7 +480,7 @@ def _greet(settings: Settings) -> None:
     lines += [
         "Send it a message:",
         f"  swaks --server {smtp} --from sara@example.org --to you@{domain} --header 'Subject: hello'",
-        "or all the samples:  darban demo",
+        f"or all the samples:\n  {demo_command(sys.argv[0], config)}",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

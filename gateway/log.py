@@ -1,15 +1,29 @@
 """Structured logs: one JSON object a line on standard error (readable text on a terminal), one line a message.
 
-Values are JSON strings, so no header of a hostile mail can forge a line.
+Values are JSON strings, so no header of a hostile mail can forge a line. A line that cannot be written (disk full, its
+reader gone) is lost: a fault here must not become one of the message, which may be at the next hop already.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO, cast
 
 import structlog
+
+
+class _StandardError:
+    """Standard error, as far as it takes anything."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def configure(level: Literal["debug", "info", "warning"] = "info") -> None:
@@ -27,7 +41,7 @@ def configure(level: Literal["debug", "info", "warning"] = "info") -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _StandardError())),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(

@@ -152,6 +152,9 @@ class BlobStore(Protocol):
     def delete(self, key: str) -> None:
         """Idempotent."""
 
+    def check(self) -> None:
+        """Raises StoreError when `put` would."""
+
 
 class QuarantineStore(Protocol):
     """Held messages. Blocking; call it in a thread from a loop. Raises StoreError."""
@@ -180,6 +183,9 @@ class QuarantineStore(Protocol):
 
     def counts(self) -> Mapping[str, int]:
         """State -> number of messages."""
+
+    def check(self) -> None:
+        """Raises StoreError when a message could not be held now."""
 
 
 class AccountStore(Protocol):

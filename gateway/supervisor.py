@@ -21,6 +21,8 @@ from typing import NoReturn
 
 import structlog
 
+from gateway.errors import DarbanError
+
 _PR_SET_PDEATHSIG = 1
 _PAUSES_S = (0.0, 0.2, 1.0, 5.0, 15.0)
 _SHORT_LIFE_S = 10.0
@@ -143,6 +145,8 @@ class Supervisor:
             status = 0
         except KeyboardInterrupt:
             status = 0
+        except DarbanError as error:  # a file of the operator's: the line says all there is to say
+            log.error("process failed", process=spec.name, error=str(error))
         except BaseException as error:
             log.error("process failed", process=spec.name, error=f"{type(error).__name__}: {error}", exc_info=error)
         finally:
@@ -266,8 +270,11 @@ class Supervisor:
             for slot in self._slots
         ]
         fresh = self._state_path.with_suffix(".tmp")
-        fresh.write_text(json.dumps(state))
-        fresh.replace(self._state_path)
+        try:
+            fresh.write_text(json.dumps(state))
+            fresh.replace(self._state_path)
+        except OSError as error:  # /readyz is stale for a while; no reason to stop the gateway
+            log.error("the list of processes cannot be written", error=error.strerror)
 
 
 def _say_ready(fd: int) -> None:

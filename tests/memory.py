@@ -59,6 +59,10 @@ class MemoryQuarantine:
     def counts(self) -> Mapping[str, int]:
         return Counter(row.state for row in self.rows.values())
 
+    def check(self) -> None:
+        if self.is_down:
+            raise StoreError("down")
+
 
 class MemoryCounters:
     """ports.Counters that never expire."""

@@ -6,12 +6,16 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 
+import structlog
+
 from gateway.errors import StoreError
 from gateway.ports import QuarantineStore
 from gateway.types import Delivery, Disposition, Envelope, HeldMessage, Reply, Verdict
 
 HELD = Reply(250, "2.0.0", "Message accepted")  # the client is not told that it was held
 _STORE_DOWN = Reply(451, "4.3.0", "Temporary problem, please try again later")
+
+log = structlog.get_logger("darban.hold")
 
 
 def held_id(content_hash: str, reverse_path: str, recipient: str) -> str:
@@ -34,7 +38,8 @@ class Hold:
         rows = [self._row(envelope, content_hash, verdict, one) for one in wanted]
         try:
             await asyncio.to_thread(self._store.hold, rows, content)
-        except StoreError:
+        except StoreError as error:
+            log.error("not held", queue_id=envelope.queue_id, error=str(error))
             return tuple(
                 Delivery(one.recipient, one.action, _STORE_DOWN, "quarantine store unavailable") for one in wanted
             )

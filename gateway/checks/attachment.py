@@ -15,8 +15,9 @@ _PROGRAMS = frozenset(
 _MACROS = frozenset("docm dotm xlsm xltm xlam pptm potm ppam ppsm sldm".split())
 _DOCUMENTS = frozenset("pdf doc docx xls xlsx ppt pptx txt rtf jpg jpeg png gif zip mp3 mp4 csv odt ods".split())
 _OVERRIDES = re.compile("[\u202a-\u202e\u2066-\u2069]")
-_EXTENSION = re.compile(r"\.([a-z0-9-]{1,12})\s*$")
-_DOUBLE = re.compile(r"\.([a-z0-9]{2,5})[\s_.]*\.([a-z0-9-]{1,12})\s*$")
+_EXTENSION = re.compile(r"\.([a-z0-9-]{1,12})$")
+_DOUBLE = re.compile(r"\.([a-z0-9]{2,5})[\s_.]*\.([a-z0-9-]{1,12})$")
+_IGNORED_AT_THE_END = " .\t\r\n'\"\u200b\u200c\u200d\u2060\ufeff"
 _HEAD = 64  # bytes: a DOS header, whose last field is never without a NUL
 _ENCODED_HEAD = 4096  # what is decoded for it: blank lines may stand before the first byte
 _SIGNATURES = (
@@ -56,7 +57,7 @@ def _by_name(filename: str) -> Iterator[Finding]:
     extension = _extension(filename)
     if extension in _PROGRAMS:
         yield Finding("ATTACHMENT_EXECUTABLE", (f"{shown} is a program (.{extension})",))
-        double = _DOUBLE.search(_OVERRIDES.sub("", filename).lower())
+        double = _DOUBLE.search(_as_stored(filename))
         if double and double[1] in _DOCUMENTS:
             yield Finding("ATTACHMENT_DOUBLE_EXTENSION", (f"{shown} looks like .{double[1]} but is .{extension}",))
     elif extension in _MACROS:
@@ -77,5 +78,10 @@ def _by_content(part: Part) -> Iterator[Finding]:
 
 def _extension(filename: str) -> str:
     """What the system goes by, lower-case, "" without one."""
-    match = _EXTENSION.search(_OVERRIDES.sub("", filename).lower())
+    match = _EXTENSION.search(_as_stored(filename))
     return match[1] if match else ""
+
+
+def _as_stored(filename: str) -> str:
+    """The name of the file a reader makes: Windows drops dots and spaces at the end, many readers what a NUL hides."""
+    return _OVERRIDES.sub("", filename).partition("\0")[0].rstrip(_IGNORED_AT_THE_END).lower()

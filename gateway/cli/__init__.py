@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from gateway import __version__
+from gateway import __version__, log
 from gateway.cli import admin, config, demo, evaluate, quarantine, rules, run, scan, trace, train
 
 app = typer.Typer(
@@ -36,3 +36,4 @@ def _root(
     _: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and exit."),
 ) -> None:
     """Darban, the doorkeeper in front of your mail server."""
+    log.configure("warning")  # standard output is the answer's alone

@@ -13,16 +13,21 @@ _CONFIG = typer.Option(None, "--config", "-c", help="The configuration file (TOM
 
 @app.command("check")
 def check(config: Path | None = _CONFIG) -> None:
-    """Read the configuration, the rules and the model as `darban run` would; exit status 2 names the first fault."""
-    from gateway.app import load_pipeline, places
+    """Read the configuration, the rules and the model as `darban run` would.
+
+    Exit status 2 names the first fault, 1 lists the rule lines that are not obeyed.
+    """
+    from gateway.app import cache_dir, check_settings, load_pipeline, rule_problems
     from gateway.config.load import load_settings
-    from gateway.net.next_hop import make_next_hop
 
     settings = load_settings(config)
-    for domain in settings.domain:
-        make_next_hop(domain.next_hop, settings.hostname)
-    load_pipeline(settings, places(settings).cache, offline=True)
-    typer.echo("the configuration is good")
+    check_settings(settings)
+    load_pipeline(settings, cache_dir(settings), offline=True)
+    problems = rule_problems(settings)
+    for problem in problems:
+        typer.echo(problem)
+    typer.echo(f"{len(problems)} rule lines are not obeyed" if problems else "the configuration is good")
+    raise typer.Exit(1 if problems else 0)
 
 
 @app.command("show")

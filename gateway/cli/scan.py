@@ -36,13 +36,13 @@ def scan(
     config: Path | None = typer.Option(None, "--config", "-c", help="The configuration file (TOML)."),
 ) -> None:
     """Judge messages and say why."""
-    from gateway.app import load_pipeline, places
+    from gateway.app import cache_dir, load_pipeline
     from gateway.config.load import load_settings
 
     settings = load_settings(config)
     messages = list_messages(paths)
     context = _Context(settings, client_ip, helo, mail_from, rcpt_to)
-    make_pipeline = load_pipeline(settings, places(settings).cache, offline=no_dns)
+    make_pipeline = load_pipeline(settings, cache_dir(settings), offline=no_dns)
     found = asyncio.run(_scan(messages, make_pipeline, context, as_json=as_json))
     raise typer.Exit(1 if found else 0)
 

@@ -11,6 +11,12 @@ import typer
 
 from gateway.cli.quarantine import printable
 
+_HERE = {
+    "quarantine": "held in the quarantine",
+    "reject": "refused, the sender was told",
+    "tempfail": "deferred, still with the sender",
+}
+
 
 def trace(
     query: str = typer.Argument(..., help="Part of a queue id, message id, address, subject or client address."),
@@ -32,5 +38,6 @@ def trace(
         typer.echo(
             f"  <{printable(row.reverse_path)}> -> {printable(row.recipient)}  {printable(row.summary.subject)[:80]}"
         )
-        typer.echo(f"  {printable(row.reason)}; next hop: {printable(row.next_hop_reply)}; {' '.join(row.hits[:8])}")
+        became = f"next hop: {printable(row.next_hop_reply)}" if row.action in ("accept", "tag") else _HERE[row.action]
+        typer.echo(f"  {printable(row.reason)}; {became}; {' '.join(row.hits[:8])}")
     raise typer.Exit(1 if rows else 0)

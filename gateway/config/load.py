@@ -73,6 +73,14 @@ def _masked(value: object) -> object:
     return f"{scheme}://{user.partition(':')[0]}:***@{host}" if ":" in user else value
 
 
+_IN_WORDS = {  # pydantic's words for Python's types, in TOML's
+    "tuple_type": 'write a list: ["...", "..."]',
+    "string_type": 'write a text: "..."',
+    "string_pattern_mismatch": "write smtp://host:port, lmtp://host:port, lmtp+unix:/path or maildir:/path",
+    "missing": "is missing; write it",
+}
+
+
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
@@ -93,7 +101,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(place[-1], _known(place[:-1]), n=1)
         return f"{where}: unknown; did you mean {near[0]}?" if near else f"{where}: unknown; remove it"
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    return f"{where}: {_IN_WORDS.get(first['type'], first['msg'].removeprefix('Value error, '))}"
 
 
 def _known(place: list[str]) -> list[str]:

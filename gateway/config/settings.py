@@ -10,7 +10,7 @@ import re
 import socket
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 ActionName = Literal["accept", "tag", "quarantine", "reject"]
 
@@ -27,9 +27,17 @@ def parse_size(value: object) -> object:
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
 
+def check_host_port(value: str) -> str:
+    """Raises ValueError for what is not host:port."""
+    host, _, port = value.rpartition(":")
+    if not re.fullmatch(r"\[[0-9a-fA-F:.]+\]|[^:\s]+", host) or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise ValueError(f"{value!r} is not host:port with a port from 1 to 65535; write for example 127.0.0.1:2525")
+    return value
+
+
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
-HostPort = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):[0-9]{1,5}$")]
-OptionalHostPort = Annotated[str, Field(pattern=r"^$|^(\[[0-9a-fA-F:.]+\]|[^:\s]+):[0-9]{1,5}$")]
+HostPort = Annotated[str, AfterValidator(check_host_port)]
+OptionalHostPort = Annotated[str, AfterValidator(lambda value: check_host_port(value) if value else value)]
 
 
 class Section(BaseModel):

@@ -29,6 +29,7 @@ SAY_HELLO_FIRST = Reply(503, "5.5.1", "Say EHLO or HELO first")
 NESTED_MAIL = Reply(503, "5.5.1", "A transaction is open already")
 NEED_MAIL = Reply(503, "5.5.1", "MAIL first")
 NO_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
+NEEDS_SMTPUTF8 = Reply(550, "5.6.7", "A non-ASCII address needs SMTPUTF8")  # RFC 6531 §3.5
 NO_RELAY_TRICKS = Reply(550, "5.7.1", "No relaying through the local part")
 TOO_LARGE = Reply(552, "5.3.4", "Message exceeds the size limit")
 UNKNOWN_PARAMETER = Reply(555, "5.5.4", "Parameter not recognized")

@@ -59,7 +59,7 @@ class Server:
         self.settings = settings
         self.hostname = hostname
         self.service = service
-        self.tls = _tls_context(settings)
+        self.tls = tls_context(settings)
         self.sessions: set[Session] = set()
         self.accepting: set[asyncio.Task[Any]] = set()  # messages in our hands
         self.is_stopping = False
@@ -104,14 +104,17 @@ def bind(listen: str) -> socket.socket:
     return door
 
 
-def _tls_context(settings: Smtp) -> ssl.SSLContext | None:
+def tls_context(settings: Smtp) -> ssl.SSLContext | None:
+    """None without a certificate. Raises ConfigError for one that cannot be used."""
     if not settings.tls_certificate:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(settings.tls_certificate, settings.tls_key)
     except (ssl.SSLError, OSError) as error:
-        raise ConfigError(f"[smtp] tls_certificate {settings.tls_certificate}: {error.strerror or error}") from None
+        raise ConfigError(
+            f"[smtp] tls_certificate {settings.tls_certificate}: {error.strerror or error}; write PEM files"
+        ) from None
     return context
 
 
@@ -248,6 +251,8 @@ class Session(SMTP):
         """Close the connection; a client that does not read what was said loses it after a moment."""
         if self.transport is not None:
             transport = cast(asyncio.WriteTransport, self.transport)
+            if self._timeout_handle is not None:
+                self._timeout_handle.cancel()  # it would speak to a closed connection
             transport.close()
             self.loop.call_later(_LINGER_S, transport.abort)
 
@@ -300,7 +305,8 @@ class Session(SMTP):
             raise
         except Exception as error:
             log.error("session fault", command=command, exc_info=error)
-            self._reset()
+            if command != "RCPT":  # the others of a pipelined transaction would be refused for our fault
+                self._reset()
             await self._answer(command, replies.OUR_FAULT)
 
     async def _answer(self, command: str, reply: Reply) -> None:
@@ -378,7 +384,7 @@ class Session(SMTP):
         if refused is not None:
             return refused
         if not path.address.isascii() and "SMTPUTF8" not in path.parameters:
-            return Reply(550, "5.6.7", "Non-ASCII address needs SMTPUTF8")
+            return replies.NEEDS_SMTPUTF8
         self._sender = path
         return replies.SENDER_OK
 
@@ -401,6 +407,8 @@ class Session(SMTP):
             return replies.BAD_RECIPIENT
         if path.parameters:
             return replies.UNKNOWN_PARAMETER
+        if not path.address.isascii() and "SMTPUTF8" not in self._sender.parameters:
+            return replies.NEEDS_SMTPUTF8
         if is_relay_trick(path):
             return replies.NO_RELAY_TRICKS
         if len(self._recipients) >= self._server.settings.max_recipients:

@@ -9,7 +9,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 import structlog
 
 from gateway.mail.edit import to_crlf
-from gateway.net.smtp_client import BROKEN, NEEDS_SMTPUTF8, UNREACHABLE, about_recipient, as_reply
+from gateway.net.smtp_client import (
+    BROKEN,
+    NEEDS_SMTPUTF8,
+    OFFERS,
+    UNREACHABLE,
+    about_recipient,
+    as_reply,
+    options_of,
+    refusal,
+)
 from gateway.types import Envelope, Recipient, Reply
 
 _CONNECT_S = 15.0
@@ -32,7 +41,9 @@ class LmtpNextHop:
         """MAIL, RCPT, QUIT; nothing is sent."""
         try:
             async with self._dialogue() as dialogue:
-                sender = await dialogue.ask("MAIL FROM:<>")
+                sender = await dialogue.sender(
+                    "", dialogue.options([] if recipient.address.isascii() else ["SMTPUTF8"])
+                )
                 if sender.code // 100 != 2:
                     return about_recipient(sender)
                 return await dialogue.recipient(recipient)
@@ -88,9 +99,16 @@ class _Dialogue:
 
     async def ask(self, command: str) -> Reply:
         """One command, its reply."""
-        self._writer.write(command.encode("utf-8") + b"\r\n")
-        await self._writer.drain()
+        async with asyncio.timeout(_COMMAND_S):
+            self._writer.write(command.encode("utf-8") + b"\r\n")
+            await self._writer.drain()
         return (await self._read(_COMMAND_S))[0]
+
+    async def sender(self, reverse_path: str, options: str) -> Reply:
+        """MAIL, with options that the server offers."""
+        if not reverse_path.isascii() and "SMTPUTF8" not in self._offers:
+            return NEEDS_SMTPUTF8
+        return await self.ask(f"MAIL FROM:<{reverse_path}>{options}")
 
     async def recipient(self, recipient: Recipient) -> Reply:
         """RCPT."""
@@ -102,9 +120,9 @@ class _Dialogue:
         self, envelope: Envelope, content: bytes, recipients: Sequence[Recipient], replies: dict[str, Reply]
     ) -> None:
         """The whole transaction; `replies` is filled as answers come."""
-        sender = await self.ask(f"MAIL FROM:<{envelope.reverse_path}>{self._options(envelope, len(content))}")
+        sender = await self.sender(envelope.reverse_path, self.options(options_of(envelope, len(content))))
         if sender.code // 100 != 2:
-            replies.update({one.address: sender for one in recipients})
+            replies.update({one.address: refusal(sender) for one in recipients})
             return
         taken = []
         for one in recipients:
@@ -117,17 +135,17 @@ class _Dialogue:
             return
         start = await self.ask("DATA")
         if start.code != 354:
-            replies.update({one.address: start for one in taken})
+            replies.update({one.address: refusal(start) for one in taken})
             return
-        self._writer.write(_stuffed(content))
-        await self._writer.drain()
+        async with asyncio.timeout(_DATA_S):  # one that reads no more must not hold the message for ever
+            self._writer.write(_stuffed(content))
+            await self._writer.drain()
         for one in taken:  # RFC 2033 §4.2: in the order of the accepted recipients
             replies[one.address] = (await self._read(_DATA_S))[0]
 
-    def _options(self, envelope: Envelope, size: int) -> str:
-        wanted = [("SIZE", f"SIZE={size}", True), ("8BITMIME", "BODY=8BITMIME", envelope.is_8bitmime)]
-        wanted.append(("SMTPUTF8", "SMTPUTF8", envelope.is_smtputf8))
-        return "".join(f" {word}" for offer, word, is_wanted in wanted if is_wanted and offer in self._offers)
+    def options(self, wanted: Sequence[str]) -> str:
+        """Those of MAIL's options that the server offers."""
+        return "".join(f" {one}" for one in wanted if OFFERS[one.partition("=")[0]] in self._offers)
 
     async def _read(self, timeout_s: float) -> tuple[Reply, list[str]]:
         lines: list[str] = []

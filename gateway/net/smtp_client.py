@@ -31,6 +31,7 @@ _MAX_USES = 100
 UNREACHABLE = Reply(451, "4.4.1", "The next hop cannot be reached now")
 BROKEN = Reply(451, "4.4.2", "The next hop broke the dialogue")
 NEEDS_SMTPUTF8 = Reply(550, "5.6.7", "The next hop does not take internationalized addresses")
+OFFERS = {"SIZE": "SIZE", "BODY": "8BITMIME", "SMTPUTF8": "SMTPUTF8"}  # what MAIL's options need to be announced
 NOT_VERIFIED = Reply(250, "2.1.5", "The next hop does not tell")
 
 _OF_THE_DIALOGUE = frozenset((500, 502, 503, 504, 530, 534, 535, 538, 555))
@@ -61,10 +62,10 @@ class SmtpNextHop:
     async def verify(self, recipient: Recipient) -> Reply:
         """MAIL, RCPT, RSET; nothing is sent."""
         try:
-            kept = await self._begin("", [])
+            kept = await self._begin("", [] if recipient.address.isascii() else ["SMTPUTF8"])
             async with self._giving_back(kept):
                 reply = await _recipient(kept.client, recipient, [])
-                await kept.client.rset()
+                await _reset(kept.client)
                 return reply
         except SMTPSenderRefused as error:
             return about_recipient(as_reply(error.code, error.message))
@@ -75,11 +76,11 @@ class SmtpNextHop:
         """One transaction."""
         replies: dict[str, Reply] = {}
         try:
-            kept = await self._begin(envelope.reverse_path, _options(envelope, len(content)))
+            kept = await self._begin(envelope.reverse_path, options_of(envelope, len(content)))
             async with self._giving_back(kept):
                 replies = await self._transact(kept.client, envelope, content, recipients)
         except SMTPSenderRefused as error:
-            refused = as_reply(error.code, error.message)
+            refused = refusal(as_reply(error.code, error.message))
             return {one.address: refused for one in recipients}
         except _NeedsSmtpUtf8:
             return {one.address: NEEDS_SMTPUTF8 for one in recipients}
@@ -114,6 +115,9 @@ class SmtpNextHop:
             except (SMTPException, OSError, TimeoutError):
                 kept.client.close()
                 break
+            except _NeedsSmtpUtf8:
+                self._idle.append(kept)
+                raise
             return kept
         kept = _Kept(await self._connect())
         try:
@@ -147,13 +151,15 @@ class SmtpNextHop:
         replies = {one.address: await _recipient(client, one, one.parameters) for one in recipients}
         taken = [address for address, reply in replies.items() if reply.code // 100 == 2]
         if not taken:
-            await client.rset()
+            await _reset(client)
             return replies
         try:
             response = await client.data(_terminated(content), timeout=_DATA_S)
             answer = as_reply(response.code, response.message)
         except SMTPResponseException as error:
-            answer = as_reply(error.code, error.message)
+            answer = refusal(as_reply(error.code, error.message))
+            if answer is BROKEN:
+                client.close()
         except (SMTPException, OSError, TimeoutError) as error:
             client.close()
             answer = self._fault("data", error, envelope.queue_id)
@@ -190,7 +196,8 @@ class _NeedsSmtpUtf8(Exception):
     """The envelope has non-ASCII addresses and the next hop lacks SMTPUTF8 (RFC 6531 §3.2)."""
 
 
-def _options(envelope: Envelope, size: int) -> list[str]:
+def options_of(envelope: Envelope, size: int) -> list[str]:
+    """MAIL's options, where the next hop offers them."""
     options = [f"SIZE={size}"]
     if envelope.is_8bitmime:
         options.append("BODY=8BITMIME")
@@ -201,8 +208,7 @@ def _options(envelope: Envelope, size: int) -> list[str]:
 
 async def _mail(client: SMTP, reverse_path: str, wanted: Sequence[str]) -> None:
     """MAIL with those of the options that the next hop announces."""
-    offers = {"SIZE": "size", "BODY": "8bitmime", "SMTPUTF8": "smtputf8"}
-    options = [one for one in wanted if client.supports_extension(offers[one.partition("=")[0]])]
+    options = [one for one in wanted if client.supports_extension(OFFERS[one.partition("=")[0]].lower())]
     if "SMTPUTF8" in wanted and "SMTPUTF8" not in options and not reverse_path.isascii():
         raise _NeedsSmtpUtf8
     await client.mail(reverse_path, options=options, encoding="utf-8" if "SMTPUTF8" in options else "ascii")
@@ -217,6 +223,14 @@ async def _recipient(client: SMTP, recipient: Recipient, options: Sequence[str])
     except SMTPRecipientRefused as error:
         return as_reply(error.code, error.message)
     return as_reply(response.code, response.message)
+
+
+async def _reset(client: SMTP) -> None:
+    """RSET; one that hangs up after a refusal has refused all the same."""
+    try:
+        await client.rset()
+    except (SMTPException, OSError, TimeoutError):
+        client.close()
 
 
 async def _quit(client: SMTP) -> None:
@@ -245,6 +259,11 @@ def as_reply(code: int, message: str) -> Reply:
     if len(parts) == 3 and all(part.isdigit() for part in parts):
         return Reply(code, word, rest[:300])
     return Reply(code, f"{code // 100}.0.0", first[:300])
+
+
+def refusal(reply: Reply) -> Reply:
+    """What stands where only a refusal can: a 2xx there is no custody, but a dialogue out of step."""
+    return reply if reply.code // 100 in (4, 5) else BROKEN
 
 
 def about_recipient(sender_reply: Reply) -> Reply:

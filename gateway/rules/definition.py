@@ -1,15 +1,18 @@
-"""The directives that make rules and say things about them. Each takes what follows its word; ValueError says why not."""
+"""The directives that make rules and say things about them: each takes what follows its word, or raises ValueError."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from fnmatch import translate
 
 from gateway.rules import evals, expression
 from gateway.rules.draft import Draft, rule_name, split_name, split_word
 from gateway.rules.regex import compile_confirming, parse_literal
+from gateway.rules.replace import Replacements
 from gateway.rules.rule import Kind, Regex, Rule, RuleTest, TextKind
+from gateway.rules.setting import name_of_today
 
 Directive = Callable[[Draft, str], None]
 
@@ -109,15 +112,13 @@ def _eval(draft: Draft, name: str, value: str, kind: TextKind | Kind) -> bool:
     match = _EVAL.fullmatch(value)
     if match is None:
         raise ValueError(f"{kind} {name}: write eval:function() or eval:function('argument', ...)")
-    function, arguments = match[1], _arguments(match[2])
+    function, arguments = name_of_today(match[1]), _arguments(match[2])
     assert kind in ("header", "body", "rawbody", "full")
     reason = evals.refusal(function, arguments)
     if reason:
         draft.leave_out(name, f"eval:{function}(): {reason}")
     else:
-        draft.define(
-            Rule(name, "eval", draft.place, function=function, arguments=arguments, text_kind=kind)
-        )
+        draft.define(Rule(name, "eval", draft.place, function=function, arguments=arguments, text_kind=kind))
     return True
 
 
@@ -284,21 +285,31 @@ def _replace(draft: Draft, name: str) -> None:
     if rule is None or rule.regex is None:
         return
     try:
-        regex = Regex(draft.replacements.apply(rule.regex.text), rule.regex.flags)
-        compile_confirming(regex)
+        regex = _replaced(draft.replacements, rule.regex)
     except ValueError as error:
         _locate(draft, rule)
         draft.problem(f"{name}, after replace_rules: {error}", "error")
     else:
-        draft.found.rules[name] = replace(rule, regex=regex)
+        draft.found.rules[name] = replace(rule, regex=regex, written=rule.regex.text)
+
+
+def _replaced(replacements: Replacements, regex: Regex) -> Regex:
+    """With the tags' patterns in place, or called where PCRE2's limit of 64 KB is too small for that."""
+    try:
+        found = Regex(replacements.apply(regex.text), regex.flags)
+        compile_confirming(found)
+    except ValueError:
+        found = Regex(replacements.apply_shared(regex.text), regex.flags)
+        compile_confirming(found)
+    return found
 
 
 def _write_out(draft: Draft, rule: Rule) -> None:
     """rules_matching(__FOO_*) becomes (__FOO_1 + __FOO_2)."""
 
     def named(match: re.Match[str]) -> str:
-        pattern = re.compile(match[1].replace("?", ".").replace("*", ".*"))
-        names = sorted(one for one in draft.found.rules if one != rule.name and pattern.fullmatch(one))
+        pattern = re.compile(translate(match[1]))  # linear: each star is settled once
+        names = sorted(one for one in draft.found.rules if one != rule.name and pattern.match(one))
         return f"({' + '.join(names) or '0'})"
 
     text = _GLOB.sub(named, rule.expression)
@@ -314,14 +325,14 @@ def _write_out(draft: Draft, rule: Rule) -> None:
 
 def _in_circles(rules: Mapping[str, Rule]) -> list[str]:
     """Metas that cannot be put behind all they name: those in a circle, and those that name one of these."""
+    metas = {name for name, rule in rules.items() if rule.kind == "meta"}
     waiting = {
-        name: {one for one in expression.names(expression.parse(rule.expression)) if one in rules}
+        name: set(expression.names(expression.parse(rule.expression))) & metas
         for name, rule in rules.items()
         if rule.kind == "meta"
     }
     naming: dict[str, list[str]] = {}
     for name, named in waiting.items():
-        named.intersection_update(waiting)
         for one in named:
             naming.setdefault(one, []).append(name)
     ready = [name for name, named in waiting.items() if not named]

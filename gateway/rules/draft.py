@@ -32,14 +32,17 @@ class Draft:
     replacements: Replacements = field(default_factory=Replacements)
     place: Place = field(default_factory=lambda: Place("", 0))
     line: str = ""
+    is_obeyed: bool = True  # the line in hand, as far as is known
     _alike: dict[str, _Lines] = field(default_factory=dict)
 
     def problem(self, reason: str, severity: Severity) -> None:
         """Say it of this line."""
+        self.is_obeyed = False
         self.found.problems.append(Problem(self.place, self.line[:_LINE_CUT], reason, severity))
 
     def once(self, kind: str, reason: str, severity: Severity = "note") -> None:
         """Say it of the first line of this kind, and how many there were."""
+        self.is_obeyed = False
         lines = self._alike.setdefault(kind, _Lines(self.place, self.line[:_LINE_CUT], reason, severity))
         lines.count += 1
 

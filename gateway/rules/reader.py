@@ -30,6 +30,20 @@ def read(paths: Iterable[Path], column: int = 3) -> RuleFiles:
     return reader.finish()
 
 
+def read_lines(paths: Iterable[Path], before: Iterable[Path] = ()) -> tuple[RuleFiles, list[tuple[Place, str]]]:
+    """The same, and the lines that were obeyed, without those about conditions and other files.
+
+    `before`: what is read first, and only counts for its scores, tags and lists.
+    """
+    reader = _Reader(column=3)
+    for path in _files(before) if before else ():
+        reader.file(path, path.name)
+    reader.forget_remarks()
+    for path in _files(paths):
+        reader.file(path, path.name)
+    return reader.finish(), reader.obeyed
+
+
 def _files(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
@@ -48,6 +62,7 @@ class _Reader:
     """Reads line by line, keeping the nesting of if and else."""
 
     def __init__(self, column: int) -> None:
+        self.obeyed: list[tuple[Place, str]] = []
         self._draft = Draft(column)
         self._digest = hashlib.sha256()
         self._open: list[bool] = []  # for each open `if`: whether its lines count
@@ -94,12 +109,19 @@ class _Reader:
         draft.found.digest = self._digest.hexdigest()
         return draft.found
 
+    def forget_remarks(self) -> None:
+        """What the files read so far gave reason to say."""
+        self._draft.flush()
+        self._draft.found.problems.clear()
+        self._draft.found.settings.clear()
+        self.obeyed.clear()
+
     # --- one line
 
     def _obey(self, line: str, path: Path) -> None:
         if not line:
             return
-        self._draft.line = line
+        self._draft.line, self._draft.is_obeyed = line, True
         word, rest = split_word(line)
         word = word.lower().replace("-", "_")
         try:
@@ -109,6 +131,8 @@ class _Reader:
                 self._include(path, rest)
             else:
                 self._directive(setting.name_of_today(word), rest)
+                if self._draft.is_obeyed:
+                    self.obeyed.append((self._draft.place, line))
         except ValueError as error:
             self._draft.problem(str(error), "error")
 
@@ -119,6 +143,7 @@ class _Reader:
             setting.DIRECTIVES[word](self._draft, rest)
         elif word in self._own:
             self._own[word](rest)
+            self._draft.is_obeyed &= word == "lang"  # the others only decide what is read
         elif word in setting.WITHOUT_EFFECT:
             self._draft.once(word, f"{word} has no effect: {setting.WITHOUT_EFFECT[word]}")
         elif word in setting.OF_PLUGIN:
@@ -159,12 +184,12 @@ class _Reader:
     def _include(self, path: Path, rest: str) -> None:
         if self._nested >= _MAX_NESTED or self._files >= _MAX_FILES:
             raise ValueError("include: too many files in files")
-        target = path.parent / Path(rest).expanduser() if rest and "\0" not in rest else None
         try:
-            is_there = target is not None and target.is_file()
-        except OSError:  # a name too long for the file system
+            target = path.parent / Path(rest).expanduser()
+            is_there = bool(rest) and target.is_file()
+        except (OSError, RuntimeError, ValueError):  # a name too long, a home that nobody has, a NUL
             is_there = False
-        if target is None or not is_there:
+        if not is_there:
             raise ValueError(f"include: {rest[:80]} is not there")
         place, line = self._draft.place, self._draft.line
         self.file(target, target.name)

@@ -67,7 +67,7 @@ def _has_bare(pattern: str, delimiter: str) -> bool:
 
 def is_unicode(regex: Regex) -> bool:
     """Whether the pattern is about letters outside ASCII."""
-    return not regex.text.isascii() or perl.is_wide(regex.text)
+    return not regex.text.isascii()
 
 
 @lru_cache(maxsize=20_000)

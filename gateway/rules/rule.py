@@ -54,6 +54,7 @@ class Rule:
     is_negated: bool = False  # header X !~ /.../
     if_unset: str = ""
     is_exists: bool = False
+    written: str = ""  # the pattern before replace_rules, "" when nothing was replaced
     expression: str = ""  # meta; rules_matching() is written out
     function: str = ""  # eval: a name in gateway.rules.evals.FUNCTIONS
     arguments: tuple[str, ...] = ()
@@ -109,3 +110,15 @@ class RuleFiles:
     problems: list[Problem] = field(default_factory=list)
     places: dict[tuple[str, str], Place] = field(default_factory=dict)  # (directive, name) -> where it was last set
     digest: str = ""  # sha256 over the files' bytes
+
+    def score(self, name: str) -> float:
+        """Its `score` line, else SpamAssassin's default: 1, or 0.01 for T_..., negative with tflags nice.
+
+        Sub-rules (__...) and findings nobody scored count nothing.
+        """
+        if name in self.scores:
+            return self.scores[name]
+        if name.startswith("__") or name not in self.rules:
+            return 0.0
+        score = 0.01 if name.startswith("T_") else 1.0
+        return -score if "nice" in self.tflags.get(name, ()) else score

@@ -22,7 +22,7 @@ def name_of_today(word: str) -> str:
     """whitelist_from is welcomelist_from, and so on: both are written."""
     for before, now in _RENAMED:
         word = word.replace(before, now)
-    return word
+    return "bayes_stopword_languages" if word.startswith("bayes_stopword_") else word
 
 
 # --- lists ----------------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def check_networks(draft: Draft) -> None:
         kept = {which: tuple(one for one in entries if _is_within(one, outer)) for which, entries in inner.items()}
         for which, entries in inner.items():
             for network, _ in set(entries) - set(kept[which]):
-                draft.problem(f"{which}_networks: {network} is not among the trusted networks, and is left out", "error")
+                draft.problem(f"{which}_networks: {network} is left out: it is not among the trusted ones", "error")
         draft.found.networks = Networks(networks.trusted, **kept)
 
 

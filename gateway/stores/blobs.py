@@ -49,6 +49,16 @@ class FileBlobs:
         with faults(f"blob {key[:12]}"):
             self._path(key).unlink(missing_ok=True)
 
+    def check(self) -> None:
+        """A block is written and taken away again: a full disk and a folder that may not be written are found."""
+        with faults("blobs"):
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fresh = self._folder / f".check.{os.getpid()}.{os.urandom(4).hex()}"
+            try:
+                fresh.write_bytes(bytes(4096))
+            finally:
+                fresh.unlink(missing_ok=True)
+
     def _path(self, key: str) -> Path:
         if len(key) != 64 or not key.isalnum():
             raise StoreError("blob: not a key")

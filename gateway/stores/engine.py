@@ -48,7 +48,8 @@ def faults(what: str) -> Iterator[None]:
     except SQLAlchemyError as error:
         raise StoreError(f"{what}: database: {type(error).__name__}") from error
     except OSError as error:
-        raise StoreError(f"{what}: {error.strerror}") from error
+        place = f"{error.filename}: " if error.filename else ""
+        raise StoreError(f"{what}: {place}{error.strerror}") from error
 
 
 def migrate(url: str) -> None:

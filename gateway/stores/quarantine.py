@@ -38,6 +38,8 @@ class SqlQuarantine:
             known = set(connection.scalars(select(held.c.id).where(held.c.id.in_(ids))))
             fresh = {message.id: message for message in messages if message.id not in known}
             if fresh:
+                _lock(connection, key)
+                self._blobs.put(content)  # it may have gone with its last row since; now none can be taken away
                 connection.execute(insert(held), [_row(message) for message in fresh.values()])
 
     def get(self, held_id: str) -> HeldMessage | None:
@@ -90,6 +92,7 @@ class SqlQuarantine:
             orphan = None
             if done and after == "deleted":
                 key = connection.scalar(select(held.c.content_hash).where(held.c.id == held_id))
+                _lock(connection, str(key))
                 others = select(func.count()).where(held.c.content_hash == key, held.c.state != "deleted")
                 orphan = None if connection.scalar(others) else key
             if orphan:
@@ -102,8 +105,20 @@ class SqlQuarantine:
             rows = connection.execute(select(held.c.state, func.count()).group_by(held.c.state)).all()
         return {str(row[0]): int(row[1]) for row in rows}
 
+    def check(self) -> None:
+        """A block in the blobs' folder, and a transaction that may write."""
+        self._blobs.check()
+        with faults("quarantine"), self._engine.begin() as connection:
+            connection.execute(select(held.c.id).limit(1))
+
     def _read(self) -> Connection:
         return self._engine.connect().execution_options(read_only=True)
+
+
+def _lock(connection: Connection, key: str) -> None:
+    """Rows of this content are added or its blob deleted by one transaction at a time. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(int(key[:15], 16))))
 
 
 def _conditions(query: HeldQuery) -> list[ColumnElement[bool]]:

@@ -13,6 +13,8 @@ from gateway.types import Account, HeldMessage
 from gateway.web.review import find
 from gateway.web.site import Site
 
+_NOT_HELD = "The message is not held any more."
+
 Release = Callable[[str], Awaitable[HeldMessage]]
 
 
@@ -22,8 +24,8 @@ def act_routes(site: Site, quarantine: QuarantineStore, release: Release) -> API
     signed_in = Annotated[Account, Depends(site.account)]
 
     def after_act(request: Request, held: HeldMessage) -> Response:
-        """The row anew for a script's request, the page for a form's."""
-        if request.headers.get("hx-request"):
+        """The row anew for the list's script, the page for a form's request, asked first by a script or not."""
+        if request.headers.get("hx-request") and not request.headers.get("hx-boosted"):
             return site.page(request, "row.html", one=held, verdict=json.loads(held.verdict_json))
         return RedirectResponse(f"/held/{held.id}", 303)
 
@@ -34,8 +36,8 @@ def act_routes(site: Site, quarantine: QuarantineStore, release: Release) -> API
         site.check_token(request, csrf)
         try:
             held = await release(held_id)
-        except InputError as error:
-            raise HTTPException(409, str(error)) from None
+        except InputError:
+            raise HTTPException(409, _NOT_HELD) from None
         site.accounts.audit(who.name, "release", held_id, f"{held.state}: {held.note}")
         return after_act(request, held)
 
@@ -43,7 +45,7 @@ def act_routes(site: Site, quarantine: QuarantineStore, release: Release) -> API
     def delete_held(request: Request, who: signed_in, held_id: str, csrf: Annotated[str, Form()] = "") -> Response:
         site.check_token(request, csrf)
         if not quarantine.transition(find(quarantine, held_id).id, ("held",), "deleted"):
-            raise HTTPException(409, "The message is not held any more.")
+            raise HTTPException(409, _NOT_HELD)
         site.accounts.audit(who.name, "delete", held_id)
         return after_act(request, find(quarantine, held_id))
 

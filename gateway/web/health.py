@@ -1,4 +1,4 @@
-"""/metrics for Prometheus, /healthz (this process answers), /readyz (every process is up and the store answers).
+"""/metrics for Prometheus, /healthz (this process answers), /readyz (every process is up, a message could be held).
 
 Counters of all processes are summed from the files that prometheus-client maps (its multiprocess mode).
 """
@@ -61,7 +61,9 @@ def health_app(processes: Path, quarantine: QuarantineStore) -> FastAPI:
     @app.get("/readyz")
     async def readyz() -> Response:
         missing = [str(process["name"]) for process in _read(processes) if not process["ready"]] or _silent(processes)
-        if not await asyncio.to_thread(_counts, quarantine):
+        try:
+            await asyncio.to_thread(quarantine.check)
+        except StoreError:
             missing.append("quarantine store")
         text = f"not ready: {', '.join(missing)}\n" if missing else "ready\n"
         return Response(text, status_code=503 if missing else 200, media_type="text/plain")

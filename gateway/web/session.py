@@ -34,7 +34,8 @@ def session_routes(site: Site, *, secure_cookies: bool) -> APIRouter:
         try:
             return begin(accounts.redeem_setup_token(token, name, password))
         except InputError as error:
-            return site.page(request, "sign_in.html", 400, is_setup=True, action=f"/setup/{token}", error=str(error))
+            values = {"is_setup": True, "action": f"/setup/{token}", "error": str(error), "typed": name}
+            return site.page(request, "sign_in.html", 400, **values)
 
     @routes.get("/sign-in")
     def sign_in_form(request: Request) -> Response:
@@ -45,7 +46,7 @@ def session_routes(site: Site, *, secure_cookies: bool) -> APIRouter:
         who = accounts.authenticate(name, password)
         if who is None:
             error = "The name or the password is wrong, or there were too many tries."
-            return site.page(request, "sign_in.html", 401, is_setup=False, action="/sign-in", error=error)
+            return site.page(request, "sign_in.html", 401, is_setup=False, action="/sign-in", error=error, typed=name)
         return begin(who)
 
     @routes.post("/sign-out")

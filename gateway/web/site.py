@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 
 from gateway.ports import AccountStore
@@ -29,6 +31,12 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _REASONS_SHOWN = 2
+_OF_THE_FRAMEWORK = {
+    "Not Found": "There is no such page.",
+    "Method Not Allowed": "The request was not understood.",
+}
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")  # Unicode's embeddings, overrides, isolates (UAX #9 §2)
+_LIMIT_REACHED = re.compile(r"score (-?[0-9.]+) >= (\w+) (-?[0-9.]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +63,12 @@ class Site:
     def account(self, request: Request) -> Account:
         """Who is signed in; a dependency of the routes. Everybody else is sent to the door."""
         who = self.accounts.session(request.cookies.get(SESSION_COOKIE, ""))
+        if who is None and request.headers.get(
+            "hx-request"
+        ):  # a script follows a 303 in silence and never sees the door
+            raise HTTPException(401, "Sign in again.", headers={"HX-Redirect": "/sign-in"})
         if who is None:
-            raise HTTPException(303, headers={"Location": "/sign-in", "HX-Redirect": "/sign-in"})
+            raise HTTPException(303, headers={"Location": "/sign-in"})
         return who
 
     def check_token(self, request: Request, csrf: str) -> None:
@@ -102,12 +114,39 @@ def error_page(site: Site, request: Request, error: HTTPException) -> Response:
     if error.status_code < 400:
         return Response(status_code=error.status_code, headers=error.headers)
     name = "error_line.html" if request.headers.get("hx-request") else "error.html"
-    return site.page(request, name, error.status_code, message=str(error.detail), who=None)
+    message = _OF_THE_FRAMEWORK.get(error.detail, error.detail)
+    answer = site.page(request, name, error.status_code, message=message, who=None)
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def state_name(held: HeldMessage) -> str:
     """The message id of a state's name in the catalogue."""
     return {"held": "Held", "releasing": "Being released", "released": "Released", "deleted": "Deleted"}[held.state]
+
+
+def seen(text: str) -> str:
+    """What turns the reading direction is shown, not obeyed: "invoice_\\u202efdp.exe" reads like a PDF."""
+    return _TURNS.sub(lambda found: f"[U+{ord(found[0]):04X}]", text or "")
+
+
+def person(text: str) -> Markup:
+    """A name and an address, each in its own direction."""
+    name, opening, address = text.rpartition(" <")
+    if not (opening and address.endswith(">")):
+        return Markup("<bdi>{}</bdi>").format(text)
+    return Markup('<bdi>{}</bdi> <bdi dir="ltr">&lt;{}</bdi>').format(name, address)
+
+
+def reason(language: Language, text: str) -> str:
+    """policy.decide's reason in the reader's words; what it does not know stays as it is."""
+
+    def said(found: re.Match[str]) -> str:
+        score, limit, at = found.groups()
+        words = language.translations.gettext("score %(score)s >= %(limit)s %(at)s")
+        return words % {"score": language.number(score), "limit": limit, "at": language.number(at)}
+
+    return _LIMIT_REACHED.sub(said, text)
 
 
 def _csrf(request: Request) -> str:
@@ -126,5 +165,8 @@ def _environment(language: Language) -> Environment:
     environment.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
     environment.filters["when"] = language.when
     environment.filters["number"] = language.number
+    environment.filters["seen"] = seen
+    environment.filters["person"] = person
+    environment.filters["reason"] = lambda text: reason(language, text)
     environment.filters["state"] = lambda held: language.translations.gettext(state_name(held))
     return environment

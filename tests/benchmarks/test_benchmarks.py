@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks import mail
 from benchmarks.machine import percentile
+from benchmarks.processes import cpu_s, family
+from benchmarks.scanners import Answer, Misconfigured, Scanner
+from benchmarks.scanners.bogofilter import Bogofilter
+from benchmarks.scanners.darban import Darban
+from benchmarks.scanners.rspamd import Instance, Rspamd
+from benchmarks.scanners.spamassassin import Spamd
 from gateway.cli.demo import samples
 
 ROOT = Path(__file__).parent.parent.parent
@@ -23,9 +33,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(module: str, *arguments: str) -> dict:
+def run(module: str, *arguments: str, env: dict[str, str] | None = None) -> dict:
     command = [sys.executable, "-m", f"benchmarks.{module}", "--number", "40", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=env)
     assert done.returncode == 0, done.stderr
     assert "accounted" not in done.stderr
     result = json.loads(done.stdout)
@@ -46,6 +56,111 @@ def test_smtp_load(folder: Path) -> None:
     assert sum(result["gateway"]["replies"].values()) == 40
     assert result["straight_to_sink"]["replies"] == {"250": 40}
     assert result["gateway"]["cpu_ms_per_message"] > 0
+
+
+def test_growth(folder: Path) -> None:
+    result = run("growth", "--messages", str(folder), *"--sizes 1000,200000 --counts 20 --passes 1".split())
+    assert [row["incomplete"] for row in result["sizes"]] == [[], []]
+    assert all(row["judging_ms"] > 0 and row["decoding_ms"] > 0 for row in result["sizes"])
+    assert result["without_rules"]["rules"] == 0
+    for shape, rows in result["rules"].items():
+        assert [row["problems"] for row in rows] == [0], shape
+        assert rows[0]["rules"] == (40 if shape == "meta" else 20)
+
+
+# --- peers ----------------------------------------------------------------------------------------------------------
+
+PEERS = "darban,darban in process,rspamd,rspamd + Bayes,spamd,bogofilter"
+
+
+def test_peers(folder: Path, tmp_path: Path) -> None:
+    """Whoever is installed is measured, the others are told of; nothing is said of how fast."""
+    pictures = tmp_path / "peers.png"
+    result = run("peers", *"--json --rounds 2 --cores 1 --train 500 --peers".split(), PEERS,
+                 "--messages", str(folder), "--plot", str(pictures))  # fmt: skip
+    measured = result["runs"]["1"]
+    assert set(measured) | set(result["absent"]) == set(PEERS.split(","))
+    assert {"darban", "darban in process"} <= set(measured)
+    assert all(reason.endswith("not installed") for reason in result["absent"].values())
+    for name, one in measured.items():
+        assert one["messages"] == 40, name
+        assert min(one["cpu_ms"], one["messages_per_s"], one["p50_ms"], one["worker"]["pss_mib"]) > 0, name
+        assert one["p50_ms"] <= one["p99_ms"] <= one["max_ms"], name
+    assert set(result["ratios"]["1"]["darban"]) == set(measured) - {"darban"}
+    assert pictures.read_bytes().startswith(b"\x89PNG")
+
+
+def test_absent_peers_are_told_of(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    for name in ("taskset", "git"):
+        (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
+    result = run("peers", *"--json --rounds 1 --cores 1 --peers".split(), "darban,bogofilter,rspamd + Bayes",
+                 "--messages", str(folder), env=os.environ | {"PATH": str(tmp_path / "bin")})  # fmt: skip
+    assert set(result["runs"]["1"]) == {"darban"}
+    assert result["absent"] == {
+        "rspamd + Bayes": "rspamd and redis-server not installed",
+        "bogofilter": "bogofilter not installed",
+    }
+
+
+def test_an_unknown_peer_is_refused() -> None:
+    command = [sys.executable, "-m", "benchmarks.peers", "--peers", "nobody"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, "choose among darban" in done.stderr) == (1, True)
+
+
+def answers(*symbols: str) -> list[Answer]:
+    return [Answer(1.0, symbols)] * 10
+
+
+@pytest.mark.parametrize(
+    ("scanner", "symbols", "complaint"),
+    [
+        (Rspamd(bayes=False), ("A", "B", "C", "D"), ""),
+        (Rspamd(bayes=False), ("A", "B"), "hardly a symbol"),
+        (Rspamd(bayes=False), ("A", "B", "C", "BAYES_HAM"), "should be off"),
+        (Rspamd(bayes=True), ("A", "B", "C", "D"), "Bayes spoke of 0 of 10"),
+        (Rspamd(bayes=True), ("A", "B", "C", "BAYES_HAM"), ""),
+        (Spamd(bayes=False), ("A", "B"), ""),
+        (Spamd(bayes=False), (), "hardly a rule"),
+        (Spamd(bayes=True), ("A", "B"), "Bayes spoke of 0 of 10"),
+        (Bogofilter(), ("H",), "the same of every message"),
+        (Darban("darban", [], pool=True), ("A", "CLASSIFIER"), ""),
+        (Darban("darban", [], pool=True), ("A", "B"), "the classifier judged 0 of 10"),
+    ],
+)
+def test_answers_without_a_look_are_an_error(scanner: Scanner, symbols: tuple[str, ...], complaint: str) -> None:
+    with pytest.raises(Misconfigured, match=complaint) if complaint else contextlib.nullcontext():
+        scanner.check(answers(*symbols))
+
+
+def test_rspamd_asking_the_dns_is_an_error(tmp_path: Path) -> None:
+    log = tmp_path / "rspamd.log"
+    instance = Instance([], (0, 0), 1, log, bayes=False)
+    line = "task; rspamd_task_write_log: id: <a@example.org>, (default: F (no action): [0.1/15.00] [A(0.1){}]), "
+    log.write_text(f"{line}len: 9, time: 1.2ms, dns req: 0, digest: <0>\n")
+    instance.settled()
+    log.write_text(f"{line}len: 9, time: 1.2ms, dns req: 3, digest: <0>\n")
+    with pytest.raises(Misconfigured, match="asked the DNS for 1"):
+        instance.settled()
+
+
+def test_cpu_of_a_family_counts_children_that_ended() -> None:
+    burn = "import subprocess, sys, time\nsubprocess.run([sys.executable, '-c', 'sum(range(20_000_000))'])\nprint(flush=True)\ntime.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", burn], stdout=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline()
+        assert cpu_s([process.pid]) > 0.1
+        assert family(process.pid) == [process.pid]
+        process.kill()
+
+
+def test_training_is_apart_from_the_fixed_messages(corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARBAN_CORPORA", str(corpora))
+    fixed = {(one.source, one.path) for one in mail.messages(mail.FIXED)}
+    learned = mail.training(1000)
+    assert len(fixed) == mail.FIXED
+    assert sum(one.is_spam for one in learned) == len(learned) / 2 == 500
+    assert not fixed & {(one.source, one.path) for one in learned}
 
 
 def test_no_messages_is_said(tmp_path: Path) -> None:

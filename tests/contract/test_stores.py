@@ -123,6 +123,25 @@ def test_the_last_delete_takes_the_content(quarantine: SqlQuarantine, tmp_path: 
         quarantine.content(held(1).id)
 
 
+def test_content_that_is_deleted_while_it_is_held_again_is_kept(engine: Engine, tmp_path: Path) -> None:
+    """The last row of a content is deleted between the look at its blob and the new row: the new row needs it."""
+
+    class Interrupted(FileBlobs):
+        def put(self, content: bytes) -> str:
+            key = super().put(content)
+            if not deleted:
+                deleted.append(store.transition(held(1).id, ["held"], "deleted"))
+                assert not list((tmp_path / "blobs").rglob(key))
+            return key
+
+    deleted: list[bool] = []
+    store = SqlQuarantine(engine, FileBlobs(f"file://{tmp_path}/blobs"))
+    store.hold([held(1)], CONTENT)
+    SqlQuarantine(engine, Interrupted(f"file://{tmp_path}/blobs")).hold([held(2)], CONTENT)
+    assert deleted == [True]
+    assert store.content(held(2).id) == CONTENT
+
+
 def test_find_by_prefix(quarantine: SqlQuarantine) -> None:
     quarantine.hold([held(1), held(2)], CONTENT)
     assert quarantine.find(held(1).id) == [held(1).id]
@@ -215,3 +234,14 @@ def test_faults_become_store_errors(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError):
         FileBlobs(f"file://{tmp_path}/file/below").put(b"x")
+
+
+def test_whether_a_message_could_be_held_is_known_beforehand(quarantine: SqlQuarantine, tmp_path: Path) -> None:
+    quarantine.check()
+    quarantine.hold([held()], CONTENT)
+    quarantine.check()
+    assert sum(1 for file in (tmp_path / "blobs").rglob("*") if file.is_file()) == 1, "the check left something behind"
+    (tmp_path / "blobs").rename(tmp_path / "elsewhere")
+    (tmp_path / "blobs").touch()
+    with pytest.raises(StoreError, match="blobs"):
+        quarantine.check()

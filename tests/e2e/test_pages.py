@@ -144,6 +144,26 @@ def test_delete_asks_first(open_page, review: peers.Gateway) -> None:
     assert review.cli("quarantine", "list", "--json", "--search", "browser 2").stdout == ""
 
 
+def test_delete_asks_first_on_the_page_of_a_message(open_page) -> None:
+    page, _ = open_page()
+    page.goto("/?q=browser+4")
+    page.click("tbody tr a")
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.click("main .acts button.quiet")
+    assert page.locator("strong.deleted").count() == 0
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.click("main .acts button.quiet")
+    page.wait_for_selector("strong.deleted")
+
+
+def test_a_session_that_ended_leads_to_the_door(open_page) -> None:
+    page, _ = open_page()
+    page.goto("/?q=browser+5")
+    page.context.clear_cookies()
+    page.click("tbody tr button")
+    page.wait_for_url("**/sign-in")
+
+
 def test_the_language_can_be_chosen(open_page) -> None:
     page, _ = open_page()
     page.goto("/log")

@@ -130,3 +130,13 @@ def test_children_do_not_outlive_a_killed_supervisor(running: Running) -> None:
     pids = running.pids()
     running.process.kill()
     until(lambda: not any(is_alive(pid) for pid in pids.values()))
+
+
+def test_a_list_of_processes_that_cannot_be_written_stops_nothing(running: Running) -> None:
+    until((running.folder / "ready").exists)
+    before = running.pids()["listener-1"]
+    (running.folder / "state.tmp").mkdir()  # as a full disk would
+    os.kill(before, signal.SIGKILL)
+    until(lambda: len((running.folder / "listener-1.pids").read_text().split()) == 2)
+    assert running.process.poll() is None
+    (running.folder / "state.tmp").rmdir()

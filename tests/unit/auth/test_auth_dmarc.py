@@ -112,6 +112,44 @@ async def test_without_one_author_domain_nothing_passes(author: str) -> None:
     assert (found.result, found.domain) == ("permerror", "")
 
 
+@pytest.mark.parametrize(
+    "author",
+    [
+        "<a@bank.example> <a@example.org>",
+        "a@bank.example@example.org",
+        "<a@bank.example@example.org>",
+        "a@bank.example\0@example.org",
+        "a\\@bank.example@example.org",
+        "a@bank.example(a@example.org",
+        "=?utf-8?q?a=40bank.example?=@example.org",
+        '"' + "a, " * 1000 + '" <a@example.org>',
+    ],
+)
+async def test_an_author_that_readers_disagree_about_never_passes(author: str) -> None:
+    content = b"From: " + author.encode() + b"\r\nTo: you@darban.test\r\n\r\na\r\n"
+    _, _, found = await dmarc.evaluate(parse(content), spf(), [dkim()], FakeResolver(zones("v=DMARC1; p=none")))
+    assert (found.result, found.domain) == ("permerror", "")
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        '"<a@bank.example>" <a@example.org>',
+        "a@bank.example <a@example.org>",
+        '"a@b"@example.org',
+        "سارا <سارا@example.org>",
+        "Team: a@example.org, B <b@example.org>;",
+        "Sara (at home) <a@example.org>",
+        "<@relay.example:a@example.org>",
+        "a@example.org.",
+    ],
+)
+async def test_odd_authors_of_one_reading_pass(author: str) -> None:
+    content = b"From: " + author.encode() + b"\r\nTo: you@darban.test\r\n\r\na\r\n"
+    _, _, found = await dmarc.evaluate(parse(content), spf(), [dkim()], FakeResolver(zones("v=DMARC1; p=none")))
+    assert (found.result, found.domain) == ("pass", "example.org")
+
+
 async def test_two_from_fields_never_pass() -> None:
     content = b"From: a@example.org\r\n" + message_bytes(From="a@example.org")
     _, _, found = await dmarc.evaluate(parse(content), spf(), [dkim()], FakeResolver(zones("v=DMARC1; p=reject")))

@@ -41,7 +41,10 @@ def test_without_a_file_everything_is_on_loopback(tmp_path: Path, monkeypatch: p
         ('[rules]\npaths = ["nowhere"]', "nowhere does not exist"),
         ('[storage]\ndatabase = "mysql://x"', "sqlite:///PATH or postgresql"),
         ('[web\n', "not TOML"),
-        ('[web]\nlisten = "nonsense"', "listen"),
+        ('[web]\nlisten = "nonsense"', r"\[web\] listen: 'nonsense' is not host:port"),
+        ('[smtp]\nlisten = ["127.0.0.1:99999"]', "a port from 1 to 65535"),
+        ('[smtp]\nlisten = "127.0.0.1:2525"', r"\[smtp\] listen: write a list"),
+        ('[[domain]]\nname = "a.test"\nnext_hop = "http://x"', "next_hop: write smtp://host:port"),
     ],
 )  # fmt: skip
 def test_faults_are_one_line(tmp_path: Path, text: str, said: str) -> None:

@@ -114,6 +114,7 @@ async def test_a_handshake_that_fails_leaves_no_session_behind(certificate: dict
         talker = await Talker.connect(port)
         await talker.hear()
         await talker.ask("EHLO client.example")
+        (session,) = server.sessions
         await talker.ask("STARTTLS")
         await talker.send(said)
         talker.writer.write_eof()
@@ -122,6 +123,8 @@ async def test_a_handshake_that_fails_leaves_no_session_behind(certificate: dict
                 pass
             while server.sessions:
                 await asyncio.sleep(0.01)
+        assert session._timeout_handle is not None
+        assert session._timeout_handle.cancelled()  # or it would speak to a closed connection
 
 
 @pytest.mark.parametrize("content", ["", "no certificate"])

@@ -106,6 +106,10 @@ async def test_no_content_ends_early_or_smuggles(scheme: str, content: bytes, se
         ({"content": "close"}, ["451 ", "451 "]),
         ({"dot": "close"}, ["451 ", "451 "]),
         ({"dot": "garbage"}, ["451 ", "451 "]),
+        ({"RCPT": "550 5.1.1 no", "RSET": "close"}, ["550 5.1.1", "550 5.1.1"]),
+        # a dialogue out of step: nobody has said that he has the message
+        ({"DATA": "250 2.0.0 ok"}, ["451 4.4.2", "451 4.4.2"]),
+        ({"MAIL": "350 what"}, ["451 ", "451 "]),
         # faults of the dialogue are no judgement on the message: the client keeps it
         ({"MAIL": "530 5.7.0 Must issue a STARTTLS command first"}, ["451 4.3.5", "451 4.3.5"]),
         ({"MAIL": "503 5.5.1 bad sequence"}, ["451 4.3.5", "451 4.3.5"]),
@@ -168,6 +172,25 @@ async def test_one_that_says_nothing_any_more(scheme: str, step: str, monkeypatc
             replies = await one.deliver(envelope(), CONTENT, [YOU])
     assert replies["you@darban.test"].code == 451
     assert len(behind.contents) == (1 if step == "dot" else 0)
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "lmtp"])
+async def test_one_that_reads_no_more(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp_client, "_DATA_S", 0.3)
+    monkeypatch.setattr(lmtp_client, "_DATA_S", 0.3)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for reply in ("220 stuck", "250 stuck", "250 ok", "250 ok", "354 go"):
+            writer.write(f"{reply}\r\n".encode())
+            if reply[:3] != "354":
+                await reader.readline()
+        await asyncio.sleep(3600)
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, limit=1024) as server:
+        one = make_next_hop(f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}", "mx.darban.test")
+        async with asyncio.timeout(10):
+            replies = await one.deliver(envelope(), b"x" * (20 << 20), [YOU])
+    assert replies["you@darban.test"].code == 451
 
 
 # --- kept connections ------------------------------------------------------------------------------------------------
@@ -241,6 +264,26 @@ async def test_internationalized_addresses(scheme: str) -> None:
         assert [reply.code for reply in replies.values()] == [550, 250]
 
 
+@pytest.mark.parametrize("scheme", ["smtp", "lmtp"])
+async def test_an_internationalized_recipient_is_asked_for_in_a_transaction_that_allows_him(scheme: str) -> None:
+    async with hop(scheme) as (one, behind):
+        assert (await one.verify(recipient("شما@darban.test"))).code == 250
+        assert (await one.verify(YOU)).code == 250
+    assert [text for text in behind.commands if text.startswith("MAIL")] == ["MAIL FROM:<> SMTPUTF8", "MAIL FROM:<>"]
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "lmtp"])
+async def test_an_internationalized_sender_is_not_sent_where_it_is_not_taken(scheme: str) -> None:
+    spoken = envelope(reverse_path="سارا@example.org", is_smtputf8=True)
+    async with hop(scheme, extensions=()) as (one, behind):
+        for _ in range(2):
+            assert (await one.deliver(spoken, CONTENT, [YOU]))["you@darban.test"].enhanced == "5.6.7"
+        assert (await one.deliver(envelope(), CONTENT, [YOU]))["you@darban.test"].code == 250
+        assert (await one.deliver(spoken, CONTENT, [YOU]))["you@darban.test"].enhanced == "5.6.7"
+        assert (await one.deliver(envelope(), CONTENT, [YOU]))["you@darban.test"].code == 250
+    assert behind.connections == (3 if scheme == "smtp" else 5)  # the one that was kept stays
+
+
 # --- recipients verified ----------------------------------------------------------------------------------------------
 
 
@@ -250,6 +293,7 @@ async def test_internationalized_addresses(scheme: str) -> None:
     [
         ({}, 250),
         ({"RCPT": "550 5.1.1 no such user"}, 550),
+        ({"RCPT": "550 5.1.1 no such user", "RSET": "close", "QUIT": "close"}, 550),
         ({"RCPT": "452 4.2.2 over quota"}, 452),
         ({"RCPT": "close"}, 451),
         ({"RCPT": "530 5.7.0 authentication required"}, 451),

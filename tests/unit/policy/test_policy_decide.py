@@ -79,9 +79,14 @@ def test_settle_never_accepts_what_somebody_lacks(codes: list[int]) -> None:
 @pytest.mark.parametrize(
     ("domain", "found"),
     [("darban.test", "darban.test"), ("DARBAN.test", "darban.test"), ("a.example.ir", "*.example.ir"), ("a.b.example.ir", "*.example.ir"),
-     ("example.ir", None), ("evil-darban.test", None), ("", None)],
+     ("example.ir", None), ("evil-darban.test", None)],
 )  # fmt: skip
 def test_domains(domain: str, found: str | None) -> None:
     source = ConfiguredDomains([POLICY, DomainPolicy("*.example.ir", "maildir:/y")])
     policy = source.policy(domain)
     assert (policy.name if policy else None) == found
+
+
+def test_postmaster_without_a_domain_is_the_first_domains() -> None:
+    assert ConfiguredDomains([POLICY, DomainPolicy("example.net", "maildir:/y")]).policy("") == POLICY
+    assert ConfiguredDomains([]).policy("") is None

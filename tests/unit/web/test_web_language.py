@@ -39,6 +39,8 @@ def of_refusals() -> set[str]:
 @pytest.mark.parametrize("code", [code for code in LANGUAGES if code != "en"])
 def test_the_catalogue_is_whole(code: str) -> None:
     wanted = of_templates() | of_refusals() | {"Held", "Being released", "Released", "Deleted"}
+    wanted |= {"There is no such page.", "this name is taken", "score %(score)s >= %(limit)s %(at)s"}
+    wanted |= {"The message is not held any more.", "the name must have 1 to 100 printable characters"}
     assert len(wanted) > 50
     translations = LANGUAGES[code].translations
     assert {text for text in wanted if translations.gettext(text) == text} == set()

@@ -111,6 +111,43 @@ def test_a_script_gets_the_row_with_what_happened(client: TestClient) -> None:
     assert (refused.status_code, refused.text.startswith('<p class="error"')) == (403, True)
 
 
+def test_a_script_without_a_session_is_sent_to_the_door(client: TestClient) -> None:
+    """A 303 would be followed by the script, and the door put into a row of the table."""
+    answer = client.post(f"/held/{ID}/release", headers={"HX-Request": "true"}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["hx-redirect"]) == (401, "/sign-in")
+
+
+def test_deleting_on_the_page_of_a_message_asks_first(client: TestClient) -> None:
+    token = sign_in(client)
+    form = re.search(rf'<form [^>]*action="/held/{ID}/delete"[^>]*>', client.get(f"/held/{ID}").text)[0]
+    assert "hx-confirm=" in form
+    assert "hx-boost=" in form, "htmx asks only for requests that it makes"
+    headers = {"HX-Request": "true", "HX-Boosted": "true"}
+    answer = client.post(f"/held/{ID}/delete", data={"csrf": token}, headers=headers)
+    assert answer.text.startswith("<!doctype html>")
+
+
+def test_a_refused_form_keeps_the_name(client: TestClient) -> None:
+    for path in (f"/setup/{client.setup}", "/sign-in"):
+        answer = client.post(path, data={"name": "sara", "password": "short"})
+        assert answer.status_code in (400, 401)
+        assert 'name="name" value="sara"' in answer.text
+
+
+def test_refusals_are_in_the_readers_language(client: TestClient) -> None:
+    token = sign_in(client)
+    client.post(f"/held/{ID}/delete", data={"csrf": token})
+    client.get("/language/fa?back=/")
+    assert "چنین صفحه‌ای نیست" in client.get("/nope").text
+    assert "این پیام دیگر در قرنطینه نیست" in client.post(f"/held/{ID}/release", data={"csrf": token}).text
+
+
+def test_one_message_is_not_many(client: TestClient) -> None:
+    sign_in(client)
+    assert "1 message<" in client.get("/").text
+    assert "0 messages<" in client.get("/?q=nowhere").text
+
+
 @pytest.mark.parametrize(
     ("cookie", "accept", "language"),
     [("", "", "en"), ("", "fa-IR,fa;q=0.9", "fa"), ("", "de, fa;q=0.5", "fa"), ("en", "fa", "en"), ("xx", "de", "en")],
