@@ -10,7 +10,7 @@ fuzzy rules: 30 µs a pattern and message, against 2), or compiles them for half
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 MAX_WEIGHT = 700  # characters and classes, repeats multiplied; the engine's automata hold 512 states
@@ -21,14 +21,15 @@ _MAX_DEPTH = 50
 _TOKEN = re.compile(
     r"\\(?:x\{[^}]*\}|.)"  # an escape
     r"|\[\^?\]?(?:\\.|\[:\^?[a-z]+:\]|[^\]\\])*\]"  # a class
-    r"|\(\?(?:<?[=!]|>|:|[a-z^-]*[:)]|P?<\w+>)?"  # a group that is special
+    r"|\(\?&\w+\)|\(\?(?:<?[=!]|>|:|[a-z^-]*[:)]|P?<\w+>)?"  # a group that is special
     r"|[()|]|\{\d+(?:,\d*)?\}[+?]?|[*+?][+?]?|.",
     re.DOTALL,
 )
 _REPEAT = re.compile(r"\{(\d+)(?:,(\d*))?\}([+?]?)")
+_DEFINE = "(?(DEFINE)"
 _LOOKS = frozenset(("(?=", "(?!", "(?<=", "(?<!"))
-_LINE_ANCHORS = {"\\A": "^", "\\z": "$", "\\Z": "$", "\\G": ""}
-_UNTOUCHED = ("\\Q", "\\E", "\\K", "(?#", "(?(", "(?|", "(?R", "(*", "(?&", "\\g", "\\k")
+_ANCHORS = {"\\A": "^", "\\z": "$", "\\Z": "$", "\\G": "", "^": "^", "$": "$", "\\b": "\\b", "\\B": "\\B"}
+_UNTOUCHED = ("\\Q", "\\E", "\\K", "(?#", "(?(", "(?|", "(?R", "(*", "\\g", "\\k")
 _WIDE = re.compile(r"\.|\\[WSDHVNwsh]|\[\^.*", re.DOTALL)  # matches nearly any character
 
 
@@ -43,18 +44,20 @@ class _Item:
     branches: tuple[tuple[_Item, ...], ...] = ()  # and its alternatives
 
 
-def loosen(text: str) -> tuple[str, bool]:
-    """The looser pattern, and whether it is looser. One with rare syntax is returned as it is."""
-    if any(mark in text for mark in _UNTOUCHED):
+def loosen(text: str, *, keeps_anchors: bool = True) -> tuple[str, bool]:
+    """The looser pattern, and whether it is looser. One with rare syntax is returned as it is.
+
+    `keeps_anchors` False takes out ^ and $ too: the engine refuses them in the middle of a pattern.
+    """
+    pattern, define, groups = text.partition(_DEFINE)
+    if any(mark in pattern or mark in groups for mark in _UNTOUCHED):
         return text, False
-    reader = _Reader(_TOKEN.findall(text))
     try:
-        branches = reader.branches(0)
+        called = _read(groups.removesuffix(")"), {}, keeps_anchors)[0].branches[0] if define else ()
+        groups_by_opening = {item.opening: _group("(?:", item.branches, ")") for item in called}
+        whole, reader = _read(pattern, groups_by_opening, keeps_anchors)
     except ValueError:
         return text, False
-    if not reader.is_at_end:
-        return text, False
-    whole = _group("", branches, "")
     if whole.weight > MAX_WEIGHT and not reader.has_flags:
         lighter = _lighter(whole, MAX_WEIGHT)
         if lighter is not None and (lighter.telling >= _MIN_TELLING or whole.weight > _UNBEARABLE):
@@ -62,11 +65,22 @@ def loosen(text: str) -> tuple[str, bool]:
     return whole.text, reader.is_looser
 
 
+def _read(pattern: str, called: Mapping[str, _Item], keeps_anchors: bool) -> tuple[_Item, _Reader]:
+    """Raises ValueError for what is not balanced, or calls a group that is not there."""
+    reader = _Reader(_TOKEN.findall(pattern), called, keeps_anchors)
+    branches = reader.branches(0)
+    if not reader.is_at_end:
+        raise ValueError("a group begins nowhere")
+    return _group("", branches, ""), reader
+
+
 class _Reader:
     """Reads tokens into sequences of items, loosening each."""
 
-    def __init__(self, tokens: Sequence[str]) -> None:
+    def __init__(self, tokens: Sequence[str], called: Mapping[str, _Item], keeps_anchors: bool) -> None:
         self._tokens = tokens
+        self._keeps_anchors = keeps_anchors
+        self._called = called
         self._position = 0
         self.is_looser = False
         self.has_flags = False  # (?i) in the middle: what follows depends on it
@@ -99,20 +113,26 @@ class _Reader:
             self._repeat()  # a repeated assertion is an assertion
             self.is_looser = True
             return None
+        if token.startswith("(?&"):
+            if (opening := f"(?<{token[3:-1]}>") not in self._called:
+                raise ValueError("a group that is not there is called")
+            self.is_looser = True
+            return _with_repeat(self._called[opening], self._repeat())
         if token.startswith("(") and token.endswith(")"):
             self.has_flags = True
             return _Item(token, 0, 0.0)
         if token.startswith("("):
             item = self._group(token, depth)
-        elif token in _LINE_ANCHORS:
-            self.is_looser = True
-            return _Item(_LINE_ANCHORS[token], 0, 0.0)
-        elif token in ("^", "$", "\\b", "\\B"):
-            return _Item(token, 0, 0.0)
+        elif token in _ANCHORS:
+            return self._anchor(token)
         else:
             item = _Item(token, 1, _telling(token))
-        repeat = self._repeat()
-        return item if repeat is None else _repeated(item, *repeat)
+        return _with_repeat(item, self._repeat())
+
+    def _anchor(self, token: str) -> _Item:
+        line = _ANCHORS[token] if self._keeps_anchors or token in ("\\b", "\\B") else ""
+        self.is_looser = self.is_looser or line != token
+        return _Item(line, 0, 0.0)
 
     def _group(self, token: str, depth: int) -> _Item:
         inner = self.branches(depth + 1)
@@ -153,7 +173,10 @@ def _telling(token: str) -> float:
     return 0.3 if token in ("\\d", "\\R") or token == " " else 1.0
 
 
-def _repeated(item: _Item, text: str, lowest: int, highest: int) -> _Item:
+def _with_repeat(item: _Item, repeat: tuple[str, int, int] | None) -> _Item:
+    if repeat is None:
+        return item
+    text, lowest, highest = repeat
     kept = replace(item, text=item.text + text, weight=item.weight * highest, telling=item.telling * lowest)
     return kept if lowest else replace(kept, opening="", branches=())
 

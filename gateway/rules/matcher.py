@@ -26,7 +26,7 @@ from gateway.rules.regex import compile_confirming, count, is_unicode, search
 from gateway.rules.rule import Regex
 
 _WORTH_A_PASS = 4  # below that many patterns the backtracking engine alone is cheaper
-_FORMAT = "3"
+_FORMAT = "4"
 _BLOCK = hyperscan.HS_MODE_BLOCK
 # What may match a separator, or depends on where a text begins or ends
 _CROSSING = re.compile(r"\[\^|\\[WDSNXRHVAzZG0x]|[\^$]|(?:^|[(|:])\\s|\(\?[a-z]*[sx]|\[\[:\^")
@@ -121,8 +121,8 @@ def _build(regexes: Sequence[Regex], cache_dir: Path | None) -> tuple[list[str],
 
 
 def _way(regex: Regex) -> str:
-    """How hyperscan takes it: as it is or loosened ("plain"), by its own approximation ("prefilter"), or not."""
-    for way in ("plain", "prefilter"):
+    """How hyperscan takes it: loosened ("plain"), without ^ and $, by its own approximation ("prefilter"), or not."""
+    for way in ("plain", "unanchored", "prefilter"):
         if _compile([regex], [0], [way]) is not None:
             return way
     return "alone"
@@ -142,7 +142,7 @@ def _compile(regexes: Sequence[Regex], numbers: Sequence[int], ways: Sequence[st
     database = hyperscan.Database(mode=_BLOCK)
     try:
         database.compile(
-            expressions=[_for_pass(regexes[number]).encode("utf-8") for number in numbers],
+            expressions=[_for_pass(regexes[number], ways[number]).encode("utf-8") for number in numbers],
             ids=list(numbers),
             elements=len(numbers),
             flags=[_flags(regexes[number], ways[number]) for number in numbers],
@@ -152,8 +152,10 @@ def _compile(regexes: Sequence[Regex], numbers: Sequence[int], ways: Sequence[st
     return database
 
 
-def _for_pass(regex: Regex) -> str:
-    return f"(?x){regex.text}" if "x" in regex.flags else loosen(regex.text)[0]
+def _for_pass(regex: Regex, way: str = "plain") -> str:
+    if "x" in regex.flags:
+        return f"(?x){regex.text}"
+    return loosen(regex.text, keeps_anchors=way != "unanchored")[0]
 
 
 def _flags(regex: Regex, way: str) -> int:

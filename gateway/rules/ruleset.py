@@ -58,9 +58,7 @@ class Rules:
             return 0.0
         return _DEFAULT_TEST_SCORE if name.startswith("T_") else _DEFAULT_SCORE
 
-    def _evaluate(
-        self, mail: MailObject, findings: Sequence[Finding]
-    ) -> tuple[Hits, dict[str, tuple[str, ...]]]:
+    def _evaluate(self, mail: MailObject, findings: Sequence[Finding]) -> tuple[Hits, dict[str, tuple[str, ...]]]:
         texts, hits, evidence = Texts(mail), Hits(), dict[str, tuple[str, ...]]()
         for group in self._groups:
             group.match(texts, hits)
