@@ -51,7 +51,11 @@ async def evaluate(envelope: Envelope, resolver: Resolver) -> AuthResult:
         return AuthResult(
             "spf", "none", domain, identity=identity, reason="the domain is not one SPF can be asked about"
         )
-    answers: dict[tuple[str, str], DnsAnswer] = {}
+    record = await resolver.query(domain, "TXT")
+    at_once = _without_record(record, domain)
+    if at_once:
+        return AuthResult("spf", at_once[0], domain, identity=identity, reason=at_once[1])
+    answers: dict[tuple[str, str], DnsAnswer] = {(domain, "TXT"): record}
     helo = envelope.client.helo[:255].encode("ascii", "replace").decode("ascii")  # for %{h}, whatever it is
     query = _Query(str(address), (local_part, domain), helo, envelope.hostname, answers)
     for _ in range(MAX_ROUNDS):
@@ -63,6 +67,19 @@ async def evaluate(envelope: Envelope, resolver: Resolver) -> AuthResult:
             continue
         return AuthResult("spf", result, domain, identity=identity, reason=reason)
     return AuthResult("spf", "permerror", domain, identity=identity, reason="the record needs too many look-ups")
+
+
+def _without_record(answer: DnsAnswer, domain: str) -> tuple[str, str] | None:
+    """(result, reason) where there is no record to evaluate."""
+    if answer.status in FAILURES:
+        return "temperror", _one_line(f"Temporary Error: {_unanswered(answer, domain, 'TXT')}")
+    if not any(isinstance(one, bytes) and pyspf.RE_SPF.match(one) for one in answer.records):
+        return "none", _REASONS["none"].format(domain=domain)
+    return None
+
+
+def _unanswered(answer: DnsAnswer, name: str, qtype: str) -> str:
+    return f"DNS {answer.status} for {name} {qtype}"
 
 
 def _identity(envelope: Envelope) -> tuple[str, str]:
@@ -131,7 +148,7 @@ class _Query(pyspf.query):  # type: ignore[misc]
         if answer is None:
             raise _AnswersNeeded([(name, qtype)])
         if answer.status in FAILURES:
-            raise pyspf.TempError(f"DNS {answer.status} for {name} {qtype}")
+            raise pyspf.TempError(_unanswered(answer, name, qtype))
         if not answer.records and not ignore_void:
             self.void_lookups += 1
             if self.void_lookups > pyspf.MAX_VOID_LOOKUPS:  # RFC 7208 §4.6.4
