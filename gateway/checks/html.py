@@ -36,7 +36,9 @@ class HtmlTricks:
 
 def _hidden(pages: list[Html]) -> Iterator[Finding]:
     hidden = " ".join(page.hidden_text for page in pages).strip()
+    if len(hidden) <= _HIDDEN_CHARACTERS:
+        return
     words = sum(1 for word in hidden.split() if word.isalpha())
     shown = sum(len(page.text) for page in pages)
-    if len(hidden) > _HIDDEN_CHARACTERS and words > 40 and len(hidden) > _HIDDEN_SHARE * shown:
+    if words > 40 and len(hidden) > _HIDDEN_SHARE * shown:
         yield Finding("HTML_HIDDEN_TEXT", (f"{len(hidden)} characters are hidden from the reader: “{hidden[:60]}…”",))
