@@ -77,9 +77,22 @@ async def side_by_side(*works: Coroutine[Any, Any, Any]) -> list[Any]:
 async def within(deadline_s: float, work: Coroutine[Any, Any, T]) -> T:
     """Its result. Raises TimeoutError when it has to wait for longer."""
     begun = Begun(work)
-    if begun.task is not None:
-        await asyncio.wait_for(begun.task, deadline_s)
+    if begun.task is not None and not await _ends(begun.task, deadline_s):
+        raise TimeoutError
     return begun.result()
+
+
+async def _ends(task: asyncio.Task[Any], deadline_s: float) -> bool:
+    """Whether it ends in time; it is cancelled where it does not."""
+    try:
+        done, _ = await asyncio.wait((task,), timeout=deadline_s)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if not done:
+        task.cancel()
+        await asyncio.wait((task,))
+    return bool(done)
 
 
 def attempt(name: str, work: Callable[[], T]) -> tuple[T | None, str]:
