@@ -101,7 +101,8 @@ class ScorerPool:
             try:
                 return await connection.ask(pack_request(envelope, skip), content)
             except _NotJudged as cause:
-                log.error("not judged", queue_id=envelope.queue_id, why=cause.why, stage=cause.stage or "another's")
+                say = log.error if cause.stage else log.warning
+                say("not judged", queue_id=envelope.queue_id, why=cause.why, stage=cause.stage or "another's")
                 if cause.stage in skip:
                     raise ScorerError(f"no scorer survives this message: {cause.stage} again") from None
                 skip = (*skip, cause.stage) if cause.stage else skip
