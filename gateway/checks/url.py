@@ -26,6 +26,7 @@ _FILE = re.compile(
 _MIXED = re.compile(r"[a-z]")
 _FOREIGN = re.compile(r"[\u0370-\u04ff]")
 _MAX_LINKS = 300
+_MAX_SHOWN = 512  # characters of a link's text: a host name has 253 at most
 
 
 class Url:
@@ -98,6 +99,6 @@ def _by_host(host: str) -> tuple[str, ...]:
 
 def _shown_host(text: str) -> str:
     """The host of a text that is a web address, not a file's name; else ""."""
-    text = text.strip()
+    text = text[:_MAX_SHOWN].strip()
     match = None if _FILE.fullmatch(text) else _SHOWN.match(text)
     return to_a_label(match[1]) if match else ""
