@@ -11,6 +11,7 @@ need redis-server redis-server
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 need prometheus prometheus
 need chromium chromium
+[ -e /usr/share/spamassassin/72_active.cf ] || missing="$missing spamassassin"
 [ -d /usr/share/fonts/truetype/noto ] || missing="$missing fonts-noto-core"
 [ -z "$missing" ] && exit 0
 sudo=""

@@ -8,35 +8,47 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gateway.errors import ConfigError
-from gateway.rules import expression
-from gateway.rules.regex import compile_confirming, parse_literal
-from gateway.rules.rule import Kind, Place, Problem, Rule, RuleFiles, RuleTest, Severity
+from gateway.rules import condition, definition, setting
+from gateway.rules.draft import Draft, split_name, split_word
+from gateway.rules.plugins import NETWORK, RUN, full_name, short_name
+from gateway.rules.rule import Place, RuleFiles, Severity
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_HEADER = re.compile(r"(exists:)?([!-9;-~]+?)(?::(raw|addr|name))?\s*(?:(=~|!~)\s*(.*))?$", re.DOTALL)
-_IF_UNSET = re.compile(r"\s*\[if-unset:\s*(.*?)\]\s*$")
-_VERSION = re.compile(r"\(?\s*version\s*(>=|>|<=|<|==|!=)\s*v?([0-9.]+)\s*\)?")
-_SPAMASSASSIN = 4.0  # the version of the language; `if (version >= ...)` compares with it
-_MAX_INCLUDES = 20
-_UNSUPPORTED_SELECTORS = ("X-Spam-Relays",)
-_SILENT = frozenset(("required_score", "report_safe", "priority", "reuse", "lock_method"))
-_LINE_CUT = 100
+_COMMENT = re.compile(r"(?<!\\)#.*", re.DOTALL)
+_MAX_NESTED, _MAX_FILES = 20, 1000  # included files
+_TRANSLATED = ("describe",)
+_COMPATIBLE_BY_DEFAULT = "welcomelist_blocklist"  # SpamAssassin 4 ships with it: the lists' names of today
 
 
-def read(paths: Iterable[Path]) -> RuleFiles:
-    """All *.cf files below the paths, folders in name order. Raises ConfigError when one cannot be read."""
-    reader = _Reader()
+def read(paths: Iterable[Path], column: int = 3) -> RuleFiles:
+    """All *.pre and *.cf files below the paths, folders in name order. Raises ConfigError when one cannot be read.
+
+    `column`: which of four scores counts: 0 without classifier and network, 1 network, 2 classifier, 3 both.
+    """
+    reader = _Reader(column)
     for path in _files(paths):
         reader.file(path, path.name)
-    reader.found.digest = reader.digest.hexdigest()
-    return reader.found
+    return reader.finish()
+
+
+def read_lines(paths: Iterable[Path], before: Iterable[Path] = ()) -> tuple[RuleFiles, list[tuple[Place, str]]]:
+    """The same, and the lines that were obeyed, without those about conditions and other files.
+
+    `before`: what is read first, and only counts for its scores, tags and lists.
+    """
+    reader = _Reader(column=3)
+    for path in _files(before) if before else ():
+        reader.file(path, path.name)
+    reader.forget_remarks()
+    for path in _files(paths):
+        reader.file(path, path.name)
+    return reader.finish(), reader.obeyed
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += sorted(path.glob("*.cf"))
+            found += [*sorted(path.glob("*.pre")), *sorted(path.glob("*.cf"))]
         elif path.exists():
             found.append(path)
         else:
@@ -49,22 +61,23 @@ def _files(paths: Iterable[Path]) -> list[Path]:
 class _Reader:
     """Reads line by line, keeping the nesting of if and else."""
 
-    def __init__(self) -> None:
-        self.found = RuleFiles()
-        self.digest = hashlib.sha256()
-        self._place = Place("", 0)
-        self._line = ""
+    def __init__(self, column: int) -> None:
+        self.obeyed: list[tuple[Place, str]] = []
+        self._draft = Draft(column)
+        self._digest = hashlib.sha256()
         self._open: list[bool] = []  # for each open `if`: whether its lines count
-        self._depth = 0
-        self._directives: dict[str, Callable[[str], None]] = {
-            "describe": self._describe,
-            "score": self._score,
-            "test": self._test,
-            "tflags": self._tflags,
+        self._nested = 0
+        self._files = 0
+        self._plugins = set(RUN)
+        self._compatible = {_COMPATIBLE_BY_DEFAULT}
+        self._held: dict[str, bool] = {}  # condition -> whether it holds, with these plugins
+        self._is_for_others = False  # require_version of another version: the rest of the file is left out
+        self._own: dict[str, Callable[[str], None]] = {
             "lang": self._lang,
-            "meta": self._meta,
-            "header": self._header,
-            **{kind: self._pattern_of(kind) for kind in ("body", "rawbody", "uri", "full")},
+            "loadplugin": self._load_plugin,
+            "tryplugin": self._load_plugin,
+            "enable_compat": self._enable,
+            "require_version": self._require,
         }
 
     def file(self, path: Path, name: str) -> None:
@@ -73,175 +86,164 @@ class _Reader:
             content = path.read_bytes()
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}") from None
-        self.digest.update(content)
-        self._depth += 1
-        before = len(self._open)
-        for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
-            self._place, self._line = Place(name, number), line.strip()
-            if self._line and not self._line.startswith("#"):
-                self._obey(path)
-        if len(self._open) > before:
-            self._problem("an `if` has no `endif`", "error")
-            del self._open[before:]
-        self._depth -= 1
+        self._digest.update(content)
+        self._nested += 1
+        self._files += 1
+        before, was_for_others = self._open, self._is_for_others
+        self._open = []
+        is_open = not before or all(before)
+        for number, line in enumerate(content.split(b"\n") if is_open else (), start=1):
+            self._draft.place = Place(name, number)
+            self._obey(_text_of(line), path)
+        if self._open:
+            self._draft.problem("an `if` has no `endif`", "error")
+        self._open, self._is_for_others = before, was_for_others
+        self._nested -= 1
+
+    def finish(self) -> RuleFiles:
+        """What the files say in all."""
+        draft = self._draft
+        definition.finish(draft)
+        setting.check_networks(draft)
+        draft.flush()
+        draft.found.digest = self._digest.hexdigest()
+        return draft.found
+
+    def forget_remarks(self) -> None:
+        """What the files read so far gave reason to say."""
+        self._draft.flush()
+        self._draft.found.problems.clear()
+        self._draft.found.settings.clear()
+        self.obeyed.clear()
 
     # --- one line
 
-    def _obey(self, path: Path) -> None:
-        word, _, rest = self._line.partition(" ") if " " in self._line else self._line.partition("\t")
-        word, rest = word.strip(), rest.strip()
-        if self._condition(word, rest) or (self._open and not all(self._open)):
+    def _obey(self, line: str, path: Path) -> None:
+        if not line:
             return
-        if word == "include":
-            self._include(path.parent / rest)
-        elif word in self._directives:
-            try:
-                self._directives[word](rest)
-            except ValueError as error:
-                self._problem(str(error), "error")
-        elif word not in _SILENT:
-            self._problem(f"{word}: not supported", "unsupported")
+        self._draft.line, self._draft.is_obeyed = line, True
+        word, rest = split_word(line)
+        word = word.lower().replace("-", "_")
+        try:
+            if self._condition(word, rest) or self._is_for_others or not all(self._open):
+                return
+            if word == "include":
+                self._include(path, rest)
+            else:
+                self._directive(setting.name_of_today(word), rest)
+                if self._draft.is_obeyed:
+                    self.obeyed.append((self._draft.place, line))
+        except ValueError as error:
+            self._draft.problem(str(error), "error")
+
+    def _directive(self, word: str, rest: str) -> None:
+        if word in definition.DIRECTIVES:
+            definition.DIRECTIVES[word](self._draft, rest)
+        elif word in setting.DIRECTIVES:
+            setting.DIRECTIVES[word](self._draft, rest)
+        elif word in self._own:
+            self._own[word](rest)
+            self._draft.is_obeyed &= word == "lang"  # the others only decide what is read
+        elif word in setting.WITHOUT_EFFECT:
+            self._draft.once(word, f"{word} has no effect: {setting.WITHOUT_EFFECT[word]}")
+        elif word in setting.OF_PLUGIN:
+            reason = f"{word} is not supported: the plugin {setting.OF_PLUGIN[word]} is not run"
+            self._draft.once(word, reason, "unsupported")
+        else:
+            raise ValueError(f"{word[:60]}: no such directive")
+
+    # --- what decides about other lines
 
     def _condition(self, word: str, rest: str) -> bool:
         if word in ("if", "ifplugin"):
-            holds = self._holds(rest) if word == "if" else False
-            if not holds and (not self._open or all(self._open)):
-                self._problem(f"{word} {rest}: does not hold here, the lines up to else or endif are left out", "note")
-            self._open.append(holds)
+            self._open.append(self._holds(word, rest))
         elif word == "else":
-            if self._open:
-                self._open[-1] = not self._open[-1]
-            else:
-                self._problem("`else` without an `if`", "error")
+            if not self._open:
+                raise ValueError("`else` without an `if`")
+            self._open[-1] = not self._open[-1]
         elif word == "endif":
-            if self._open:
-                self._open.pop()
-            else:
-                self._problem("`endif` without an `if`", "error")
+            if not self._open:
+                raise ValueError("`endif` without an `if`")
+            self._open.pop()
         else:
             return False
         return True
 
-    def _holds(self, condition: str) -> bool:
-        match = _VERSION.fullmatch(condition.strip())
-        if match is None:
-            return condition.strip().startswith("!plugin") or condition.strip().startswith("(!plugin")
-        parts = match[2].split(".")
-        version = float(f"{parts[0]}.{''.join(parts[1:]) or '0'}")
-        return {
-            ">=": version <= _SPAMASSASSIN,
-            ">": version < _SPAMASSASSIN,
-            "<=": version >= _SPAMASSASSIN,
-            "<": version > _SPAMASSASSIN,
-            "==": version == _SPAMASSASSIN,
-            "!=": version != _SPAMASSASSIN,
-        }[match[1]]
+    def _holds(self, word: str, rest: str) -> bool:
+        text = f"plugin({rest})" if word == "ifplugin" else rest
+        if text not in self._held:
+            try:
+                self._held[text] = condition.holds(text, self._plugins, self._compatible)
+            except ValueError as error:
+                self._draft.problem(str(error), "error")
+                return False
+        if not self._held[text] and all(self._open):
+            self._draft.once(f"if {text}", f"{word} {rest}: does not hold, the lines up to else or endif are left out")
+        return self._held[text]
 
-    def _include(self, path: Path) -> None:
-        if self._depth >= _MAX_INCLUDES:
-            self._problem("includes nest too deep", "error")
-            return
-        place, line = self._place, self._line
-        if path.exists():
-            self.file(path, path.name)
-        else:
-            self._problem(f"include: {path.name} is not there", "error")
-        self._place, self._line = place, line
-
-    # --- directives
-
-    def _split(self, rest: str) -> tuple[str, str]:
-        name, _, value = rest.replace("\t", " ").partition(" ")
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{name[:40]!r} is not a rule name")
-        return name, value.strip()
-
-    def _describe(self, rest: str) -> None:
-        name, text = self._split(rest)
-        self.found.descriptions[name] = text
-        self.found.places["describe", name] = self._place
-
-    def _score(self, rest: str) -> None:
-        name, text = self._split(rest)
-        columns = text.partition("#")[0].split()
+    def _include(self, path: Path, rest: str) -> None:
+        if self._nested >= _MAX_NESTED or self._files >= _MAX_FILES:
+            raise ValueError("include: too many files in files")
         try:
-            numbers = [float(column.strip("()")) for column in columns]
-        except ValueError:
-            raise ValueError(f"score {name}: {text!r} is not one number, nor four") from None
-        if len(numbers) not in (1, 4):
-            raise ValueError(f"score {name}: {len(numbers)} numbers; write one, or four")
-        self.found.scores[name] = numbers[-1]  # the fourth: network tests and classifier on
-        self.found.places["score", name] = self._place
+            target = path.parent / Path(rest).expanduser()
+            is_there = bool(rest) and target.is_file()
+        except (OSError, RuntimeError, ValueError):  # a name too long, a home that nobody has, a NUL
+            is_there = False
+        if not is_there:
+            raise ValueError(f"include: {rest[:80]} is not there")
+        place, line = self._draft.place, self._draft.line
+        self.file(target, target.name)
+        self._draft.place, self._draft.line = place, line
 
-    def _test(self, rest: str) -> None:
-        name, value = self._split(rest)
-        verdict, _, text = value.partition(" ")
-        if verdict not in ("ok", "fail"):
-            raise ValueError(f"test {name}: write ok or fail, then the text")
-        self.found.tests.append(RuleTest(name, verdict == "ok", text.strip(), self._place))
+    def _require(self, rest: str) -> None:
+        if rest.startswith("@@"):  # what SpamAssassin's installation would have filled in
+            return
+        if not re.fullmatch(r"\d+(?:\.\d+)?", rest, re.ASCII):
+            raise ValueError(f"require_version: {rest[:40]!r} is not a version")
+        if abs(float(rest) - condition.VERSION) > 1e-9:
+            self._is_for_others = True
+            self._draft.problem(f"require_version: the file is for {rest}, its rest is left out", "error")
 
-    def _tflags(self, rest: str) -> None:
-        name, value = self._split(rest)
-        self.found.tflags[name] = frozenset(value.split())
+    def _load_plugin(self, rest: str) -> None:
+        name = full_name(split_word(rest)[0])
+        if name in NETWORK:
+            self._draft.once(name, f"plugin {short_name(name)}: its rules ask a server, each is listed", "note")
+        elif name not in RUN:
+            self._draft.once(name, f"plugin {short_name(name)[:60]} is not run, nor are its rules", "unsupported")
+        if name in NETWORK and name not in self._plugins:
+            self._plugins.add(name)
+            self._held.clear()
+
+    def _enable(self, rest: str) -> None:
+        if not re.fullmatch(r"\w+", rest, re.ASCII):
+            raise ValueError("enable_compat: write one name")
+        self._compatible.add(rest)
+        self._held.clear()
 
     def _lang(self, rest: str) -> None:
-        language, _, directive = rest.partition(" ")
-        word, _, value = directive.strip().partition(" ")
-        if word != "describe":
-            self._problem(f"lang {language} {word}: only describe is translated", "unsupported")
+        language, directive = split_word(rest)
+        word, value = split_word(directive)
+        if word == "describe":
+            name, text = split_name(value)
+            self._draft.found.translations.setdefault(language, {})[name] = text
             return
-        name, text = self._split(value.strip())
-        self.found.translations.setdefault(language, {})[name] = text
+        severity: Severity = "note" if word in setting.WITHOUT_EFFECT else "unsupported"
+        self._draft.once(f"lang {word}", f"lang {language} {word[:40]}: only describe is translated", severity)
 
-    def _meta(self, rest: str) -> None:
-        name, value = self._split(rest)
-        expression.parse(value)
-        self._add(Rule(name, "meta", self._place, expression=value))
 
-    def _header(self, rest: str) -> None:
-        name, value = self._split(rest)
-        if value.startswith("eval:"):
-            self._problem(f"{name}: eval: rules are Perl code; see the built-in findings", "unsupported")
-            return
-        if_unset = _IF_UNSET.search(value)
-        value = value[: if_unset.start()] if if_unset else value
-        match = _HEADER.match(value)
-        if match is None or not (match[1] or match[4]):
-            raise ValueError(f"header {name}: write FIELD =~ /pattern/, FIELD !~ /pattern/ or exists:FIELD")
-        if match[2].startswith(_UNSUPPORTED_SELECTORS):
-            self._problem(f"{name}: {match[2]} is not supported", "unsupported")
-            return
-        regex = None
-        if match[4]:
-            regex = parse_literal(match[5].strip())
-            compile_confirming(regex)
-        self._add(
-            Rule(
-                name,
-                "header",
-                self._place,
-                selector=f"{match[2]}:{match[3]}" if match[3] else match[2],
-                regex=regex,
-                is_negated=match[4] == "!~",
-                if_unset=if_unset[1] if if_unset else "",
-                is_exists=bool(match[1]),
-            )
-        )
+def _text_of(line: bytes) -> str:
+    r"""The line without its comment; a "#" is written "\#". Bytes that are not UTF-8 are Latin-1, in patterns \xHH."""
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        text = _latin(line)
+    if "#" in text:
+        text = _COMMENT.sub("", text).replace("\\#", "#")
+    return text.strip()
 
-    def _pattern_of(self, kind: Kind) -> Callable[[str], None]:
-        def pattern(rest: str) -> None:
-            name, value = self._split(rest)
-            if value.startswith("eval:"):
-                self._problem(f"{name}: eval: rules are Perl code; see the built-in findings", "unsupported")
-                return
-            regex = parse_literal(value)
-            compile_confirming(regex)
-            self._add(Rule(name, kind, self._place, regex=regex))
 
-        return pattern
-
-    def _add(self, rule: Rule) -> None:
-        self.found.rules[rule.name] = rule
-
-    def _problem(self, reason: str, severity: Severity) -> None:
-        self.found.problems.append(Problem(self._place, self._line[:_LINE_CUT], reason, severity))
+def _latin(line: bytes) -> str:
+    text = line.decode("latin-1")
+    if text.split(None, 1)[:1] in (["header"], ["body"], ["rawbody"], ["uri"], ["full"], ["mimeheader"]):
+        return "".join(char if char < "\x80" else f"\\x{ord(char):02x}" for char in text)
+    return text

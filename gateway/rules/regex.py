@@ -13,11 +13,12 @@ from typing import Any
 
 import pcre2
 
+from gateway.rules import perl
 from gateway.rules.rule import Regex
 
 MATCH_LIMIT = 200_000  # steps of the backtracking engine; about 10 ms
 _PAIRS = {"{": "}", "(": ")", "[": "]", "<": ">"}
-_LITERAL = re.compile(r"(m)?([^\w\s])", re.ASCII)
+_LITERAL = re.compile(r"(m|qr)?([^\w\s\\])", re.ASCII)
 _FOLD = {
     **{ord(a): b for a, b in zip("يىئكةۀ", "ییئکهه", strict=True)},
     **{ord(char): str(index) for index, char in enumerate("۰۱۲۳۴۵۶۷۸۹")},
@@ -35,39 +36,29 @@ def fold(text: str) -> str:
 
 
 def parse_literal(text: str) -> Regex:
-    """/.../flags, m{...}flags or m!...!flags. Raises ValueError in words."""
+    """/.../flags, or m (or qr) with any delimiter: m{...}flags, m<...>, m!...!. Raises ValueError in words.
+
+    The pattern ends at the last closing delimiter that only flags follow, as in SpamAssassin.
+    """
     match = _LITERAL.match(text)
     if match is None or (match[1] is None and match[2] != "/"):
         raise ValueError("a pattern must stand between slashes, or in m{...}")
-    opening = match[2]
-    end = _end_of(text, match.end(), opening, _PAIRS.get(opening, opening))
-    flags = text[end + 1 :].strip()
-    if "#" in flags:
-        flags = flags.partition("#")[0].strip()
-    if not set(flags) <= set("imsxougan"):
-        raise ValueError(f"unknown flags {flags!r} behind the pattern")
+    closing = _PAIRS.get(match[2], match[2])
+    end = text.rfind(closing)
+    if end < match.end():
+        raise ValueError("the pattern has no end")
+    flags = text[end + 1 :]
+    if not set(flags) <= perl.FLAGS:
+        raise ValueError(f"{flags.strip()[:40]!r} behind the pattern are not flags")
     pattern = text[match.end() : end]
-    if opening == "/" or opening in "!#,%~@'|":
-        pattern = pattern.replace("\\" + opening, opening if opening not in "|" else "\\|")
-    return Regex(fold(pattern), "".join(sorted(set(flags) & set("imsx"))))
+    if closing == match[2] and _has_bare(pattern, closing):
+        raise ValueError(f"the delimiter {closing} inside the pattern must be written \\{closing}")
+    return Regex(*perl.translate(fold(pattern), flags))
 
 
-def _end_of(text: str, start: int, opening: str, closing: str) -> int:
-    """Where the pattern ends: the last closing delimiter that only flags follow."""
-    depth, index = 1, start
-    while index < len(text):
-        char = text[index]
-        if char == "\\":
-            index += 2
-            continue
-        if char == closing:
-            depth -= 1
-            if depth == 0:
-                return index
-        elif char == opening:
-            depth += 1
-        index += 1
-    raise ValueError("the pattern has no end")
+def _has_bare(pattern: str, delimiter: str) -> bool:
+    """Whether it stands there without a backslash."""
+    return delimiter in pattern and re.search(rf"(?<!\\)(?:\\\\)*{re.escape(delimiter)}", pattern) is not None
 
 
 def is_unicode(regex: Regex) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from gateway.rules import expression
+from gateway.rules import evals, expression
+from gateway.rules.cost import Cost, measure
 from gateway.rules.regex import compile_confirming, fold, search
 from gateway.rules.rule import Place, Problem, Rule, RuleFiles, RuleTest
-from gateway.rules.ruleset import Rules
 
 _WHERE = {
     "body": "the text a reader sees (subject first)",
@@ -16,17 +18,36 @@ _WHERE = {
     "uri": "any link",
     "full": "the whole message as received",
 }
+_MODIFIERS = {
+    "raw": "as it was received",
+    "addr": "its addresses",
+    "name": "its display names",
+    "host": "the hosts of its addresses",
+    "domain": "the registered domains of its addresses",
+    "ip": "the IP addresses in it",
+    "revip": "the IP addresses in it, reversed",
+    "first": "the first one only",
+    "last": "the last one only",
+}
+_SHOWN_PATTERN = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """What `check` found."""
 
-    rules: int
+    kinds: Mapping[str, int]  # kind -> rules that run
+    unsupported: Mapping[str, int]  # reason -> rules that are understood and do not run
     tests: int
     failures: tuple[Problem, ...]  # tests that do not hold
     problems: tuple[Problem, ...]  # of the files, worst first
     warnings: tuple[Problem, ...]
+    costs: tuple[Cost, ...] = ()  # dearest first
+
+    @property
+    def rules(self) -> int:
+        """How many run."""
+        return sum(self.kinds.values())
 
     @property
     def has_errors(self) -> bool:
@@ -34,27 +55,38 @@ class Report:
         return bool(self.failures) or any(problem.severity == "error" for problem in self.problems)
 
 
-def check(rules: Rules, known_findings: Collection[str]) -> Report:
-    """Run the tests, look for names that lead nowhere."""
-    files = rules.files
-    failures = tuple(problem for test in files.tests if (problem := _run(files, test)) is not None)
+def check(files: RuleFiles, known_findings: Collection[str], *, with_costs: bool = False) -> Report:
+    """Run the tests, look for names that lead nowhere; measure the patterns if asked."""
     order = {"error": 0, "unsupported": 1, "note": 2}
-    problems = tuple(sorted(files.problems, key=lambda problem: order[problem.severity]))
-    return Report(len(files.rules), len(files.tests), failures, problems, tuple(_warnings(files, known_findings)))
+    return Report(
+        kinds=dict(Counter(rule.kind for rule in files.rules.values()).most_common()),
+        unsupported=dict(Counter(map(_reason, files.unsupported.values())).most_common()),
+        tests=len(files.tests),
+        failures=tuple(problem for test in files.tests if (problem := _run(files, test)) is not None),
+        problems=tuple(sorted(files.problems, key=lambda problem: order[problem.severity])),
+        warnings=tuple(_warnings(files, known_findings)),
+        costs=tuple(measure(list(files.rules.values()))) if with_costs else (),
+    )
 
 
-def explain(rules: Rules, name: str) -> str:
+def _reason(text: str) -> str:
+    """Without the function's name."""
+    return text.rpartition("(): ")[2]
+
+
+# --- one rule in words ----------------------------------------------------------------------------------------------
+
+
+def explain(files: RuleFiles, name: str) -> str:
     """What a rule matches, in words. Raises KeyError for an unknown name."""
-    files = rules.files
-    lines = [f"{name}  score {rules.score(name):g}"]
+    lines = [f"{name}  score {files.score(name):g}"]
     if name in files.descriptions:
         lines.append(files.descriptions[name])
     rule = files.rules.get(name)
     if rule is None:
-        if name not in files.descriptions and name not in files.scores:
-            raise KeyError(name)
-        return "\n".join([*lines, "A built-in finding: a check of the gateway reports it with its evidence."])
-    lines += [_in_words(rule), f"defined in {rule.place}"]
+        lines.append(_without_rule(files, name))
+    else:
+        lines += [*_in_words(rule), *_flags_in_words(files.tflags.get(name, frozenset())), f"defined in {rule.place}"]
     lines += [
         f"  {'hits' if test.should_hit else 'does not hit'}: {test.text}" for test in files.tests if test.name == name
     ]
@@ -64,17 +96,56 @@ def explain(rules: Rules, name: str) -> str:
     return "\n".join(lines)
 
 
-def _in_words(rule: Rule) -> str:
+def _without_rule(files: RuleFiles, name: str) -> str:
+    if name in files.unsupported:
+        return f"It does not run here: {files.unsupported[name]}."
+    if name not in files.descriptions and name not in files.scores:
+        raise KeyError(name)
+    return "A built-in finding: a check of the gateway reports it with its evidence."
+
+
+def _in_words(rule: Rule) -> list[str]:
     if rule.kind == "meta":
-        return f"Hits when this holds: {rule.expression}"
+        return [f"Hits when this holds: {rule.expression}"]
+    if rule.kind == "eval":
+        return [_call_in_words(rule)]
     if rule.is_exists:
-        return f"Hits when the field {rule.selector} is there."
+        return [f"Hits when the field {rule.selector} is there."]
     assert rule.regex is not None
     how = "does not match" if rule.is_negated else "matches"
-    where = f"the field {rule.selector}" if rule.kind == "header" else _WHERE[rule.kind]
     flags = ", ignoring case" if "i" in rule.regex.flags else ""
     unset = f" (taken as {rule.if_unset!r} when it is not there)" if rule.if_unset else ""
-    return f"Hits when {where}{unset} {how}{flags}:  {rule.regex.text}"
+    lines = [f"Hits when {_place_in_words(rule)}{unset} {how}{flags}:  {_cut(rule.regex.text)}"]
+    if rule.written:
+        lines.append(f"The pattern is written with tags (replace_rules):  {_cut(rule.written)}")
+    return lines
+
+
+def _place_in_words(rule: Rule) -> str:
+    if rule.kind not in ("header", "mimeheader"):
+        return _WHERE[rule.kind]
+    name, *modifiers = rule.selector.split(":")
+    of_part = "of a MIME part" if rule.kind == "mimeheader" else ""
+    what = [f"the field {name}", of_part, *(f"({_MODIFIERS.get(one, one)})" for one in modifiers)]
+    return " ".join(one for one in what if one)
+
+
+def _call_in_words(rule: Rule) -> str:
+    call = f"{rule.function}({', '.join(map(repr, rule.arguments))})"
+    words = (evals.FUNCTIONS[rule.function].__doc__ or "").split("\n")[0]
+    return f"Hits when the gateway's {call} holds." + (f" {words}" if words else "")
+
+
+def _flags_in_words(flags: Collection[str]) -> Iterator[str]:
+    most = next((flag.partition("=")[2] for flag in flags if flag.startswith("maxhits=")), "")
+    if "multiple" in flags:
+        yield f"Every match counts{f', up to {most}' if most else ''}."
+    if "nosubject" in flags:
+        yield "The subject is not looked at."
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_PATTERN else f"{text[:_SHOWN_PATTERN]}… ({len(text)} characters)"
 
 
 # --- tests ----------------------------------------------------------------------------------------------------------
@@ -82,8 +153,8 @@ def _in_words(rule: Rule) -> str:
 
 def _run(files: RuleFiles, test: RuleTest) -> Problem | None:
     rule = files.rules.get(test.name)
-    if rule is None:
-        return Problem(test.place, test.text, f"test of {test.name}, which is no rule", "error")
+    if rule is None or rule.kind == "eval":
+        return _untestable(files, test)
     try:
         hit = _hits(rule, test.text.replace("\\n", "\n"))
     except TimeoutError:
@@ -93,6 +164,13 @@ def _run(files: RuleFiles, test: RuleTest) -> Problem | None:
     return Problem(
         test.place, test.text, f"{test.name} {'does not hit' if test.should_hit else 'hits'} this text", "error"
     )
+
+
+def _untestable(files: RuleFiles, test: RuleTest) -> Problem | None:
+    if test.name in files.unsupported:
+        return None  # listed where it is defined
+    what = "an eval rule, which no single text shows" if test.name in files.rules else "no rule"
+    return Problem(test.place, test.text, f"test of {test.name}, which is {what}", "error")
 
 
 def _hits(rule: Rule, text: str) -> bool:
@@ -109,26 +187,31 @@ def _hits(rule: Rule, text: str) -> bool:
 
 
 def _warnings(files: RuleFiles, known_findings: Collection[str]) -> Iterator[Problem]:
-    known = set(files.rules) | set(known_findings)
+    known = {*files.rules, *files.unsupported, *known_findings}
     named = {one for rule in files.rules.values() for one in _named(rule)}
     tested = {test.name for test in files.tests}
     for (directive, name), place in files.places.items():
         if name not in known:
-            yield Problem(place, f"{directive} {name}", f"{name} is neither a rule nor a finding", "note")
+            yield Problem(place, f"{directive} {name}", f"{directive}: {name} is neither a rule nor a finding", "note")
     for rule in files.rules.values():
         yield from _about(rule, files, known, named, tested)
 
 
-def _about(rule: Rule, files: RuleFiles, known: set[str], named: set[str], tested: set[str]) -> Iterator[Problem]:
-    for name in sorted(_named(rule) - known):
-        yield _note(rule.place, f"{rule.name} names {name}, which is neither a rule nor a finding")
+def _about(
+    rule: Rule, files: RuleFiles, known: Collection[str], named: Collection[str], tested: Collection[str]
+) -> Iterator[Problem]:
+    for name in sorted(_named(rule)):
+        if name in files.unsupported:
+            yield _note(rule.place, f"{rule.name} names {name}, which does not run")
+        elif name not in known:
+            yield _note(rule.place, f"{rule.name} names {name}, which is neither a rule nor a finding")
     if rule.name.startswith("__"):
         if rule.name not in named:
             yield _note(rule.place, f"the sub-rule {rule.name} is used by no meta")
         return
     if rule.name not in files.descriptions:
         yield _note(rule.place, f"{rule.name} has no describe line")
-    if rule.name not in tested:
+    if rule.name not in tested and rule.kind != "eval":
         yield _note(rule.place, f"{rule.name} has no test line")
 
 
@@ -137,4 +220,21 @@ def _note(place: Place, reason: str) -> Problem:
 
 
 def _named(rule: Rule) -> frozenset[str]:
-    return expression.names(expression.parse(rule.expression)) if rule.kind == "meta" else frozenset()
+    return _names_in(rule.expression) if rule.kind == "meta" else frozenset()
+
+
+@cache
+def _names_in(text: str) -> frozenset[str]:
+    return expression.names(expression.parse(text))
+
+
+def summary(report: Report) -> Sequence[str]:
+    """The report in a few lines: rules by kind, those that do not run by reason, tests."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in report.kinds.items())
+    lines = [f"{report.rules} rules run" + (f": {kinds}" if kinds else "")]
+    if report.unsupported:
+        lines.append(f"{sum(report.unsupported.values())} rules do not run:")
+        lines += [f"  {count:4}  {reason}" for reason, count in report.unsupported.items()]
+    notes = sum(1 for one in (*report.problems, *report.warnings) if one.severity == "note")
+    lines.append(f"{report.tests} tests, {len(report.failures)} failed, {notes} notes")
+    return lines

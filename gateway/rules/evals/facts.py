@@ -1,0 +1,255 @@
+"""What eval functions look at: the message, what other stages found out, and the lists of the rule files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import translate
+from functools import cached_property, lru_cache
+from itertools import islice
+from typing import Any, TypeVar
+
+from gateway.mail.address import parse_mailboxes
+from gateway.mail.header import written_value
+from gateway.rules import perl
+from gateway.rules.regex import compile_confirming, search
+from gateway.rules.rule import Lists, Regex, RuleFiles
+from gateway.types import AuthResult, HeaderField, MailObject, Part, Prediction
+
+T = TypeVar("T")
+_RELAY = re.compile(r"\[ ([^\]]*) \]")
+_RELAY_FACT = re.compile(r"(\w+)=(\S*)")
+_PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
+_MAX_ADDRESSES = 256
+_MAX_TEXT = 1 << 18
+_MAX_FIELD = 1 << 16
+
+
+class AddressPatterns:
+    """One list of addresses with * and ?."""
+
+    def __init__(self, entries: dict[str, tuple[str, ...]]) -> None:
+        self._entries = entries
+        self._exact = frozenset(entries)
+        self._globs = [(one, re.compile(_glob(one))) for one in entries if "*" in one or "?" in one]
+        self._any = re.compile("|".join(pattern.pattern for _, pattern in self._globs)) if self._globs else None
+
+    def has(self, address: str) -> bool:
+        """Whether a pattern covers the whole address."""
+        address = address.lower()
+        return address in self._exact or (self._any is not None and self._any.match(address) is not None)
+
+    def conditions(self, address: str) -> list[str]:
+        """What has to hold besides, for every pattern that covers it."""
+        if not self.has(address):
+            return []
+        address = address.lower()
+        found = [*self._entries.get(address, ())]
+        for pattern, compiled in self._globs:
+            if pattern != address and compiled.match(address):
+                found += self._entries[pattern]
+        return found
+
+
+def _glob(pattern: str) -> str:
+    """Linear: each star is settled once."""
+    return translate(pattern.replace("[", "[[]"))
+
+
+def _domain_glob(pattern: str) -> str:
+    """A star stays within a label."""
+    signs = {"*": "[^.]*", "?": "."}
+    return "".join(signs.get(char) or re.escape(char) for char in re.sub(r"\*+", "*", pattern))
+
+
+class Knowledge:
+    """The rule files' lists, made ready once for all messages."""
+
+    def __init__(self, files: RuleFiles) -> None:
+        self.lists: Lists = files.lists
+        self.settings = files.settings
+        self._patterns: dict[str, AddressPatterns] = {}
+
+    def addresses(self, name: str) -> AddressPatterns:
+        """The list of this name, empty when there is none."""
+        if name not in self._patterns:
+            self._patterns[name] = AddressPatterns(self.lists.addresses.get(name, {}))
+        return self._patterns[name]
+
+    @cached_property
+    def freemail_domains(self) -> tuple[frozenset[str], re.Pattern[str] | None]:
+        """Domains, and what those with * and ? match; * stays within a label."""
+        words = self.lists.words.get("freemail_domains", set())
+        globs = [_domain_glob(one) for one in sorted(words) if "*" in one or "?" in one]
+        return frozenset(words), re.compile("|".join(globs)) if globs else None
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """One hop of X-Spam-Relays-*."""
+
+    ip: str
+    rdns: str
+    helo: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything about one message. `relays` gives the text of X-Spam-Relays-Trusted and -Untrusted, "" without any."""
+
+    mail: MailObject
+    knowledge: Knowledge
+    prediction: Prediction | None = None
+    relays: Callable[[str], str] | None = None
+    memo: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def once(self, name: str, make: Callable[[Facts], T]) -> T:
+        """What several functions need, made when the first one asks."""
+        if name not in self.memo:
+            self.memo[name] = make(self)
+        found: T = self.memo[name]
+        return found
+
+    def fields(self, name: str) -> Sequence[HeaderField]:
+        """Every field of this name."""
+        return self.once("fields", _by_name).get(name.lower(), ())
+
+    def header(self, name: str) -> str:
+        """The decoded values of all fields of this name, one a line; "" without any."""
+        return "\n".join(one.text[:_MAX_FIELD] for one in self.fields(name))
+
+    def raw_header(self, name: str) -> str:
+        """The values as written, without folding."""
+        return "\n".join(written_value(one)[:_MAX_FIELD] for one in self.fields(name))
+
+    def raw_bytes(self, name: str) -> bytes:
+        """The same as bytes with their folding; ALL for the whole header."""
+        if name == "ALL":
+            return b"".join(one.raw for one in self.mail.message.fields)
+        return b"".join(one.raw.partition(b":")[2] for one in self.fields(name))
+
+    def addresses(self, *names: str) -> list[str]:
+        """The addresses in these fields."""
+        return self.once(f"addresses {names}", lambda facts: _addresses_in(facts, names))
+
+    def results(self, method: str) -> list[AuthResult]:
+        """What authentication said."""
+        return [result for result in self.mail.auth if result.method == method]
+
+    @property
+    def author(self) -> str:
+        """The first author's address, "" without one."""
+        author = self.mail.message.author
+        return author[0].address if author else ""
+
+    def senders(self) -> list[str]:
+        """Every address that says whom the message is from, the envelope's included."""
+        return self.once("senders", _senders)
+
+    def recipients(self) -> list[str]:
+        """Every address the message is for."""
+        return self.once("recipients", _recipients)
+
+    def leaves(self) -> list[Part]:
+        """Parts that are no containers."""
+        return [part for part in self.mail.message.parts if not part.content_type.startswith("multipart/")]
+
+    def paragraphs(self) -> list[str]:
+        """The subject, then the rendered text, white space as one blank."""
+        return self.once("paragraphs", _paragraphs)
+
+    def hops(self, which: str) -> Sequence[Relay]:
+        """Relays, the last one first; which: Trusted or Untrusted."""
+        return self.once(f"hops {which}", lambda facts: _hops(facts, which))
+
+
+def _by_name(facts: Facts) -> dict[str, list[HeaderField]]:
+    found: dict[str, list[HeaderField]] = {}
+    for one in facts.mail.message.fields:
+        found.setdefault(one.name.lower(), []).append(one)
+    return found
+
+
+def _addresses_in(facts: Facts, names: Sequence[str]) -> list[str]:
+    fields = (one for name in names for one in facts.fields(name))
+    found = (box.address for one in fields for box in parse_mailboxes(one) if box.address)
+    return list(islice(found, _MAX_ADDRESSES))
+
+
+def _senders(facts: Facts) -> list[str]:
+    resent = facts.addresses("Resent-From")
+    if resent:
+        return resent
+    found = facts.addresses("From", "Envelope-Sender", "Resent-Sender", "X-Envelope-From")
+    return _unique([*found, facts.mail.envelope.reverse_path])
+
+
+def _recipients(facts: Facts) -> list[str]:
+    resent = facts.addresses("Resent-To", "Resent-Cc")
+    if resent:
+        return resent
+    named = """To Cc Apparently-To Delivered-To Envelope-Recipients Apparently-Resent-To X-Envelope-To Envelope-To
+        X-Delivered-To X-Original-To X-Rcpt-To X-Real-To"""
+    return _unique([*(one.address for one in facts.mail.envelope.recipients), *facts.addresses(*named.split())])
+
+
+def _unique(addresses: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(one for one in addresses if one))
+
+
+def _paragraphs(facts: Facts) -> list[str]:
+    message = facts.mail.message
+    texts = [message.subject, *_PARAGRAPH.split(f"{message.text}\n\n{message.hidden_text}"[:_MAX_TEXT])]
+    return [folded for text in texts if (folded := " ".join(text.split()))]
+
+
+def _hops(facts: Facts, which: str) -> tuple[Relay, ...]:
+    text = facts.relays(f"X-Spam-Relays-{which}") if facts.relays is not None else ""
+    found = [dict(_RELAY_FACT.findall(hop)) for hop in _RELAY.findall(text[:_MAX_TEXT])]
+    return tuple(Relay(*(hop.get(name, "").lower() for name in ("ip", "rdns", "helo", "by"))) for hop in found)
+
+
+# --- arguments ------------------------------------------------------------------------------------------------------
+
+
+def number(text: str) -> float:
+    """An argument as a number; "undef" and "inf" are no bound. Raises ValueError."""
+    return float("inf") if text in ("undef", "inf") else float(text)
+
+
+def matches(pattern: str, text: str) -> bool:
+    """A Perl pattern without delimiters, given as an argument. Raises ValueError, or TimeoutError at its step limit."""
+    return search(_compiled(pattern), text.encode("utf-8", "replace")) is not None
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> Any:
+    return compile_confirming(Regex(*perl.translate(pattern, "")))
+
+
+def is_between(value: float, low: str, high: str = "undef") -> bool:
+    """low < value <= high."""
+    return (low == "undef" or value > float(low)) and value <= number(high)
+
+
+def is_from_to(value: float, low: str, high: str = "undef") -> bool:
+    """low <= value < high."""
+    return (low == "undef" or value >= float(low)) and (value < number(high))
+
+
+def compares(value: float, text: str) -> bool:
+    """An argument such as "!= 0" or "< 384". Raises ValueError."""
+    match = re.fullmatch(r"\s*(==|!=|<=|>=|<|>)\s*(-?\d+(?:\.\d+)?)\s*", text)
+    if match is None:
+        raise ValueError(f"{text!r} compares nothing")
+    other = float(match[2])
+    return {
+        "==": value == other,
+        "!=": value != other,
+        "<=": value <= other,
+        ">=": value >= other,
+        "<": value < other,
+        ">": value > other,
+    }[match[1]]

@@ -1,0 +1,90 @@
+"""The way the message came (Plugin::RelayEval): the relays of its Received fields, trusted and not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from itertools import pairwise
+
+from gateway.rules.evals.facts import Facts, Relay
+
+Function = Callable[..., bool]
+_ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}", re.ASCII)
+_HOST = re.compile(r"\w+(?:[\w.-]+\.)+\w+", re.ASCII)
+_BIG_PROVIDER = re.compile(
+    r"(?:^|\.)(?:lycos\.com|lycos\.co\.uk|hotmail\.com|localhost\.com|excite\.com|caramail\.com|cs\.com|aol\.com"
+    r"|msn\.com|yahoo\.com|drizzle\.com)$"
+)
+_SHORT_COUNTRIES = ("ie", "fr", "de")
+
+
+def only_trusted(facts: Facts) -> bool:
+    """There are relays, and all are trusted."""
+    return bool(facts.hops("Trusted")) and not facts.hops("Untrusted")
+
+
+def no_relays(facts: Facts) -> bool:
+    """There is no relay at all."""
+    return not facts.hops("Trusted") and not facts.hops("Untrusted")
+
+
+def numeric_helo(facts: Facts) -> bool:
+    """An untrusted relay said a public address for its name."""
+    return any(_is_public(relay.helo) for relay in facts.hops("Untrusted"))
+
+
+def helo_is_other_address(facts: Facts) -> bool:
+    """... and it is not even in the /24 it came from."""
+    return any(
+        _is_public(relay.helo) and _is_public(relay.ip) and relay.helo.rpartition(".")[0] != relay.ip.rpartition(".")[0]
+        for relay in facts.hops("Untrusted")
+    )
+
+
+def big_provider_without_name(facts: Facts) -> bool:
+    """The last untrusted relay that is no private address says it is a big provider, and has no reverse name."""
+    public = [relay for relay in facts.hops("Untrusted") if not _is_private(relay.ip) and relay.helo]
+    return bool(public) and _BIG_PROVIDER.search(public[-1].helo) is not None and not public[-1].rdns
+
+
+def forged_trail(facts: Facts) -> bool:
+    """More than once a relay received the message under another domain than the one it was handed on from."""
+    relays = facts.hops("Untrusted")
+    return sum(_is_broken(before, relay) for before, relay in pairwise(relays)) > 1
+
+
+def _is_broken(before: Relay, relay: Relay) -> bool:
+    came_from, received_by = _domain(before.rdns), _domain(relay.by)
+    is_known = _HOST.fullmatch(came_from) is not None and _HOST.fullmatch(received_by) is not None
+    return is_known and came_from != received_by and (received_by, came_from) != ("msn.com", "hotmail.com")
+
+
+def _domain(host: str) -> str:
+    """The last two labels, or three below a short country code."""
+    labels = host.split(".")
+    if len(labels) < 2 or not re.search("[a-z]", host):
+        return host
+    is_long = len(labels[-1]) >= 3 or labels[-1] in _SHORT_COUNTRIES
+    return ".".join(labels[-2:] if is_long else labels[-3:])
+
+
+def _is_public(text: str) -> bool:
+    return _ADDRESS.fullmatch(text) is not None and not _is_private(text)
+
+
+def _is_private(text: str) -> bool:
+    try:
+        return not ip_address(text).is_global
+    except ValueError:
+        return False
+
+
+FUNCTIONS: Mapping[str, Function] = {
+    "check_all_trusted": only_trusted,
+    "check_no_relays": no_relays,
+    "check_for_numeric_helo": numeric_helo,
+    "helo_ip_mismatch": helo_is_other_address,
+    "check_for_no_rdns_dotcom_helo": big_provider_without_name,
+    "check_for_forged_received_trail": forged_trail,
+}
