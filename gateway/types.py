@@ -7,7 +7,7 @@ sizes are bytes; durations are seconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -124,6 +124,7 @@ class Message:
 
     raw: bytes  # exactly what was received
     fields: tuple[HeaderField, ...]
+    by_name: Mapping[str, Sequence[HeaderField]]  # lower-case name -> its fields, top to bottom
     body_offset: int  # where the body starts in raw
     parts: tuple[Part, ...]  # depth first, containers included
     subject: str  # decoded, "" when absent

@@ -19,40 +19,38 @@ _FINAL_LINES = re.compile(rb"(?:\n\r)*")  # of reversed bytes
 
 
 class CanonicalMessage:
-    """A message's canonical fields and body. `is_ambiguous`: other readers may see other fields than these."""
+    """A message's canonical fields and body."""
 
     def __init__(self, message: Message) -> None:
-        self.is_ambiguous = _is_ambiguous(message)
         self._message = message
         self._bodies: dict[Algorithm, bytes] = {}
-        self._fields: dict[tuple[int, Algorithm], bytes] = {}
-        self._places: dict[str, list[int]] = {}
-        for place, field in enumerate(message.fields):
-            self._places.setdefault(field.name.lower(), []).append(place)
+        self._fields: dict[tuple[bytes, Algorithm], bytes] = {}
 
-    def places(self, name: str) -> list[int]:
-        """Where the fields of this lower-case name stand, top to bottom."""
-        return self._places.get(name, [])
+    @property
+    def is_ambiguous(self) -> bool:
+        """Other readers may see other fields than these."""
+        return _is_ambiguous(self._message)
 
-    def raw(self, place: int) -> bytes:
-        """The field there as received."""
-        return self._message.fields[place].raw
+    def count(self, name: str) -> int:
+        """How many fields of this lower-case name there are."""
+        return len(self._message.by_name.get(name, ()))
 
-    def field(self, place: int, algorithm: Algorithm) -> bytes:
-        """The field there, canonical, with its CRLF."""
-        key = (place, algorithm)
+    def field(self, raw: bytes, algorithm: Algorithm) -> bytes:
+        """One of its fields, canonical, with its CRLF."""
+        key = (raw, algorithm)
         if key not in self._fields:
-            self._fields[key] = canonical_field(self.raw(place), algorithm)
+            self._fields[key] = canonical_field(raw, algorithm)
         return self._fields[key]
 
     def fields(self, names: Iterable[str], algorithm: Algorithm) -> bytes:
         """The signed fields (RFC 6376 §5.4.2): each name takes the lowest field not taken yet, or nothing."""
-        left = {name: len(self.places(name)) for name in names}
+        left: dict[str, int] = {}
         chosen: list[bytes] = []
         for name in names:
-            if left[name]:
-                left[name] -= 1
-                chosen.append(self.field(self.places(name)[left[name]], algorithm))
+            place = left.get(name, self.count(name)) - 1
+            if place >= 0:
+                left[name] = place
+                chosen.append(self.field(self._message.by_name[name][place].raw, algorithm))
         return b"".join(chosen)
 
     def body(self, algorithm: Algorithm) -> bytes:

@@ -68,7 +68,7 @@ async def evaluate(message: Message, spf: AuthResult, dkim: Sequence[AuthResult]
 
 def author_domain(message: Message) -> tuple[str, str]:
     """(the one author domain, "") or ("", why there is none) (RFC 7489 §6.6.1)."""
-    fields = [field for field in message.fields if field.name.lower() == "from"]
+    fields = message.by_name.get("from", ())
     if len(fields) != 1:
         return "", "there is no From field" if not fields else f"there are {len(fields)} From fields"
     domains = {mailbox.domain for mailbox in message.author}
@@ -100,9 +100,13 @@ def align(
     spf_strict = record is not None and record.is_spf_strict
     dkim_strict = record is not None and record.is_dkim_strict
     return (
-        replace(spf, is_aligned=_is_aligned(spf, author, spf_strict)),
-        tuple(replace(one, is_aligned=_is_aligned(one, author, dkim_strict)) for one in dkim),
+        _marked(spf, _is_aligned(spf, author, spf_strict)),
+        tuple(_marked(one, _is_aligned(one, author, dkim_strict)) for one in dkim),
     )
+
+
+def _marked(result: AuthResult, is_aligned: bool) -> AuthResult:
+    return result if result.is_aligned == is_aligned else replace(result, is_aligned=is_aligned)
 
 
 def parse_record(content: bytes) -> Record | None:

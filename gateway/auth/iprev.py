@@ -6,6 +6,7 @@ Cost: one PTR look-up and at most MAX_NAMES look-ups more. Never raises.
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from gateway.mail.domain import to_a_label
 from gateway.ports import Resolver
@@ -39,6 +40,7 @@ async def evaluate(envelope: Envelope, resolver: Resolver) -> AuthResult:
     return _result("fail", address, f"{address} calls itself {names[0]}, which does not have that address", names[0])
 
 
+@lru_cache(maxsize=1024)
 def parse_address(text: str) -> Address | None:
     """The address without scope, an IPv4-mapped one as IPv4 (RFC 7208 §5); None for what is none."""
     try:

@@ -1,8 +1,7 @@
 """DKIM's two tag lists: the DKIM-Signature field and the key record (RFC 6376 §3.5, §3.6.1, RFC 8301, RFC 8463).
 
 Both are read strictly and give either the values or a Conclusion with its result and reason; neither ever raises.
-dkimpy splits the tag lists; the rest of its reading is too lenient (no From in h=, key flags) or too strict (lists in
-s= and q=).
+dkimpy's reading is too lenient (no From in h=, key flags) or too strict (lists in s= and q=).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -22,7 +21,6 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from dkim.util import InvalidTagValueList, parse_tag_value
 
 from gateway.auth.canonical import Algorithm
 from gateway.mail.domain import to_a_label
@@ -206,11 +204,17 @@ def _tags(raw: bytes, limit: int) -> Mapping[str, bytes] | None:
     """Tag -> value without outer white space; None when it is no tag list (RFC 6376 §3.2) or too long."""
     if len(raw) > limit:
         return None
-    try:
-        tags = cast("Mapping[bytes, bytes]", parse_tag_value(raw))
-    except InvalidTagValueList:
-        return None
-    return {tag.decode("latin-1"): value for tag, value in tags.items()}
+    specs = raw.strip().split(b";")
+    if not specs[-1]:  # the last semicolon ends nothing
+        specs.pop()
+    tags: dict[str, bytes] = {}
+    for spec in specs:
+        tag, equals, value = spec.partition(b"=")
+        name = tag.strip().decode("latin-1")
+        if not equals or not tag.strip()[:1].isalpha() or name in tags:
+            return None
+        tags[name] = value.strip()
+    return tags
 
 
 def _list(value: bytes) -> list[bytes]:

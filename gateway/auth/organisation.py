@@ -19,6 +19,7 @@ def organisational_domain(domain: str) -> str:
     return _list().privatesuffix(domain) or domain
 
 
+@lru_cache(maxsize=8192)
 def is_public_suffix(domain: str) -> bool:
     """May anybody register names under it?"""
     return bool(domain) and _list().publicsuffix(domain) == domain

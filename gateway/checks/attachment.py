@@ -45,7 +45,8 @@ class Attachment:
         for part in mail.message.parts:
             for name in filter(None, (part.filename, part.other_filename)):
                 yield from _by_name(name)
-            yield from _by_content(part)
+            if part.text is None and not part.content_type.startswith(("multipart/", "message/")):
+                yield from _by_content(part)
 
 
 def _by_name(filename: str) -> Iterator[Finding]:
@@ -67,8 +68,6 @@ def _by_name(filename: str) -> Iterator[Finding]:
 
 
 def _by_content(part: Part) -> Iterator[Finding]:
-    if part.content_type.startswith(("multipart/", "message/")) or part.text is not None:
-        return
     head = decode_bytes(part.raw[:_ENCODED_HEAD], part.encoding)[:_HEAD]
     for signature, what in _SIGNATURES:
         # a table of parts may begin with "MZ-1001"; text holds no NUL

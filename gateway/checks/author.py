@@ -32,17 +32,17 @@ class Author:
     def check(self, mail: MailObject) -> Iterator[Finding]:
         """Silent without a From field; missing_field speaks of that."""
         author = mail.message.author
-        raw = b"".join(field.raw for field in mail.message.fields if field.name.lower() == "from")
-        if not raw:
+        fields = mail.message.by_name.get("from", ())
+        if not fields:
             return
-        if b"\0" in raw or any("\0" in box.display_name + box.address for box in author):
+        if any(b"\0" in field.raw for field in fields) or any("\0" in box.display_name + box.address for box in author):
             yield Finding("AUTHOR_NUL", ("From holds a NUL character, which hides what follows",))
         if not any(box.domain for box in author):
             yield Finding("AUTHOR_NO_ADDRESS", ("From holds no address",))
         if len(author) > 1 and not mail.message.sender:
             yield Finding("AUTHOR_SEVERAL", (f"From names {len(author)} authors and there is no Sender",))
         for box in author[:3]:
-            match = _ADDRESS.search(box.display_name)
+            match = _ADDRESS.search(box.display_name) if "@" in box.display_name else None
             shown = to_a_label(match[1]) if match else ""
             if shown and box.domain and organisational_domain(shown) != organisational_domain(box.domain):
                 yield Finding(

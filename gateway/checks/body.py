@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from gateway.mail.link import host_of
 from gateway.types import Finding, MailObject
+
+_FEW = 3  # links
 
 
 class Body:
@@ -24,8 +27,9 @@ class Body:
         if not text and not has_attachment and not any(part.html and part.html.image_count for part in message.parts):
             yield Finding("BODY_EMPTY", ("there is nothing to read",))
         # neither a tracking pixel nor a mail address is a link to follow
-        links = [link for link in message.links if link.source != "image" and host_of(link.url)]
-        if 0 < len(links) <= 3 and not has_attachment:
+        followed = (link for link in message.links if link.source != "image" and host_of(link.url))
+        links = [] if has_attachment else list(islice(followed, _FEW + 1))
+        if 0 < len(links) <= _FEW:
             rest = text
             for link in links:
                 rest = rest.replace(link.url, "").replace(link.text or link.url, "", 1)

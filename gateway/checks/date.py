@@ -20,17 +20,21 @@ class Date:
     def check(self, mail: MailObject) -> Iterator[Finding]:
         """Silent without a Date field; missing_field speaks of that."""
         message = mail.message
-        text = next((field.text for field in message.fields if field.name.lower() == "date"), None)
-        if text is None:
+        fields = message.by_name.get("date")
+        if not fields:
             return
         if message.date is None:
-            yield Finding("DATE_INVALID", (f"Date says {text[:60]!r}, which is no date",))
+            yield Finding("DATE_INVALID", (f"Date says {fields[0].text[:60]!r}, which is no date",))
             return
         ahead = message.date - mail.envelope.received_at
-        said = datetime.fromtimestamp(message.date, UTC).strftime("%Y-%m-%d %H:%M")
         if ahead > _FAR_FUTURE_S:
-            yield Finding("DATE_FAR_FUTURE", (f"Date says {said}, {ahead / _DAY:.0f} days after we received it",))
+            yield _finding("DATE_FAR_FUTURE", message.date, f"{ahead / _DAY:.0f} days after")
         elif ahead > _FUTURE_S:
-            yield Finding("DATE_IN_FUTURE", (f"Date says {said}, {ahead / 3600:.0f} hours after we received it",))
+            yield _finding("DATE_IN_FUTURE", message.date, f"{ahead / 3600:.0f} hours after")
         elif ahead < -_PAST_S:
-            yield Finding("DATE_IN_PAST", (f"Date says {said}, {-ahead / _DAY:.0f} days before we received it",))
+            yield _finding("DATE_IN_PAST", message.date, f"{-ahead / _DAY:.0f} days before")
+
+
+def _finding(name: str, date: float, distance: str) -> Finding:
+    said = datetime.fromtimestamp(date, UTC).strftime("%Y-%m-%d %H:%M")
+    return Finding(name, (f"Date says {said}, {distance} we received it",))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from gateway.types import Finding, Html, MailObject
 
 _HIDDEN_CHARACTERS, _HIDDEN_SHARE = 300, 0.5
+_MAX = 100_000  # characters that words are counted in
 
 
 class HtmlTricks:
@@ -36,7 +37,9 @@ class HtmlTricks:
 
 def _hidden(pages: list[Html]) -> Iterator[Finding]:
     hidden = " ".join(page.hidden_text for page in pages).strip()
-    words = sum(1 for word in hidden.split() if word.isalpha())
+    if len(hidden) <= _HIDDEN_CHARACTERS:
+        return
+    words = sum(1 for word in hidden[:_MAX].split() if word.isalpha())
     shown = sum(len(page.text) for page in pages)
-    if len(hidden) > _HIDDEN_CHARACTERS and words > 40 and len(hidden) > _HIDDEN_SHARE * shown:
+    if words > 40 and len(hidden) > _HIDDEN_SHARE * shown:
         yield Finding("HTML_HIDDEN_TEXT", (f"{len(hidden)} characters are hidden from the reader: “{hidden[:60]}…”",))

@@ -15,16 +15,16 @@ class MessageId:
 
     def check(self, mail: MailObject) -> Iterator[Finding]:
         """Silent without the field."""
-        text = next((field.text for field in mail.message.fields if field.name.lower() == "message-id"), None)
-        if text is None:
+        fields = mail.message.by_name.get("message-id")
+        if not fields:
             return
         found = mail.message.message_id
         host = found.rpartition("@")[2].lower()
         if not found:
-            yield Finding("MESSAGE_ID_INVALID", (f"Message-ID {text[:60]!r} has not the form <left@right>",))
+            yield Finding("MESSAGE_ID_INVALID", (f"Message-ID {fields[0].text[:60]!r} has not the form <left@right>",))
         elif "@" not in found or not host.strip("[]"):
             yield Finding("MESSAGE_ID_NO_DOMAIN", (f"Message-ID <{found[:60]}> names no domain",))
-        elif host in {one.domain for one in mail.envelope.recipients} and not _from_us(mail):
+        elif any(host == one.domain for one in mail.envelope.recipients) and not _from_us(mail):
             yield Finding("MESSAGE_ID_OURS", (f"Message-ID <{found[:60]}> claims to be made by {host}",))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from gateway.types import Finding, MailObject
@@ -25,12 +24,12 @@ class MissingField:
 
     def check(self, mail: MailObject) -> Iterator[Finding]:
         """By the names of the fields."""
-        names = Counter(field.name.lower() for field in mail.message.fields)
+        fields = mail.message.by_name
         for field in ("from", "date", "message-id", "subject"):
-            if not names[field]:
+            if field not in fields:
                 yield Finding(f"{field.upper().replace('-', '_')}_MISSING", (f"there is no {field.title()} field",))
-        if not any(names[field] for field in ("to", "cc", "bcc", "apparently-to", "resent-to")):
+        if not any(field in fields for field in ("to", "cc", "bcc", "apparently-to", "resent-to")):
             yield Finding("TO_MISSING", ("no field names a recipient",))
-        twice = [field for field in _ONCE if names[field] > 1]
+        twice = [field for field in _ONCE if len(fields.get(field, ())) > 1]
         if twice:
-            yield Finding("FIELD_DUPLICATE", tuple(f"{names[field]} {field.title()} fields" for field in twice))
+            yield Finding("FIELD_DUPLICATE", tuple(f"{len(fields[field])} {field.title()} fields" for field in twice))

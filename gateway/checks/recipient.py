@@ -16,13 +16,12 @@ class RecipientField:
     def check(self, mail: MailObject) -> Iterator[Finding]:
         """Needs the envelope's recipients for the second."""
         message = mail.message
-        to = next((field.text for field in message.fields if field.name.lower() == "to"), None)
-        if to is not None and "undisclosed" in to.lower() and not message.to:
+        to = "" if message.to or "to" not in message.by_name else message.by_name["to"][0].text
+        if "undisclosed" in to.lower():
             yield Finding("TO_UNDISCLOSED", (f"To says {to[:60]!r}",))
         subject = message.subject.lower()
         for one in mail.envelope.recipients[:5]:
-            local = one.address.rpartition("@")[0].lower()
-            if len(local) >= 5 and one.address.lower() in subject:
+            if one.address.rfind("@") >= 5 and one.address.lower() in subject:
                 yield Finding("SUBJECT_HAS_LOCAL_PART", (f"the subject holds {one.address}",))
                 break
         authors = {box.address.lower() for box in message.author if box.address}

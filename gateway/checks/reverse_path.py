@@ -34,11 +34,12 @@ class ReversePath:
 
 def _is_automatic(mail: MailObject, author: str) -> bool:
     local = author.partition("@")[0].lower()
-    names = {field.name.lower(): field.text.lower() for field in mail.message.fields}
+    fields = mail.message.by_name
+    automatic = fields["auto-submitted"][-1].text.lower() if "auto-submitted" in fields else "no"
     return (
         local in ("mailer-daemon", "postmaster", "mdaemon", "noreply", "no-reply")
-        or names.get("auto-submitted", "no") != "no"
+        or automatic != "no"
         or any(part.content_type in ("multipart/report", "message/delivery-status") for part in mail.message.parts)
-        or "x-autoreply" in names
-        or "x-failed-recipients" in names
+        or "x-autoreply" in fields
+        or "x-failed-recipients" in fields
     )

@@ -30,28 +30,28 @@ class Subject:
 
     def check(self, mail: MailObject) -> Iterator[Finding]:
         """Silent without the field."""
-        names = {field.name.lower() for field in mail.message.fields}
-        if "subject" not in names:
+        fields = mail.message.by_name
+        if "subject" not in fields:
             return
         subject = mail.message.subject
         if not subject.strip():
             yield Finding("SUBJECT_EMPTY", ("the subject is empty",))
             return
-        letters = [char for char in subject if char.isalpha()]
-        if (
-            len(letters) >= 10
-            and sum(char.isupper() for char in letters) > 0.9 * len(letters)
-            and " " in subject.strip()
-        ):
+        if _shouts(subject):
             yield Finding("SUBJECT_ALL_CAPS", (f"“{subject[:80]}”",))
         if _GAPPY.search(subject):
             yield Finding("SUBJECT_GAPPY", (f"“{subject[:80]}”",))
         if _MARKS.search(subject):
             yield Finding("SUBJECT_MARKS", (f"“{subject[:80]}”",))
-        if len(_PICTURES.findall(subject)) >= 3:
+        if not subject.isascii() and len(_PICTURES.findall(subject)) >= 3:
             yield Finding("SUBJECT_PICTURES", (f"“{subject[:80]}”",))
-        if _REPLY.match(subject) and not names & _THREAD and not _holds_another(mail):
+        if _REPLY.match(subject) and _THREAD.isdisjoint(fields) and not _holds_another(mail):
             yield Finding("SUBJECT_FALSE_REPLY", (f"“{subject[:80]}” answers nothing: no thread, no quotation",))
+
+
+def _shouts(subject: str) -> bool:
+    capitals = sum(map(str.isupper, subject))
+    return capitals >= 10 and capitals > 0.9 * sum(map(str.isalpha, subject)) and " " in subject.strip()
 
 
 def _holds_another(mail: MailObject) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from gateway.auth.organisation import organisational_domain
 from gateway.checks.domain_list import SHORTENERS
@@ -12,8 +13,8 @@ from gateway.mail.link import host_of
 from gateway.types import Finding, Link, MailObject
 
 _IP = re.compile(r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|0x[0-9a-f]{8}|[0-9]{8,10}|\[[0-9a-f:.]+\])")
-_PORT = re.compile(r"^[a-z]+://[^/?#]*:([0-9]{1,5})(?:[/?#]|$)", re.IGNORECASE)
-_USERINFO = re.compile(r"^[a-z]+://[^/?#]*@", re.IGNORECASE)
+_AUTHORITY = re.compile(r"[a-z]+://([^/?#]*)", re.IGNORECASE)
+_PORT = re.compile(r".*:([0-9]{1,5})", re.DOTALL)
 _SHOWN = re.compile(r"^(?:https?://)?((?:[a-z0-9-]{1,63}\.)+[a-z]{2,24})(?:[/:?#]\S*)?$", re.IGNORECASE)
 # not js: a browser shows it, and so are libraries called (code.example/chart.js)
 _PROGRAM = re.compile(r"\.(?:exe|scr|apk|bat|cmd|vbs|jar|msi|hta|iso|lnk)(?:[?#]|$)", re.IGNORECASE)
@@ -25,6 +26,7 @@ _FILE = re.compile(
 _MIXED = re.compile(r"[a-z]")
 _FOREIGN = re.compile(r"[\u0370-\u04ff]")
 _MAX_LINKS = 300
+_MAX_SHOWN = 512  # characters of a link's text: a host name has 253 at most
 
 
 class Url:
@@ -62,32 +64,41 @@ def _look_at(link: Link, addresses: list[str]) -> Iterator[tuple[str, str]]:
         yield "URL_DATA", shown
     if not host:
         return
-    if _IP.fullmatch(host):
-        yield "URL_IP_HOST", shown
-    port = _PORT.match(url)
-    if port and port[1] not in ("80", "443", "8080", "8443"):
-        yield "URL_ODD_PORT", shown
-    if _USERINFO.match(url):
-        yield "URL_USERINFO", shown
-    if host in SHORTENERS:
-        yield "URL_SHORTENER", shown
-    unicode_host = to_u_label(host)
-    if any(_MIXED.search(label) and _FOREIGN.search(label) for label in unicode_host.split(".")):
-        yield "URL_MIXED_SCRIPT", unicode_host[:100]
+    match = _AUTHORITY.match(url)
+    if match and match[1] != host:
+        port = _PORT.fullmatch(match[1])
+        if port and port[1] not in ("80", "443", "8080", "8443"):
+            yield "URL_ODD_PORT", shown
+        if "@" in match[1]:
+            yield "URL_USERINFO", shown
+    for name in _by_host(host):
+        yield name, to_u_label(host)[:100] if name == "URL_MIXED_SCRIPT" else shown
     if _PROGRAM.search(url):
         yield "URL_PROGRAM", shown
-    if host.count(".") >= 6:
-        yield "URL_MANY_LABELS", shown
     if link.source == "anchor":
-        yield from _mismatch(link, host)
-        if any(address in url.lower() for address in addresses):
+        text_host = _shown_host(link.text) if "." in link.text else ""
+        if text_host and organisational_domain(text_host) != organisational_domain(host):
+            yield "URL_TEXT_MISMATCH", f"shown as {text_host[:100]}, leads to {host[:100]}"
+        lower = url.lower()
+        if any(address in lower for address in addresses):
             yield "URL_HAS_RECIPIENT", shown
 
 
-def _mismatch(link: Link, host: str) -> Iterator[tuple[str, str]]:
-    """The text is a web address of another organisation than the link's, not a file's name."""
-    text = link.text.strip()
+@lru_cache(maxsize=4096)
+def _by_host(host: str) -> tuple[str, ...]:
+    """What the host's name alone tells."""
+    labels = to_u_label(host).split(".")
+    found = {
+        "URL_IP_HOST": _IP.fullmatch(host),
+        "URL_SHORTENER": host in SHORTENERS,
+        "URL_MIXED_SCRIPT": any(_MIXED.search(label) and _FOREIGN.search(label) for label in labels),
+        "URL_MANY_LABELS": len(labels) > 6,
+    }
+    return tuple(name for name, is_seen in found.items() if is_seen)
+
+
+def _shown_host(text: str) -> str:
+    """The host of a text that is a web address, not a file's name; else ""."""
+    text = text[:_MAX_SHOWN].strip()
     match = None if _FILE.fullmatch(text) else _SHOWN.match(text)
-    text_host = to_a_label(match[1]) if match else ""
-    if text_host and organisational_domain(text_host) != organisational_domain(host):
-        yield "URL_TEXT_MISMATCH", f"shown as {text_host[:100]}, leads to {host[:100]}"
+    return to_a_label(match[1]) if match else ""

@@ -41,6 +41,7 @@ def parse(content: bytes) -> Message:
     return Message(
         raw=content,
         fields=fields,
+        by_name=by_name,
         body_offset=header.body_offset,
         parts=tuple(structure.parts),
         subject=_first(by_name, "subject"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import unicodedata
+import re
 from collections.abc import Mapping, Sequence
 
 from gateway.types import AuthResult, Hit, Prediction, Summary, Verdict
@@ -11,6 +11,8 @@ from gateway.types import AuthResult, Hit, Prediction, Summary, Verdict
 CLASSIFIER = "CLASSIFIER"  # its `score` line is the weight at full certainty
 _FULL_LOG_ODDS = math.log(0.999 / 0.001)  # certainty beyond 99.9 % adds nothing
 _HAM_SHARE = 0.5  # a certain "not spam" takes away half of what a certain "spam" adds: it must not outvote the rules
+# the blocks that hold every character of classes R and AL (UAX #9)
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 _DESCRIPTION = "The trained classifier's opinion"
 
 
@@ -58,5 +60,4 @@ def prediction_hit(prediction: Prediction, weight: float) -> Hit:
 
 def _isolated(text: str) -> str:
     """A right-to-left word must not pull the number after it to its side (UAX #9: FSI and PDI)."""
-    is_mixed = any(unicodedata.bidirectional(char) in ("R", "AL") for char in text)
-    return f"\u2068{text}\u2069" if is_mixed else text
+    return f"\u2068{text}\u2069" if _RIGHT_TO_LEFT.search(text) else text

@@ -1,22 +1,23 @@
 """The steps of judging one message, in order: parse, authenticate, checks, rules, classify, conclude.
 
 The same object judges in a scorer process and in `darban scan`. Every stage may be left out by name (a scorer died in
-it before); what was left out stands in Verdict.incomplete.
+it before); what was left out stands in Verdict.incomplete. Without "parse" only the header is read, in a stage of its
+own; without "conclude" the verdict is there, but not its words.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from gateway.auth import dkim, dmarc, iprev, spf
 from gateway.mail import parse
 from gateway.mail.summary import summarise
 from gateway.ports import Classifier, EnvelopeCheck, MessageCheck, Resolver, RuleSet
 from gateway.scan.conclude import conclude
-from gateway.scan.runner import attempt, attempt_async, run_envelope_checks, run_message_checks
+from gateway.scan.runner import attempt, attempt_async, run_envelope_checks, run_message_checks, side_by_side, within
 from gateway.types import (
     AuthMethod,
     AuthResult,
@@ -27,10 +28,11 @@ from gateway.types import (
     MailObject,
     Message,
     Prediction,
+    Summary,
     Verdict,
 )
 
-STAGES = ("parse", "authenticate", "checks", "rules", "classify", "conclude")
+STAGES = ("parse", "header", "authenticate", "checks", "rules", "classify", "conclude")
 _HEADER_MAX_BYTES = 1 << 18  # what is parsed when the whole message could not be
 # Each method has this part of the deadline, DMARC the rest. Whoever owns the client's reverse zone or a signature's
 # domain can make those slow: that must not take away what the others found.
@@ -68,38 +70,41 @@ class Pipeline:
     ) -> Verdict:
         """Judge. `mark` is told each stage as it begins (and again after each wait)."""
         run = _Run(skip, mark)
-        message = run.stage("parse", lambda: parse(content)) or _header_only(content)
-        resolver = _MarkingResolver(self._resolver, mark)
-        auth = await self._authenticate(run, envelope, message, resolver)
+        message = (
+            run.stage("parse", lambda: parse(content))
+            or run.stage("header", lambda: _header_only(content))
+            or replace(parse(b""), raw=content)
+        )
+        auth = await self._authenticate(run, envelope, message)
         mail = MailObject(envelope, message, auth)
-        findings = await self._check(run, mail, resolver)
+        findings = await self._check(run, mail)
         hits = run.stage("rules", lambda: self.rules.match(mail, findings)) or ()
         prediction = self._predict(run, mail)
-        run.begin("conclude")
+        has_words = run.begin("conclude")
         return conclude(
             envelope.queue_id,
             hits,
-            prediction,
+            prediction if has_words or prediction is None else replace(prediction, contributions=()),
             self.rules.scores,
             auth=auth,
             incomplete=run.incomplete,
-            summary=summarise(message),
+            summary=summarise(message) if has_words else Summary(size_bytes=len(content)),
             rules_id=self.rules.id,
             stages=run.times,
         )
 
-    async def _authenticate(
-        self, run: _Run, envelope: Envelope, message: Message, resolver: Resolver
-    ) -> tuple[AuthResult, ...]:
+    async def _authenticate(self, run: _Run, envelope: Envelope, message: Message) -> tuple[AuthResult, ...]:
         if not run.begin("authenticate"):
             return ()
         started = time.perf_counter()
+        resolver = _MarkingResolver(self._resolver, run, "authenticate")
         limit = self._deadline_s * _METHOD_SHARE
-        reverse, sender, signatures = await asyncio.gather(
+        reverse, sender, signatures = await side_by_side(
             run.wait("iprev", iprev.evaluate(envelope, resolver), limit, _late("iprev")),
             run.wait("spf", spf.evaluate(envelope, resolver), limit, _late("spf")),
             run.wait("dkim", dkim.evaluate(message, resolver), limit, (_late("dkim"),)),
         )
+        resolver.mark()
         sender, signatures, policy = await run.wait(
             "dmarc",
             dmarc.evaluate(message, sender, signatures, resolver),
@@ -111,9 +116,10 @@ class Pipeline:
         run.times.append(("authenticate", time.perf_counter() - started))
         return results
 
-    async def _check(self, run: _Run, mail: MailObject, resolver: Resolver) -> list[Finding]:
+    async def _check(self, run: _Run, mail: MailObject) -> list[Finding]:
         reports = run.stage("checks", lambda: run_message_checks(self._message_checks, mail)) or []
         if self._envelope_checks and "checks" not in run.skip:
+            resolver = _MarkingResolver(self._resolver, run, "checks")
             reports += await run_envelope_checks(self._envelope_checks, mail, resolver, self._deadline_s)
         run.incomplete += [_failure(report) for report in reports if report.failed]
         return [finding for report in reports for finding in report.findings]
@@ -139,9 +145,9 @@ class _Run:
         self._mark(stage)
         return True
 
-    async def wait(self, name: str, work: Awaitable[T], limit_s: float, otherwise: T) -> T:
+    async def wait(self, name: str, work: Coroutine[Any, Any, T], limit_s: float, otherwise: T) -> T:
         """The work's result; `otherwise` when it takes longer or fails, which is noted."""
-        result, failed = await attempt_async(name, asyncio.wait_for(work, limit_s))
+        result, failed = await attempt_async(name, within(limit_s, work))
         if failed and not failed.endswith("TimeoutError"):
             self.incomplete.append(failed)
         return otherwise if result is None else result
@@ -161,15 +167,20 @@ class _Run:
 class _MarkingResolver:
     """After a wait another message's stage may be marked: mark ours again before going on."""
 
-    def __init__(self, resolver: Resolver, mark: Callable[[str], None]) -> None:
+    def __init__(self, resolver: Resolver, run: _Run, stage: str) -> None:
         self._resolver = resolver
-        self._mark = mark
+        self._run = run
+        self._stage = stage
 
     async def query(self, name: str, rdtype: str) -> DnsAnswer:
         """As the resolver beneath."""
         answer = await self._resolver.query(name, rdtype)
-        self._mark("authenticate")
+        self.mark()
         return answer
+
+    def mark(self) -> None:
+        """This message's stage is the one that goes on."""
+        self._run.begin(self._stage)
 
 
 def _late(method: AuthMethod) -> AuthResult:

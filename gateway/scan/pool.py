@@ -1,8 +1,8 @@
 """A listener's side of the scorers: connections to the scorer parent, one child behind each.
 
-A message goes to the child with the fewest in flight. When a child dies, the message whose stage it was in is judged
-again without that stage; the others in flight are judged again whole. No message takes the door down: what cannot be
-judged raises ScorerError, and the client hears 451.
+A message goes to the child with the fewest in flight, and waits where all are full: first come, first served. When a
+child dies, the message whose stage it was in is judged again without that stage; the others in flight are judged again
+whole. No message takes the door down: what cannot be judged raises ScorerError, and the client hears 451.
 """
 
 from __future__ import annotations
@@ -17,26 +17,39 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from gateway.errors import ScorerError
-from gateway.scan.frames import FAULT, HELLO, REQUEST, VERDICT, Frame, FrameReader, pack, pack_request, unpack_verdict
+from gateway.scan.frames import (
+    FAULT,
+    HELLO,
+    MAX_ANSWER,
+    REQUEST,
+    VERDICT,
+    Frame,
+    FrameReader,
+    pack,
+    pack_request,
+    unpack_verdict,
+)
 from gateway.scan.watch import read_state, state_file
 from gateway.types import Envelope, Verdict
 
 DEATHS = Counter("darban_scorer_deaths_total", "Scorers that ended while they held messages, by stage.", ["stage"])
 IN_FLIGHT = Gauge("darban_scorer_messages", "Messages in the scorers now.", multiprocess_mode="livesum")
 
-_MAX_TRIES = 5  # deaths that other messages caused
+_MAX_DEATHS = 20  # that other messages caused
 _IN_FLIGHT_PER_SCORER = 32
+_BYTES_PER_SCORER = 64 << 20  # in flight, but for a single message that is longer
 _RECONNECT_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 log = structlog.get_logger("darban.pool")
 
 
-class _ScorerDied(Exception):
-    """The child is gone; `stage` is where it was with our message, "" when it was busy with another."""
+class _NotJudged(Exception):
+    """No verdict of this child; `stage` is where it was with our message, "" when it was busy with another."""
 
-    def __init__(self, stage: str) -> None:
-        super().__init__(stage)
+    def __init__(self, stage: str, why: str) -> None:
+        super().__init__(stage, why)
         self.stage = stage
+        self.why = why
 
 
 class ScorerPool:
@@ -47,8 +60,8 @@ class ScorerPool:
         self._count = count
         self._scan_s = scan_s
         self._up: list[_Connection] = []
-        self._changed = asyncio.Condition()
-        self._room = asyncio.Semaphore(count * _IN_FLIGHT_PER_SCORER)
+        self._turn = asyncio.Lock()  # first come, first served
+        self._changed = asyncio.Event()  # a scorer came up, or has room again
         self._keepers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -56,7 +69,7 @@ class ScorerPool:
         DEATHS.labels("other")
         self._keepers = [asyncio.create_task(self._keep()) for _ in range(self._count)]
         try:
-            await asyncio.wait_for(self._pick(), self._scan_s)
+            await asyncio.wait_for(self._pick(0), self._scan_s)
         except TimeoutError:
             raise ScorerError(f"no scorer answers at {self._path}") from None
 
@@ -70,61 +83,71 @@ class ScorerPool:
 
     async def score(self, envelope: Envelope, content: bytes) -> Verdict:
         """Raises ScorerError when no verdict can be had within scan_s, or no scorer survives the message."""
-        async with self._room:
-            IN_FLIGHT.inc()
-            try:
-                return await asyncio.wait_for(self._judge(envelope, content), self._scan_s)
-            except TimeoutError:
-                raise ScorerError(f"no verdict within {self._scan_s:g} s") from None
-            finally:
-                IN_FLIGHT.dec()
+        IN_FLIGHT.inc()
+        try:
+            async with asyncio.timeout(self._scan_s):
+                return await self._judge(envelope, content)
+        except TimeoutError:
+            raise ScorerError(f"no verdict within {self._scan_s:g} s") from None
+        finally:
+            IN_FLIGHT.dec()
+            self._changed.set()
 
     async def _judge(self, envelope: Envelope, content: bytes) -> Verdict:
         skip: tuple[str, ...] = ()
-        for _ in range(_MAX_TRIES):
-            connection = await self._pick()
+        deaths = 0
+        while deaths < _MAX_DEATHS:
+            connection = await self._pick(len(content))
             try:
-                return await connection.ask(pack_request(envelope, content, skip))
-            except _ScorerDied as death:
-                DEATHS.labels(death.stage or "other").inc()
-                log.error("scorer died", queue_id=envelope.queue_id, stage=death.stage or "busy with another message")
-                if death.stage:
-                    skip = (*skip, death.stage)
+                return await connection.ask(pack_request(envelope, skip), content)
+            except _NotJudged as cause:
+                say = log.error if cause.stage else log.warning
+                say("not judged", queue_id=envelope.queue_id, why=cause.why, stage=cause.stage or "another's")
+                if cause.stage in skip:
+                    raise ScorerError(f"no scorer survives this message: {cause.stage} again") from None
+                skip = (*skip, cause.stage) if cause.stage else skip
+                deaths += not cause.stage
         raise ScorerError("scorers died again and again")
 
-    async def _pick(self) -> _Connection:
-        async with self._changed:
-            await self._changed.wait_for(self._alive)
-            return min(self._alive(), key=lambda connection: len(connection.waiting))
-
-    def _alive(self) -> list[_Connection]:
-        """A lost connection stays in `_up` until its keeper has run."""
-        return [connection for connection in self._up if not connection.gone.done()]
+    async def _pick(self, size_bytes: int) -> _Connection:
+        """The scorer with the fewest messages that has room for one more."""
+        async with self._turn:
+            while True:
+                having_room = [connection for connection in self._up if connection.has_room(size_bytes)]
+                if having_room:
+                    return min(having_room, key=lambda connection: len(connection.waiting))
+                self._changed.clear()
+                await self._changed.wait()
 
     async def _keep(self) -> None:
-        """Hold one connection up, for ever."""
-        for pause in itertools.chain(_RECONNECT_S, itertools.repeat(_RECONNECT_S[-1])):
+        """Hold one connection up, for ever. What does not come up, or not for long, is tried less and less often."""
+        pauses = itertools.chain(_RECONNECT_S, itertools.repeat(_RECONNECT_S[-1]))
+        while True:
             try:
                 _, connection = await asyncio.get_running_loop().create_unix_connection(
                     lambda: _Connection(self._path.parent), str(self._path)
                 )
+                came_up = await self._hold(connection)
             except OSError:
-                await asyncio.sleep(pause)
-                continue
-            await self._hold(connection)
+                came_up = False
+            if came_up:
+                pauses = itertools.chain(_RECONNECT_S, itertools.repeat(_RECONNECT_S[-1]))
+            else:
+                await asyncio.sleep(next(pauses))
 
-    async def _hold(self, connection: _Connection) -> None:
+    async def _hold(self, connection: _Connection) -> bool:
+        """Until it ends; False when it never came up."""
         await connection.ready
         if connection.gone.done():
-            return
-        async with self._changed:
-            self._up.append(connection)
-            self._changed.notify_all()
+            return False
+        self._up.append(connection)
+        self._changed.set()
         try:
             await connection.gone
         finally:
             self._up.remove(connection)
             connection.close()
+        return True
 
 
 class _Connection(asyncio.Protocol):
@@ -135,8 +158,9 @@ class _Connection(asyncio.Protocol):
         self.ready: asyncio.Future[None] = loop.create_future()
         self.gone: asyncio.Future[None] = loop.create_future()
         self.waiting: dict[int, asyncio.Future[Verdict]] = {}
+        self._size_bytes = 0  # of what is in flight
         self._folder = folder
-        self._reader = FrameReader()
+        self._reader = FrameReader(MAX_ANSWER)
         self._sequence = 0
         self._pid = 0
         self._transport: asyncio.Transport | None = None
@@ -144,18 +168,25 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
-    async def ask(self, request: bytes) -> Verdict:
-        """Raises _ScorerDied, ScorerError."""
-        if self._transport is None or self.gone.done():
-            raise _ScorerDied("")
+    def has_room(self, size_bytes: int) -> bool:
+        """For one more message. A lost connection stays in the pool until its keeper has run: it has none."""
+        if self.gone.done() or len(self.waiting) >= _IN_FLIGHT_PER_SCORER:
+            return False
+        return not self.waiting or self._size_bytes + size_bytes <= _BYTES_PER_SCORER
+
+    async def ask(self, head: bytes, content: bytes) -> Verdict:
+        """Raises _NotJudged, ScorerError."""
+        assert self._transport is not None
         self._sequence += 1
         sequence = self._sequence
         answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         self.waiting[sequence] = answer
-        self._transport.write(pack(REQUEST, sequence, request))
+        self._size_bytes += len(content)
+        self._transport.writelines(pack(REQUEST, sequence, head, content))
         try:
             return await answer
         finally:
+            self._size_bytes -= len(content)
             self.waiting.pop(sequence, None)
 
     def close(self) -> None:
@@ -164,30 +195,36 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def data_received(self, data: bytes) -> None:
-        for frame in self._reader.feed(data):
-            if frame.kind == HELLO:
-                self._pid = int(json.loads(frame.payload)["pid"])
-                self.ready.set_result(None)
-            else:
-                self._settle(frame)
+        try:
+            for frame in self._reader.feed(data):
+                self._take(frame)
+        except (ValueError, TypeError, LookupError) as error:
+            log.error("a scorer that makes no sense", pid=self._pid, error=str(error)[:200])
+            self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         sequence, stage = read_state(state_file(self._folder, self._pid)) if self._pid else (0, "")
-        for number, answer in list(self.waiting.items()):
+        if self.waiting:
+            DEATHS.labels(stage or "other").inc()
+        for number, answer in self.waiting.items():
             if not answer.done():
-                answer.set_exception(_ScorerDied(stage if number == sequence else ""))
+                answer.set_exception(_NotJudged(stage if number == sequence else "", "the scorer died"))
         for future in (self.ready, self.gone):
             if not future.done():
                 future.set_result(None)
 
-    def _settle(self, frame: Frame) -> None:
+    def _take(self, frame: Frame) -> None:
+        if frame.kind == HELLO:
+            self._pid = int(json.loads(frame.head)["pid"])
+            self.ready.set_result(None)
+            return
         answer = self.waiting.get(frame.sequence)
         if answer is None or answer.done():
             return
         if frame.kind == FAULT:
-            answer.set_exception(ScorerError(f"scorer: {frame.payload.decode('ascii', 'replace')}"))
+            answer.set_exception(_NotJudged(frame.head[:24].decode("ascii", "replace"), "a fault in the scorer"))
         elif frame.kind == VERDICT:
             try:
-                answer.set_result(unpack_verdict(frame.payload))
+                answer.set_result(unpack_verdict(frame.head))
             except (ValueError, TypeError):
-                answer.set_exception(ScorerError("scorer: unreadable verdict"))
+                answer.set_exception(_NotJudged("conclude", "an unreadable verdict"))

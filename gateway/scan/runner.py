@@ -1,10 +1,15 @@
-"""Runs checks and stages. One that fails is named, never a silent pass. The one place here that catches everything."""
+"""Runs checks and stages. One that fails is named, never a silent pass. The one place here that catches everything.
+
+What need not wait costs no task, no timer and no turn of the loop: most look-ups are answered from the cache, and
+checks that only look never wait.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from types import coroutine
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -14,6 +19,80 @@ from gateway.types import CheckReport, MailObject
 T = TypeVar("T")
 
 log = structlog.get_logger("darban.scan")
+
+
+class Begun(Generic[T]):
+    """A coroutine run as far as it goes without waiting; a task only from there on, like Python 3.12's eager tasks.
+
+    Until its first wait the work runs in the caller's task: it must not ask for the current task there, which
+    asyncio.timeout() does.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self.task: asyncio.Task[T] | None = None
+        self._error: Exception | None = None
+        try:
+            waiting = work.send(None)
+        except StopIteration as end:
+            self._result: T = end.value
+        except Exception as error:  # noqa: BLE001  raised by result()
+            self._error = error
+        else:
+            self.task = asyncio.ensure_future(_finish(work, waiting))
+
+    def result(self) -> T:
+        """What the work returned or raised. Only when it is done."""
+        if self._error is not None:
+            raise self._error
+        return self._result if self.task is None else self.task.result()
+
+
+async def _finish(work: Coroutine[Any, Any, T], waiting: object) -> T:
+    return await _rest(work, waiting)
+
+
+@coroutine
+def _rest(work: Coroutine[Any, Any, T], waiting: object) -> Generator[Any, Any, T]:
+    """What is left of work that waits for `waiting`."""
+    try:
+        yield waiting
+    except BaseException as error:  # noqa: BLE001  a cancellation, which is the work's to answer
+        try:
+            waiting = work.throw(error)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        return (yield from _rest(work, waiting))
+    return (yield from work.__await__())
+
+
+async def side_by_side(*works: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Their results, in order. A fault of one is raised when all have ended."""
+    begun = [Begun(work) for work in works]
+    tasks = [one.task for one in begun if one.task is not None]
+    if tasks:
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return [one.result() for one in begun]
+
+
+async def within(deadline_s: float, work: Coroutine[Any, Any, T]) -> T:
+    """Its result. Raises TimeoutError when it has to wait for longer."""
+    begun = Begun(work)
+    if begun.task is not None and not await _ends(begun.task, deadline_s):
+        raise TimeoutError
+    return begun.result()
+
+
+async def _ends(task: asyncio.Task[Any], deadline_s: float) -> bool:
+    """Whether it ends in time; it is cancelled where it does not."""
+    try:
+        done, _ = await asyncio.wait((task,), timeout=deadline_s)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if not done:
+        task.cancel()
+        await asyncio.wait((task,))
+    return bool(done)
 
 
 def attempt(name: str, work: Callable[[], T]) -> tuple[T | None, str]:
@@ -35,32 +114,33 @@ async def attempt_async(name: str, work: Awaitable[T]) -> tuple[T | None, str]:
 
 
 def run_message_checks(checks: Iterable[MessageCheck], mail: MailObject) -> list[CheckReport]:
-    """The pure ones, in a row."""
-    return [_run(check, mail) for check in checks]
+    """The pure ones, in a row; reports of those that saw something or failed."""
+    reports = []
+    for check in checks:
+        try:
+            found = [*check.check(mail)]
+        except Exception as error:
+            log.error("check failed", check=check.name, exc_info=error)
+            reports.append(CheckReport(check.name, failed=type(error).__name__))
+        else:
+            if found:
+                reports.append(CheckReport(check.name, tuple(found)))
+    return reports
 
 
 async def run_envelope_checks(
     checks: Sequence[EnvelopeCheck], mail: MailObject, resolver: Resolver, deadline_s: float
 ) -> list[CheckReport]:
     """The waiting ones, side by side, under one deadline in seconds."""
-    if not checks:
-        return []
-    tasks = [asyncio.ensure_future(_ask(check, mail, resolver)) for check in checks]
-    done, late = await asyncio.wait(tasks, timeout=deadline_s)
+    begun = [Begun(_ask(check, mail, resolver)) for check in checks]
+    tasks = [one.task for one in begun if one.task is not None]
+    late = (await asyncio.wait(tasks, timeout=deadline_s))[1] if tasks else set()
     for task in late:
         task.cancel()
     return [
-        task.result() if task in done else CheckReport(check.name, failed="timeout")
-        for check, task in zip(checks, tasks, strict=True)
+        CheckReport(check.name, failed="timeout") if one.task in late else one.result()
+        for check, one in zip(checks, begun, strict=True)
     ]
-
-
-def _run(check: MessageCheck, mail: MailObject) -> CheckReport:
-    try:
-        return CheckReport(check.name, tuple(check.check(mail)))
-    except Exception as error:
-        log.error("check failed", check=check.name, exc_info=error)
-        return CheckReport(check.name, failed=type(error).__name__)
 
 
 async def _ask(check: EnvelopeCheck, mail: MailObject, resolver: Resolver) -> CheckReport:

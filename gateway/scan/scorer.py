@@ -2,8 +2,8 @@
 
 A child serves one listener's connection until it closes: requests in, verdicts out (frames.py), several messages in
 flight, overlapping only where they wait for the DNS. The kernel ends a child whose loop is stuck with its CPU limit
-spent (ITIMER_PROF, re-armed by the loop's heartbeat; C code cannot be interrupted any other way), and refuses it
-memory beyond its limit; the listener then asks another one (pool.py).
+spent (ITIMER_PROF, re-armed at each stage and by the loop's heartbeat; C code cannot be interrupted any other way), and
+refuses it memory beyond its limit; the listener then asks another one (pool.py).
 """
 
 from __future__ import annotations
@@ -22,13 +22,34 @@ from pathlib import Path
 from typing import cast
 
 import structlog
+import uvloop
 
-from gateway.scan.frames import FAULT, HELLO, VERDICT, Frame, FrameReader, pack, pack_verdict, unpack_request
+from gateway.scan.frames import FAULT, HELLO, VERDICT, FrameReader, pack, pack_verdict, unpack_request
 from gateway.scan.pipeline import Pipeline
 from gateway.scan.watch import StageMarker, state_file
+from gateway.types import Client, Envelope
 
 _HEARTBEATS_PER_LIMIT = 4
 _PR_SET_PDEATHSIG = 1
+
+# Judged before the first fork. No domain stands in it but a link's, so that the DNS is not asked.
+_FIRST_ENVELOPE = Envelope("", Client(""), "", (), 0.0, "")
+_FIRST_MESSAGE = b"""\
+From: =?utf-8?Q?=D8=AF=D8=B1?= =?windows-1256?B?yMfk?=\r
+Date: Mon, 21 Sep 2026 13:33:20 +0000\r
+Content-Type: multipart/mixed; boundary=b\r
+\r
+--b\r
+Content-Type: text/html; charset=utf-8\r
+Content-Transfer-Encoding: base64\r
+\r
+PGEgaHJlZj0iaHR0cDovL3d3dy5leGFtcGxlLm9yZy8iIHN0eWxlPSJjb2xvcjpyZWQiPnd3dy5leGFtcGxlLmNvbTwvYT4=\r
+--b\r
+Content-Type: text/plain; name="a.txt"\r
+Content-Disposition: attachment\r
+\r
+--b--\r
+"""
 
 log = structlog.get_logger("darban.scorer")
 
@@ -46,7 +67,7 @@ def bind(path: Path) -> socket.socket:
 
 
 class ScorerParent:
-    """Accepts and forks, nothing else: it runs no loop and no thread, so its children start clean."""
+    """Accepts and forks, nothing else: no loop and no thread is left when it forks, so its children start clean."""
 
     def __init__(
         self,
@@ -69,6 +90,7 @@ class ScorerParent:
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._door.settimeout(1.0)
+        _warm_up(self._make_pipeline())
         gc.collect()
         gc.freeze()  # the shared pages stay shared
         while not self._stopping:
@@ -101,25 +123,24 @@ class ScorerParent:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         _limit_memory(self._memory)
-        marker = StageMarker(state_file(self._folder, os.getpid()))
+        marker = StageMarker(state_file(self._folder, os.getpid()), self._stage_cpu_s)
         connection.setblocking(False)
-        import uvloop
-
         uvloop.run(_serve(connection, self._make_pipeline(), marker, self._stage_cpu_s))
         state_file(self._folder, os.getpid()).unlink(missing_ok=True)
 
 
 async def _serve(connection: socket.socket, pipeline: Pipeline, marker: StageMarker, stage_cpu_s: float) -> None:
     loop = asyncio.get_running_loop()
-    _beat(loop, stage_cpu_s)
+    _beat(loop, marker, stage_cpu_s / _HEARTBEATS_PER_LIMIT)
     transport, protocol = await loop.create_unix_connection(lambda: _Child(pipeline, marker), sock=connection)
     await protocol.closed
     transport.close()
 
 
-def _beat(loop: asyncio.AbstractEventLoop, limit_s: float) -> None:
-    signal.setitimer(signal.ITIMER_PROF, limit_s)
-    loop.call_later(limit_s / _HEARTBEATS_PER_LIMIT, _beat, loop, limit_s)
+def _beat(loop: asyncio.AbstractEventLoop, marker: StageMarker, pause_s: float) -> None:
+    """The loop turns: what it does between the messages' stages counts against none of them."""
+    marker.rearm()
+    loop.call_later(pause_s, _beat, loop, marker, pause_s)
 
 
 class _Child(asyncio.Protocol):
@@ -141,11 +162,11 @@ class _Child(asyncio.Protocol):
             "rules_id": self._pipeline.rules.id,
             "model_id": classifier.model_id if classifier else "",
         }
-        self._transport.write(pack(HELLO, 0, json.dumps(hello).encode("ascii")))
+        self._write(HELLO, 0, json.dumps(hello).encode("ascii"))
 
     def data_received(self, data: bytes) -> None:
         for frame in self._reader.feed(data):
-            task = asyncio.ensure_future(self._answer(frame))
+            task = asyncio.ensure_future(self._answer(frame.sequence, frame.head, frame.content))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -153,11 +174,13 @@ class _Child(asyncio.Protocol):
         if not self.closed.done():
             self.closed.set_result(None)
 
-    async def _answer(self, frame: Frame) -> None:
+    async def _answer(self, sequence: int, head: bytes, content: bytes) -> None:
+        mark = self._marker.for_message(sequence)
+        mark("receive")
         try:
-            envelope, content, skip = unpack_request(frame.payload)
-            verdict = await self._pipeline.score(envelope, content, skip, self._marker.for_message(frame.sequence))
-            reply = pack(VERDICT, frame.sequence, pack_verdict(verdict))
+            envelope, skip = unpack_request(head)
+            verdict = await self._pipeline.score(envelope, content, skip, mark)
+            self._write(VERDICT, sequence, pack_verdict(verdict))
         except (
             MemoryError,
             RecursionError,
@@ -168,10 +191,18 @@ class _Child(asyncio.Protocol):
             AttributeError,
             OSError,
         ) as error:
-            # a stage's fault, told to the pool, which judges again without it
+            # the other stages' faults are named in the verdict; this one's, told to the pool, has it judged without
             log.error("stage failed", error=type(error).__name__, text=str(error)[:200], exc_info=error)
-            reply = pack(FAULT, frame.sequence, type(error).__name__.encode("ascii"))
-        self._transport.write(reply)
+            self._write(FAULT, sequence, b"conclude")
+        mark("")
+
+    def _write(self, kind: int, sequence: int, head: bytes) -> None:
+        self._transport.write(pack(kind, sequence, head)[0])
+
+
+def _warm_up(pipeline: Pipeline) -> None:
+    """What is loaded at first use is loaded now, and shared by the children: parts of the parser, public suffixes."""
+    asyncio.run(pipeline.score(_FIRST_ENVELOPE, _FIRST_MESSAGE))
 
 
 def _reap() -> None:

@@ -1,4 +1,4 @@
-"""Which stage of which message a scorer is in, readable after its death.
+"""Which stage of which message a scorer is in, readable after its death; and how much CPU time a stage may take.
 
 A small file beside the scorers' socket, mapped into memory: writing it costs no system call, and it outlives a
 SIGKILL. The listener reads it when the connection ends, to know what not to do again.
@@ -7,6 +7,7 @@ SIGKILL. The listener reads it when the connection ends, to know what not to do 
 from __future__ import annotations
 
 import mmap
+import signal
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -20,20 +21,29 @@ def state_file(folder: Path, pid: int) -> Path:
 
 
 class StageMarker:
-    """The scorer's side."""
+    """The scorer's side. The kernel ends the process when `limit_s` of CPU time have passed in one stage."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limit_s: float) -> None:
         path.write_bytes(bytes(_STATE.size))
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), _STATE.size)
+        self._limit_s = limit_s
+        self._last = (0, "")
 
     def for_message(self, sequence: int) -> Callable[[str], None]:
         """The function that marks a stage of this message."""
 
         def mark(stage: str) -> None:
-            _STATE.pack_into(self._map, 0, sequence, stage.encode("ascii")[:24])
+            if self._last != (sequence, stage):
+                self._last = (sequence, stage)
+                _STATE.pack_into(self._map, 0, sequence, stage.encode("ascii")[:24])
+                self.rearm()
 
         return mark
+
+    def rearm(self) -> None:
+        """Count from now. ITIMER_PROF, as nothing else interrupts C code."""
+        signal.setitimer(signal.ITIMER_PROF, self._limit_s)
 
 
 def read_state(path: Path) -> tuple[int, str]:

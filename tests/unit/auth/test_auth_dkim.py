@@ -7,6 +7,7 @@ import time
 import pytest
 
 from gateway.auth import dkim
+from gateway.auth.canonical import CanonicalMessage
 from gateway.mail import parse
 from gateway.types import AuthResult
 from tests.builders import message_bytes
@@ -190,10 +191,11 @@ async def test_each_signature_has_its_result_and_work_is_bounded() -> None:
     assert len(resolver.queries) == 6  # i= of the first is not within its d=
 
 
-async def test_a_changed_body_needs_no_key() -> None:
-    resolver = FakeResolver()
-    await dkim.evaluate(parse(sign(message_bytes()) + b"more"), resolver, NOW)
-    assert resolver.queries == []
+@pytest.mark.parametrize(("zones", "result"), [({}, "permerror"), ({KEY: "timeout"}, "temperror")])
+async def test_without_a_key_nothing_is_hashed(zones: Zones, result: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CanonicalMessage, "body", lambda *_: pytest.fail("hashed"))
+    (found,) = await dkim.evaluate(parse(sign(message_bytes()) + b"more"), FakeResolver(zones), NOW)
+    assert found.result == result
 
 
 @pytest.mark.parametrize(

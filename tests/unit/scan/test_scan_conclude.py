@@ -1,11 +1,14 @@
 """scan/conclude.py: the score is the sum of the hits, the prediction one of them."""
 
+import sys
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.scan.conclude import CLASSIFIER, conclude, prediction_hit
-from gateway.types import Hit, Prediction, Summary
+from gateway.types import Contribution, Hit, Prediction, Summary
 
 
 @pytest.mark.parametrize(
@@ -31,3 +34,16 @@ def test_score_is_the_sum_of_the_hits(scores: list[float], probability: float) -
     )
     assert found.score == pytest.approx(sum(hit.score for hit in found.hits))
     assert [abs(hit.score) for hit in found.hits] == sorted((abs(hit.score) for hit in found.hits), reverse=True)
+
+
+def test_right_to_left_words_are_isolated() -> None:
+    texts = {
+        char: prediction_hit(Prediction(0.9, "m", (Contribution(char, 1.0),)), 6.0).evidence[1]
+        for char in map(chr, range(0x0590, sys.maxunicode + 1, 1))
+        if unicodedata.bidirectional(char) in ("R", "AL")
+    }
+    assert len(texts) > 1000
+    assert all(text == f"\u2068{char}\u2069 (+1.0)" for char, text in texts.items())
+    assert (
+        prediction_hit(Prediction(0.9, "m", (Contribution("word “née”", 1.0),)), 6.0).evidence[1] == "word “née” (+1.0)"
+    )

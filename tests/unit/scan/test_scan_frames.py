@@ -1,44 +1,87 @@
-"""scan/frames.py: what goes over the socket comes out the same, in any pieces."""
+"""scan/frames.py: what goes over the socket comes out the same, in any pieces; and every field goes over it."""
 
+from __future__ import annotations
+
+from typing import get_type_hints
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.scan.frames import REQUEST, FrameReader, pack, pack_request, pack_verdict, unpack_request, unpack_verdict
-from gateway.types import AuthResult, Contribution, Prediction
-from tests.builders import envelope, verdict
+from gateway.scan.frames import (
+    MAX_ANSWER,
+    REQUEST,
+    FrameReader,
+    pack,
+    pack_request,
+    pack_verdict,
+    unpack_request,
+    unpack_verdict,
+)
+from gateway.types import AuthResult, Client, Contribution, Envelope, Hit, Prediction, Recipient, Summary, Verdict
+
+TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=8)  # lone surrogates too
+TEXTS = st.lists(TEXT, max_size=3).map(tuple)
+PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple)
+NUMBER = st.floats(allow_nan=False)
+
+CLIENTS = st.builds(Client, TEXT, st.integers(0, 65535), TEXT, TEXT, TEXT)
+RECIPIENTS = st.lists(st.builds(Recipient, TEXT, TEXT, TEXTS), max_size=3).map(tuple)
+ENVELOPES = st.builds(Envelope, TEXT, CLIENTS, TEXT, RECIPIENTS, NUMBER, TEXT, st.booleans(), st.booleans())
+HITS = st.lists(st.builds(Hit, TEXT, NUMBER, TEXT, TEXTS), max_size=3).map(tuple)
+RESULTS = st.lists(
+    st.builds(AuthResult, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, st.booleans(), PAIRS), max_size=3
+).map(tuple)
+CONTRIBUTIONS = st.lists(st.builds(Contribution, TEXT, NUMBER), max_size=3).map(tuple)
+VERDICTS = st.builds(
+    Verdict,
+    TEXT,
+    NUMBER,
+    HITS,
+    RESULTS,
+    st.none() | st.builds(Prediction, NUMBER, TEXT, CONTRIBUTIONS),
+    TEXTS,
+    st.builds(Summary, TEXT, TEXT, TEXT, st.integers(0, 1 << 40)),
+    TEXT,
+    NUMBER,
+    st.lists(st.tuples(TEXT, NUMBER), max_size=3).map(tuple),
+)
 
 
-@given(st.lists(st.binary(max_size=200), max_size=5), st.integers(1, 50))
-def test_frames_survive_any_pieces(payloads: list[bytes], size: int) -> None:
-    stream = b"".join(pack(REQUEST, index, payload) for index, payload in enumerate(payloads))
+@given(st.lists(st.tuples(st.binary(max_size=50), st.binary(max_size=200)), max_size=5), st.integers(1, 50))
+def test_frames_survive_any_pieces(payloads: list[tuple[bytes, bytes]], size: int) -> None:
+    stream = b"".join(b"".join(pack(REQUEST, index, *payload)) for index, payload in enumerate(payloads))
     reader = FrameReader()
     frames = [frame for start in range(0, len(stream), size) for frame in reader.feed(stream[start : start + size])]
-    assert [(frame.sequence, frame.payload) for frame in frames] == list(enumerate(payloads))
+    assert [(frame.sequence, (frame.head, frame.content)) for frame in frames] == list(enumerate(payloads))
 
 
-@given(st.binary(max_size=300), st.text(max_size=20), st.lists(st.sampled_from(["rules", "parse"]), max_size=2))
-def test_request(content: bytes, helo_text: str, skip: list[str]) -> None:
-    said = envelope("a@darban.test", "b@darban.test", reverse_path=helo_text, is_smtputf8=True)
-    assert unpack_request(pack_request(said, content, tuple(skip))) == (said, content, tuple(skip))
+@pytest.mark.parametrize("stream", [b"\xff" * 13, b"\0\0\0\x0a\2\0\0\0\0\0\0\0\xff"])
+def test_what_is_no_frame_is_refused(stream: bytes) -> None:
+    with pytest.raises(ValueError, match="not a frame"):
+        list(FrameReader(MAX_ANSWER).feed(stream))
 
 
-def test_verdict() -> None:
-    one = verdict(
-        3.5,
-        auth=(
-            AuthResult(
-                "dkim",
-                "pass",
-                "example.org",
-                "s1",
-                "@example.org",
-                reason="valid",
-                is_aligned=True,
-                properties=(("header.b", "x"),),
-            ),
-        ),
-        prediction=Prediction(0.9, "m", (Contribution("word", 1.0),)),
-        incomplete=("dns: spf",),
-        stages=(("parse", 0.1),),
-    )
+@given(ENVELOPES, st.lists(st.sampled_from(["rules", "parse"]), max_size=2).map(tuple))
+def test_request(said: Envelope, skip: tuple[str, ...]) -> None:
+    assert unpack_request(pack_request(said, skip)) == (said, skip)
+
+
+@given(VERDICTS)
+def test_verdict(one: Verdict) -> None:
     assert unpack_verdict(pack_verdict(one)) == one
+
+
+@given(st.binary(max_size=60) | st.text('[]{}",:1e', max_size=30).map(str.encode))
+def test_no_bytes_do_more_than_raise(head: bytes) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        unpack_verdict(head)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [(Envelope, 8), (Client, 5), (Recipient, 3), (Verdict, 10), (Hit, 4), (AuthResult, 9), (Prediction, 3), (Contribution, 2), (Summary, 4)],
+)  # fmt: skip
+def test_a_new_field_must_go_over_the_socket_too(kind: type, count: int) -> None:
+    """frames.py names the fields one by one: add the new one there and above, then here."""
+    assert len(get_type_hints(kind)) == count
