@@ -80,8 +80,12 @@ class RuleSet(Protocol):
     descriptions: Mapping[str, str]
     scores: Mapping[str, float]
 
-    def match(self, mail: MailObject, findings: Sequence[Finding]) -> tuple[Hit, ...]:
-        """Hits of rules, and of findings by their `score` lines; `meta` may combine both. Never raises."""
+    def match(
+        self, mail: MailObject, findings: Sequence[Finding], prediction: Prediction | None = None
+    ) -> tuple[Hit, ...]:
+        """Hits of rules, and of findings by their `score` lines; `meta` may combine both. Never raises.
+
+        The prediction is for rules that ask for it (eval:check_bayes)."""
 
 
 class Classifier(Protocol):

@@ -33,9 +33,10 @@ def check(
     from gateway.checks import FINDINGS
     from gateway.rules import reader
     from gateway.rules import report as reports
+    from gateway.rules.ruleset import FINDINGS as RULE_FINDINGS
     from gateway.scan.conclude import CLASSIFIER
 
-    report = reports.check(reader.read(_given(paths)), FINDINGS | {CLASSIFIER}, with_costs=cost)
+    report = reports.check(reader.read(_given(paths)), FINDINGS | RULE_FINDINGS | {CLASSIFIER}, with_costs=cost)
     if as_json:
         typer.echo(json.dumps(_object(report), ensure_ascii=False))
     else:

@@ -15,6 +15,7 @@ from gateway.rules.matcher import Matcher, Span
 from gateway.rules.regex import is_unicode
 from gateway.rules.rule import Rule
 from gateway.rules.text import SEPARATOR, Texts, text_at, texts_in
+from gateway.types import Finding
 
 _EVIDENCE = 80
 _AROUND = 20
@@ -39,7 +40,13 @@ class Hits:
 
     counts: dict[str, float] = field(default_factory=dict)
     where: dict[str, Where] = field(default_factory=dict)
+    evidence: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of findings
     gave_up: list[str] = field(default_factory=list)
+
+    def add(self, finding: Finding) -> None:
+        """Count a finding."""
+        self.counts[finding.name] = self.counts.get(finding.name, 0.0) + 1.0
+        self.evidence[finding.name] = self.evidence.get(finding.name, ()) + finding.evidence
 
     @property
     def is_spent(self) -> bool:

@@ -170,7 +170,7 @@ def _telling(token: str) -> float:
         return 0.1
     if token[0] == "[":
         return 0.5
-    return 0.3 if token in ("\\d", "\\R") or token == " " else 1.0
+    return 0.3 if token in ("\\d", "\\R", " ") else 1.0
 
 
 def _with_repeat(item: _Item, repeat: tuple[str, int, int] | None) -> _Item:
@@ -216,8 +216,8 @@ def _stretch(items: Sequence[_Item], budget: int) -> list[_Item]:
             weight += items[end].weight
             if weight > budget:
                 break
-            best = max(best, items[start : end + 1], key=_worth)
-    return list(best)
+            best = max(best, list(items[start : end + 1]), key=_worth)
+    return best
 
 
 def _weight(items: Sequence[_Item]) -> int:

@@ -1,10 +1,10 @@
 """Many patterns over all texts of one kind in one pass: hyperscan, confirmed by the backtracking engine.
 
 The pass runs over a buffer in which the texts stand side by side (gateway.rules.text), so it may see a match that
-reaches from one text into the next, and patterns hyperscan cannot take exactly are loosened there (its PREFILTER mode).
-What it reports is a candidate; `find` confirms it in the single text. A pattern is `exact` when the pass alone is right,
-`confirm` when not, `alone` when hyperscan cannot take it at all. The compiled database is kept on disk under a name
-made of everything that went into it.
+reaches from one text into the next, and patterns that hyperscan cannot take are loosened for it (gateway.rules.loosen).
+What it reports is a candidate; `find` confirms it in the single text. A pattern is `exact` when the pass alone is
+right, `confirm` when not, `alone` when hyperscan cannot take it at all. The compiled database is kept on disk under a
+name made of everything that went into it.
 """
 
 from __future__ import annotations
@@ -172,7 +172,11 @@ def _flags(regex: Regex, way: str) -> int:
 
 
 def _key(regexes: Sequence[Regex]) -> str:
-    parts = [_FORMAT, hyperscan.__version__, *(f"{regex.text}/{_for_pass(regex)}/{regex.flags}" for regex in regexes)]
+    parts = [
+        _FORMAT,
+        getattr(hyperscan, "__version__", ""),
+        *(f"{regex.text}/{_for_pass(regex)}/{regex.flags}" for regex in regexes),
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.rules import expression
+from gateway.rules.evals import Calls, Facts, Knowledge
 from gateway.rules.group import Hits, groups
 from gateway.rules.rule import Rule, RuleFiles
 from gateway.rules.text import Texts
-from gateway.types import Finding, Hit, MailObject
+from gateway.types import Finding, Hit, MailObject, Prediction
 
-GAVE_UP = "RULES_PATTERN_GAVE_UP"
-_DEFAULT_SCORE, _DEFAULT_TEST_SCORE = 1.0, 0.01
+GAVE_UP, FAULT = "RULES_PATTERN_GAVE_UP", "RULES_FUNCTION_FAULT"
+FINDINGS = frozenset((GAVE_UP, FAULT))
 _MAX_EVIDENCE = 8
 
 
@@ -35,49 +36,53 @@ class Rules:
         active = [rule for rule in files.rules.values() if rule.name in used and not self._is_off(rule)]
         self._groups = groups(active, files.tflags, cache_dir)
         self._exists = [rule for rule in active if rule.is_exists]
+        self._calls = Calls(active)
+        self._knowledge = Knowledge(files)
 
-    def match(self, mail: MailObject, findings: Sequence[Finding]) -> tuple[Hit, ...]:
+    def match(
+        self, mail: MailObject, findings: Sequence[Finding], prediction: Prediction | None = None
+    ) -> tuple[Hit, ...]:
         """Hits of rules and findings. Never raises on any mail."""
-        hits, evidence = self._evaluate(mail, findings)
+        hits = self._evaluate(mail, findings, prediction)
         found = []
         for name, count in hits.counts.items():
             score = self.score(name) if count else 0.0
             if score:
-                found.append(Hit(name, score, self.descriptions.get(name, name), self._evidence(name, hits, evidence)))
+                found.append(Hit(name, score, self.descriptions.get(name, name), self._evidence(name, hits)))
         return tuple(found)
 
-    def counts(self, mail: MailObject, findings: Sequence[Finding] = ()) -> dict[str, float]:
+    def counts(
+        self, mail: MailObject, findings: Sequence[Finding] = (), prediction: Prediction | None = None
+    ) -> dict[str, float]:
         """How often each name hit, sub-rules included."""
-        return self._evaluate(mail, findings)[0].counts
+        return self._evaluate(mail, findings, prediction).counts
 
     def score(self, name: str) -> float:
         """Its `score` line; a rule without one counts 1, a sub-rule and a finding nobody scored nothing."""
-        if name in self.scores:
-            return self.scores[name]
-        if name.startswith("__") or name not in self.files.rules:
-            return 0.0
-        return _DEFAULT_TEST_SCORE if name.startswith("T_") else _DEFAULT_SCORE
+        return self.files.score(name)
 
-    def _evaluate(self, mail: MailObject, findings: Sequence[Finding]) -> tuple[Hits, dict[str, tuple[str, ...]]]:
-        texts, hits, evidence = Texts(mail), Hits(), dict[str, tuple[str, ...]]()
+    def _evaluate(self, mail: MailObject, findings: Sequence[Finding], prediction: Prediction | None) -> Hits:
+        texts, hits = Texts(mail), Hits()
         for group in self._groups:
             group.match(texts, hits)
         for rule in self._exists:
             if texts.header(rule.selector) is not None:
                 hits.counts[rule.name] = 1.0
-        for finding in _with_give_ups(findings, hits):
+        called, faults = self._calls.hits(Facts(mail, self._knowledge, prediction))
+        hits.counts.update(dict.fromkeys(called, 1.0))
+        own = [Finding(name, tuple(words)) for name, words in ((GAVE_UP, hits.gave_up), (FAULT, faults)) if words]
+        for finding in (*findings, *own):
             if finding.name not in self.files.rules:  # a rule of that name stands for the finding
-                hits.counts[finding.name] = hits.counts.get(finding.name, 0.0) + 1.0
-                evidence[finding.name] = evidence.get(finding.name, ()) + finding.evidence
+                hits.add(finding)
         self._metas.evaluate(hits.counts)
-        return hits, evidence
+        return hits
 
-    def _evidence(self, name: str, hits: Hits, evidence: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    def _evidence(self, name: str, hits: Hits) -> tuple[str, ...]:
         where = hits.where.get(name)
         if where is not None:
             return (where.group.evidence(where),)
-        if name in evidence:
-            return evidence[name]
+        if name in hits.evidence:
+            return hits.evidence[name]
         return tuple(one for one in self._metas.names(name) if hits.counts.get(one))[:_MAX_EVIDENCE]
 
     def _is_off(self, rule: Rule) -> bool:
@@ -153,7 +158,3 @@ def _ordered(nodes: Mapping[str, expression.Node]) -> list[str]:
                 waiting.append((name, True))
                 waiting += [(one, False) for one in expression.names(nodes[name]) if one in nodes and one not in done]
     return ordered
-
-
-def _with_give_ups(findings: Sequence[Finding], hits: Hits) -> Iterable[Finding]:
-    return [*findings, Finding(GAVE_UP, tuple(hits.gave_up))] if hits.gave_up else findings

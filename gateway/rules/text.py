@@ -199,7 +199,8 @@ def _short_lines(line: bytes) -> Iterator[bytes]:
 
 
 def _rawbody(message: Message) -> bytes:
-    room, found = MAX_BYTES, []
+    room = MAX_BYTES
+    found: list[bytes] = []
     for part in message.parts:
         if part.text and room > 0:
             text = part.text[:room].encode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""The steps of judging one message, in order: parse, authenticate, checks, rules, classify, conclude.
+"""The steps of judging one message, in order: parse, authenticate, checks, classify, rules, conclude.
 
 The same object judges in a scorer process and in `darban scan`. Every stage may be left out by name (a scorer died in
 it before); what was left out stands in Verdict.incomplete. Without "parse" only the header is read, in a stage of its
@@ -32,7 +32,7 @@ from gateway.types import (
     Verdict,
 )
 
-STAGES = ("parse", "header", "authenticate", "checks", "rules", "classify", "conclude")
+STAGES = ("parse", "header", "authenticate", "checks", "classify", "rules", "conclude")
 _HEADER_MAX_BYTES = 1 << 18  # what is parsed when the whole message could not be
 # Each method has this part of the deadline, DMARC the rest. Whoever owns the client's reverse zone or a signature's
 # domain can make those slow: that must not take away what the others found.
@@ -78,8 +78,8 @@ class Pipeline:
         auth = await self._authenticate(run, envelope, message)
         mail = MailObject(envelope, message, auth)
         findings = await self._check(run, mail)
-        hits = run.stage("rules", lambda: self.rules.match(mail, findings)) or ()
         prediction = self._predict(run, mail)
+        hits = run.stage("rules", lambda: self.rules.match(mail, findings, prediction)) or ()
         has_words = run.begin("conclude")
         return conclude(
             envelope.queue_id,

@@ -10,6 +10,7 @@ import pytest
 from gateway.checks import CHECKS, ENVELOPE_CHECKS, FINDINGS
 from gateway.checks.domain_list import FREEMAIL, SHORTENERS
 from gateway.mail.domain import to_a_label
+from gateway.rules.ruleset import FINDINGS as RULE_FINDINGS
 
 ROOT = Path(__file__).parents[3]
 ALL = (*CHECKS, *ENVELOPE_CHECKS)
@@ -40,7 +41,7 @@ def test_findings_are_stable_names_of_one_check(check):
     "pattern", [r"^score +(\w+) ", r"^describe +(\w+) \S", r"^lang fa describe +(\w+) \S"], ids=["score", "en", "fa"]
 )
 def test_every_finding_has_a_score_and_words_in_both_languages(pattern: str):
-    assert _names_in_rules(pattern) == FINDINGS | {"CLASSIFIER"}
+    assert _names_in_rules(pattern) == FINDINGS | RULE_FINDINGS | {"CLASSIFIER"}
 
 
 @pytest.mark.parametrize("domains", [FREEMAIL, SHORTENERS], ids=["freemail", "shorteners"])

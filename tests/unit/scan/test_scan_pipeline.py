@@ -10,7 +10,7 @@ import pytest
 
 from gateway.auth import spf
 from gateway.scan.pipeline import Pipeline
-from gateway.types import DnsAnswer, Finding, Hit, MailObject, Verdict
+from gateway.types import DnsAnswer, Finding, Hit, MailObject, Prediction, Verdict
 from tests.builders import envelope, message_bytes
 from tests.fakes import FakeResolver
 
@@ -35,7 +35,9 @@ class NoRules:
     descriptions = MappingProxyType[str, str]({})
     scores = MappingProxyType[str, float]({})
 
-    def match(self, mail: MailObject, findings: Sequence[Finding]) -> tuple[Hit, ...]:
+    def match(
+        self, mail: MailObject, findings: Sequence[Finding], prediction: Prediction | None = None
+    ) -> tuple[Hit, ...]:
         return ()
 
 

@@ -29,7 +29,7 @@ from gateway.net.dns import OfflineResolver
 
 class Rules:
     id, descriptions, scores = "rules", {}, {}
-    def match(self, mail, findings):
+    def match(self, mail, findings, prediction=None):
         text = mail.message.subject
         if text == "hang":
             re.match(r"(a+)+$", "a" * 40 + "b")
