@@ -97,7 +97,7 @@ def test_rule_lines_that_are_not_obeyed_are_named(tmp_path: Path) -> None:
     done = darban("config", "check", "--config", "darban.toml", folder=tmp_path)
     assert done.returncode == 1
     assert "bad.cf:1: error" in done.stdout
-    assert "bad.cf:2: unsupported" in done.stdout
+    assert "bad.cf:2: error" in done.stdout
     assert "2 rule lines are not obeyed" in done.stdout
 
 
