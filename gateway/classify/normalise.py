@@ -21,7 +21,7 @@ Codes = NDArray[np.uint64]
 MAX_CHARACTERS = 12_500
 FIELD_END = "\x1e"  # white space that stays what it is
 WORD = 1 << 20  # added to the code points that words are made of
-_CODE = np.uint64(WORD - 1)
+_CODE = WORD - 1
 _GONE, _SEVERAL, _SPACE = 0, 1, 32  # what a code point may fold to besides another
 _LIMIT = 0x20000  # code points from here on (rare ideographs, tags) are taken for invisible
 _FOLD = {
@@ -56,7 +56,7 @@ class Text:
 
     def shown(self, start: int, end: int) -> str:
         """The folded characters from start to end."""
-        return (self.codes[start:end] & _CODE).astype("<u4").tobytes().decode("utf-32-le", "replace")
+        return "".join([chr(code & _CODE) for code in self.codes[start:end].tolist()])
 
 
 def normalise(text: str) -> Text:
@@ -105,7 +105,7 @@ def _untwin(codes: Codes) -> tuple[Codes, int]:
     inside[starts[mixed]] = 1
     inside[ends[mixed]] -= 1
     twins = foreign & np.cumsum(inside[:-1], dtype=np.int8).astype(bool)
-    return np.where(twins, _UNTWINNED.take(codes & _CODE, mode="clip"), codes), int(np.count_nonzero(twins))
+    return np.where(twins, _UNTWINNED.take(codes & np.uint64(_CODE), mode="clip"), codes), int(np.count_nonzero(twins))
 
 
 def word_bounds(codes: Codes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

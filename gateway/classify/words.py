@@ -29,7 +29,6 @@ _LEFT, _SUBJECT, _NAME, _FIRST, _SECOND, _MIX = (
     )
 )
 _HALF_WORD = np.uint64(32)
-_SHOWN = ("word “{0}”", "words “{0} {1}”", "“{0}” in the subject", "“{0}” in the sender's name")
 
 Indices = NDArray[np.intp]
 Hashes = NDArray[np.uint64]
@@ -75,11 +74,16 @@ class Words:
         """What hashes()[number] stands for, for people."""
         subject, text = self._firsts
         words = len(self._starts) - subject
-        sizes = (words, max(0, words - 1), text - subject, subject)
-        for size, first, shown in zip(sizes, (subject, subject, subject, 0), _SHOWN, strict=True):
+        kinds = (
+            (words, subject, "word “{}”"),
+            (max(0, words - 1), subject, "words “{} {}”"),
+            (text - subject, subject, "“{}” in the subject"),
+            (subject, 0, "“{}” in the sender's name"),
+        )
+        for size, first, shown in kinds:
             if number < size:
-                second = first + number + 1 if "{1}" in shown else first + number
-                return shown.format(self._word(first + number), self._word(second))
+                found = range(first + number, first + number + shown.count("{}"))
+                return shown.format(*map(self._word, found))
             number -= size
         raise IndexError(number)
 
