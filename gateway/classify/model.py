@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from gateway.types import Contribution, MailObject, Prediction
 
 WEIGHTS, MANIFEST = "weights.npz", "manifest.json"
 _CONTRIBUTIONS = 6
+
+Weights = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +63,35 @@ class Model:
 
     def decide(self, features: Features) -> float:
         """Log-odds of spam."""
-        indices, values = features.vector()
-        return self.slope * (float(self.weights[indices] @ values) + self.bias) + self.offset
+        return self._log_odds(features, self.weights.take(features.indices))
 
     def predict(self, mail: MailObject) -> Prediction:
         """Probability and what spoke loudest."""
         features = extract(mail)
-        log_odds = max(-30.0, min(30.0, self.decide(features)))
-        return Prediction(1.0 / (1.0 + math.exp(-log_odds)), self.model_id, self._contributions(features))
+        weights = self.weights.take(features.indices)
+        log_odds = max(-30.0, min(30.0, self._log_odds(features, weights)))
+        return Prediction(1.0 / (1.0 + math.exp(-log_odds)), self.model_id, self._contributions(features, weights))
 
-    def _contributions(self, features: Features) -> tuple[Contribution, ...]:
-        """The strongest named features; the 4-grams repeat what the words say and have no name."""
-        if not features.named:
-            return ()
-        names = list(features.named.values())
-        indices = np.fromiter(features.named, dtype=np.int64, count=len(names))
-        weights = self.weights[indices] * (self.slope / len(names) ** 0.5)
-        strongest = np.argsort(-np.abs(weights), kind="stable")[:_CONTRIBUTIONS]
-        return tuple(Contribution(names[i], round(float(weights[i]), 3)) for i in strongest if weights[i])
+    def _log_odds(self, features: Features, weights: Weights) -> float:
+        named, grams = weights[: features.named].sum(), weights[features.named :].sum()
+        score = float(named) * features.scales[0] + float(grams) * features.scales[1]
+        return self.slope * (score + self.bias) + self.offset
+
+    def _contributions(self, features: Features, weights: Weights) -> tuple[Contribution, ...]:
+        """The strongest named features; the 3-grams repeat what the words say and have no name."""
+        scale = self.slope * features.scales[0]
+        strongest = _largest(np.abs(weights[: features.named]), _CONTRIBUTIONS)
+        return tuple(Contribution(features.describe(i), round(float(weights[i]) * scale, 3)) for i in strongest)
+
+
+def _largest(values: Weights, number: int) -> Iterator[int]:
+    """Where the largest positive values stand, the largest first. Empties them."""
+    for _ in range(min(number, len(values))):
+        largest = int(values.argmax())
+        if not values[largest] > 0:
+            return
+        yield largest
+        values[largest] = 0
 
 
 def save(

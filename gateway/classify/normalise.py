@@ -1,45 +1,201 @@
-"""Text as the model sees it: letters folded, invisible characters gone, numbers and addresses reduced to their shape.
+"""Text as the model sees it: an array of folded code points, one gather in a table for the whole text.
 
-Persian and Arabic: yeh, kaf, digits, kashida and vowel signs as rules.regex.fold has them; ZWNJ joins a word (it is
-removed between Arabic letters, so that می‌شود is one word) and is an oddity elsewhere, counted as a feature.
+Case, accents and styled forms go (NFKC and the bare letter); digits become 0; every white space a space; invisible
+characters vanish. Persian and Arabic: yeh, kaf, digits, kashida and vowel signs as rules.regex.fold has them; ZWNJ
+joins a word (it vanishes too, so that می‌شود is one word). URLs and addresses go: their hosts are features of their own.
+What stood there before is not forgotten: invisible characters inside Latin words and look-alikes of Latin letters are
+counted.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+Codes = NDArray[np.uint64]
+MAX_CHARACTERS = 12_500
+FIELD_END = "\x1e"  # white space that stays what it is
+WORD = 1 << 20  # added to the code points that words are made of
+_CODE = WORD - 1
+_GONE, _SEVERAL, _SPACE = 0, 1, 32  # what a code point may fold to besides another
+_LIMIT = 0x20000  # code points from here on (rare ideographs, tags) are taken for invisible
 _FOLD = {
-    **{ord(a): b for a, b in zip("يىئكةۀ", "ییئکهه", strict=True)},
-    **{ord(char): str(index) for index, char in enumerate("۰۱۲۳۴۵۶۷۸۹")},
-    **{ord(char): str(index) for index, char in enumerate("٠١٢٣٤٥٦٧٨٩")},
-    **dict.fromkeys(range(0x64B, 0x653)),
-    **dict.fromkeys([0x640, 0x670, 0xAD, 0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0xFEFF]),
+    **{ord(a): WORD + ord(b) for a, b in zip("يىئكةۀ", "ییئکهه", strict=True)},
+    **dict.fromkeys([*range(0x300, 0x370), *range(0x64B, 0x653), *range(0xFE00, 0xFE10)], _GONE),
+    **dict.fromkeys([0x640, 0x670, 0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F)], _GONE),
+    **dict.fromkeys([*range(0x2060, 0x2070), 0xFEFF], _GONE),
+    # would fold to several characters, and are too common for that
+    **{ord(a): ord(b) for a, b in zip("…™´¨¯¸", ". '   ", strict=True)},
+    **dict.fromkeys(map(ord, "¼½¾"), WORD + 48),
+    **dict.fromkeys(map(ord, "'’"), WORD + ord("'")),
+    ord("-"): WORD + ord("-"),
 }
 # look-alikes of Latin letters, folded inside words that have Latin letters too
-_TWINS = str.maketrans(
-    "асеорхуіјѕԁһԛԝАВСЕНІЈКМОРЅТХУΑΒΕΖΗΙΚΜΝΟΡΤΥΧαορ", "aceopxyijsdhqwABCEHIJKMOPSTXYABEZHIKMNOPTYXaop"
+_TWINS = dict(
+    zip(map(ord, "асеорхуіјѕԁһԛԝвнкмтαοριυβεζηκμντχγ"), map(ord, "aceopxyijsdhqwbhkmtaopiubezhkmvtxy"), strict=True)
 )
-_HIDDEN_IN_LATIN = re.compile(r"[A-Za-z][\u200b\u200c\u200d\u2060\ufeff\u00ad][A-Za-z]")
-_FOREIGN = re.compile(r"[\u0370-\u04ff]")
-_LATIN = re.compile(r"[A-Za-z]")
-_URL = re.compile(r"\b(?:https?|ftp)://\S+|\bwww\.\S+|\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
-_DIGITS = re.compile(r"[0-9]+")
+_FOLDED_RANGES = ((0, 0x3400), (0xA640, 0xABC0), (0xFB00, 0x10000), (0x1D400, 0x1D800), (0x1F100, 0x1F200))
+_MAX_ADDRESSES, _MAX_EXPANDED = 200, 1000  # of each kind; what is beyond stays as it is
+_URL_REST = re.compile(r"\S{1,2000}")
+_MAIL_DOMAIN = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63})+")
+_LOCAL_PART = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._%+-"
 
 
-def normalise(text: str) -> str:
-    """Lower-case, folded. URLs and addresses go (their hosts are features of their own), numbers become 0."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text.translate(_FOLD))
-        if _FOREIGN.search(text) and _LATIN.search(text):
-            text = " ".join(_untwin(word) for word in text.split(" "))
-    return _DIGITS.sub("0", _URL.sub(" ", text)).lower()
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text folded."""
+
+    codes: Codes  # (n,) folded code points, + WORD inside words; a space at either end
+    invisible: int  # invisible characters between ASCII letters
+    twins: int  # look-alikes inside Latin words
+
+    def shown(self, start: int, end: int) -> str:
+        """The folded characters from start to end."""
+        return "".join([chr(code & _CODE) for code in self.codes[start:end].tolist()])
 
 
-def hidden_count(text: str) -> int:
-    """Invisible characters inside Latin words."""
-    return 0 if text.isascii() else len(_HIDDEN_IN_LATIN.findall(text))
+def normalise(text: str) -> Text:
+    """Fold the first MAX_CHARACTERS. Never raises."""
+    text = without_addresses(text[:MAX_CHARACTERS])
+    if text.isascii():
+        return Text(_TABLE.take(np.frombuffer(f" {text} ".encode(), dtype=np.uint8)), 0, 0)
+    raw, codes = _gather(text)
+    if (codes == _SEVERAL).any():
+        raw, codes = _gather(_EXPANDING.sub(lambda match: _EXPANSIONS[match[0]], text, _MAX_EXPANDED)[:MAX_CHARACTERS])
+    invisible = 0
+    present = codes != _GONE
+    if not present.all():
+        invisible = _invisible(raw, ~present)
+        codes = codes[present]
+    codes, twins = _untwin(codes)
+    return Text(codes, invisible, twins)
 
 
-def _untwin(word: str) -> str:
-    return word.translate(_TWINS) if _LATIN.search(word) and _FOREIGN.search(word) else word
+def _gather(text: str) -> tuple[NDArray[np.uint32], Codes]:
+    raw = np.frombuffer(f" {text} ".encode("utf-32-le", "replace"), dtype="<u4")
+    return raw, _TABLE.take(raw, mode="clip")
+
+
+def _is_latin(codes: Codes) -> NDArray[np.bool_]:
+    return (codes >= WORD + 97) & (codes <= WORD + 122)
+
+
+def _invisible(raw: NDArray[np.uint32], gone: NDArray[np.bool_]) -> int:
+    lower = raw | 32
+    latin = (lower >= 97) & (lower <= 122)
+    return int(np.count_nonzero(latin[:-2] & gone[1:-1] & latin[2:]))
+
+
+def _untwin(codes: Codes) -> tuple[Codes, int]:
+    """Look-alikes replaced inside words that hold Latin letters too, and how many."""
+    foreign = (codes >= WORD + 0x370) & (codes < WORD + 0x530)
+    if not foreign.any():
+        return codes, 0
+    latin = _is_latin(codes)
+    if not latin.any():
+        return codes, 0
+    starts, ends = word_bounds(codes)
+    mixed = np.logical_or.reduceat(latin, starts) & np.logical_or.reduceat(foreign, starts)
+    inside = np.zeros(len(codes) + 1, dtype=np.int8)
+    inside[starts[mixed]] = 1
+    inside[ends[mixed]] -= 1
+    twins = foreign & np.cumsum(inside[:-1], dtype=np.int8).astype(bool)
+    return np.where(twins, _UNTWINNED.take(codes & np.uint64(_CODE), mode="clip"), codes), int(np.count_nonzero(twins))
+
+
+def word_bounds(codes: Codes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where words start and where they end (exclusive)."""
+    is_word = codes >= WORD
+    edges = (is_word[1:] != is_word[:-1]).nonzero()[0] + 1
+    return edges[0::2], edges[1::2]
+
+
+def without_addresses(text: str) -> str:
+    """The text without URLs and mail addresses."""
+    for mark, bounds in (("://", _url), ("www.", _bare_url), ("@", _mail_address)):
+        if mark in text:
+            text = " ".join(_between(text, mark, bounds))
+    return text
+
+
+def _between(text: str, mark: str, bounds: Callable[[str, int, int], tuple[int, int]]) -> Iterator[str]:
+    kept, at = 0, text.find(mark)
+    for _ in range(_MAX_ADDRESSES):
+        if at < 0:
+            break
+        start, end = bounds(text, at, kept)
+        if end > at:
+            yield text[kept:start]
+            kept = end
+        at = text.find(mark, max(at + len(mark), end))
+    yield text[kept:]
+
+
+def _url(text: str, at: int, floor: int) -> tuple[int, int]:
+    scheme = text[max(floor, at - 5) : at].lower()
+    length = next((len(name) for name in ("https", "http", "ftp") if scheme.endswith(name)), 0)
+    rest = _URL_REST.match(text, at + 3) if length else None
+    return at - length, rest.end() if rest else at
+
+
+def _bare_url(text: str, at: int, floor: int) -> tuple[int, int]:
+    rest = _URL_REST.match(text, at)
+    return at, rest.end() if rest and (at == floor or not text[at - 1].isalnum()) else at
+
+
+def _mail_address(text: str, at: int, floor: int) -> tuple[int, int]:
+    before = text[max(floor, at - 64) : at]
+    local = len(before) - len(before.rstrip(_LOCAL_PART))
+    domain = _MAIL_DOMAIN.match(text, at + 1)
+    return at - local, domain.end() if local and domain else at
+
+
+def _folded(code: int) -> int:
+    """What this code point becomes."""
+    if code in _FOLD:
+        return _FOLD[code]
+    char = chr(code)
+    if char == FIELD_END:
+        return code
+    if char.isspace() or code < 32:
+        return _SPACE
+    composed = unicodedata.normalize("NFKC", char)
+    if len(composed) > 1:
+        return _SEVERAL
+    if composed.isdecimal():
+        return WORD + 48
+    bare = unicodedata.normalize("NFD", composed.lower())
+    has_accents = all("\u0300" <= mark < "\u0370" for mark in bare[1:])
+    first = bare[0] if has_accents else composed.lower()[0]
+    return _FOLD.get(ord(first), ord(first)) | (WORD if first.isalnum() else 0)
+
+
+def _table() -> Codes:
+    """Code point -> what it becomes. Letters are named one by one only where they fold."""
+    table = np.arange(_LIMIT, dtype=np.uint64)
+    table[0x3400:0xD800] |= WORD
+    table[0xF900:0x1F000] |= WORD
+    for start, end in _FOLDED_RANGES:
+        table[start:end] = [_folded(code) for code in range(start, end)]
+    table[-1] = _GONE
+    return table
+
+
+def _untwinned() -> Codes:
+    table = np.arange(0x530, dtype=np.uint64) | np.uint64(WORD)
+    for foreign, latin in _TWINS.items():
+        table[foreign] = WORD + latin
+    return table
+
+
+_TABLE, _UNTWINNED = _table(), _untwinned()
+# only these are expanded: NFKC of a whole text is quadratic in its runs of combining marks
+_EXPANSIONS = {
+    chr(code): unicodedata.normalize("NFKC", chr(code)) for code in (_TABLE == _SEVERAL).nonzero()[0].tolist()
+}
+_EXPANDING = re.compile(f"[{re.escape(''.join(_EXPANSIONS))}]")

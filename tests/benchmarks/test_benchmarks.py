@@ -51,6 +51,14 @@ def test_scan(folder: Path) -> None:
     assert abs(sum(stage["share"] for stage in result["stages"].values()) - 1) < 0.01
 
 
+def test_classify(folder: Path) -> None:
+    result = run("classify", "--passes", "1", "--messages", str(folder))
+    assert result["messages"] == 40
+    for figures in result["us"].values():
+        assert 0 < figures["p50"] <= figures["p99"] <= figures["max"]
+    assert result["model_file_kib"] < 4096
+
+
 def test_smtp_load(folder: Path) -> None:
     result = run("smtp_load", "--connections", "4", "--messages", str(folder))
     assert sum(result["gateway"]["replies"].values()) == 40

@@ -1,0 +1,110 @@
+"""Facts of a message that are not words of its text, as short keys: structure, links, relations between identities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.auth.organisation import organisational_domain
+from gateway.classify.normalise import MAX_CHARACTERS, Text
+from gateway.mail.domain import to_u_label
+from gateway.mail.link import host_of
+from gateway.types import Html, MailObject
+
+_MAX_LINKS, _MAX_PARTS = 50, 30
+_TAGS = ("form", "script", "iframe", "input", "marquee", "map")
+_SHOWN = {
+    "part": "an attachment of type {}",
+    "extension": "an attachment .{}",
+    "tag": "<{}> in the HTML",
+    "hidden": "text hidden from the reader",
+    "length": "a text of {} characters",
+    "invisible": "invisible characters inside words",
+    "twins": "foreign look-alikes of letters inside words",
+    "exclamations": "{} exclamation marks",
+    "dollars": "{} dollar signs",
+    "subject_capitals": "a subject in capitals",
+    "links": "{} links",
+    "link": "link to {}",
+    "tld": "link into .{}",
+    "link_address": "link to a bare address",
+    "reply_to_elsewhere": "answers go to another domain",
+    "spf": "SPF {}",
+    "dmarc": "DMARC {}",
+}
+_FEW = ("no", "1", "2 or 3", "4 or more")  # by the bits of a count
+
+
+def describe(key: str) -> str:
+    """The fact in words."""
+    kind, _, detail = key.partition(":")
+    if kind in ("links", "length"):
+        least, most = (1 << int(detail)) >> 1, (1 << int(detail)) - 1
+        detail = f"{least} to {most}" if least < most else str(most or "no")
+    elif kind in ("exclamations", "dollars"):
+        detail = _FEW[int(detail)]
+    elif kind in ("link", "tld"):
+        detail = to_u_label(detail)
+    shown = _SHOWN[kind].format(detail)
+    return shown.removesuffix("s") if detail == "1" else shown
+
+
+def facts(mail: MailObject, text: Text) -> Iterator[str]:
+    """Of body and subject."""
+    yield from _structure(mail)
+    yield from _letters(mail, text)
+    yield from _links(mail)
+
+
+def _structure(mail: MailObject) -> Iterator[str]:
+    for part in mail.message.parts[:_MAX_PARTS]:
+        if part.html is not None:
+            yield from _html(part.html)
+        elif part.text is None and not part.content_type.startswith("multipart/"):
+            yield f"part:{part.content_type[:60]}"
+            extension = part.filename.rpartition(".")[2].lower()
+            if 0 < len(extension) <= 8:
+                yield f"extension:{extension}"
+
+
+def _html(html: Html) -> Iterator[str]:
+    for tag in _TAGS:
+        if tag in html.tags:
+            yield f"tag:{tag}"
+    if len(html.hidden_text) > 100:
+        yield "hidden"
+
+
+def _letters(mail: MailObject, text: Text) -> Iterator[str]:
+    message = mail.message
+    yield f"length:{len(message.text).bit_length()}"
+    for kind, sign in (("exclamations", "!"), ("dollars", "$")):
+        yield f"{kind}:{min(message.text.count(sign, 0, MAX_CHARACTERS), 7).bit_length()}"
+    if text.invisible:
+        yield "invisible"
+    if text.twins:
+        yield "twins"
+    if len(message.subject) > 8 and message.subject[:MAX_CHARACTERS].isupper():
+        yield "subject_capitals"
+
+
+def _links(mail: MailObject) -> Iterator[str]:
+    links = mail.message.links[:_MAX_LINKS]
+    yield f"links:{len(links).bit_length()}"
+    for host in {host_of(link.url): None for link in links}:
+        if not host:
+            continue
+        yield f"link:{organisational_domain(host) or host}"
+        yield f"tld:{host.rpartition('.')[2]}"
+        if host.replace(".", "").isdigit():
+            yield "link_address"
+
+
+def relations(mail: MailObject) -> Iterator[str]:
+    """How the identities agree, and what authentication said; absent is a value of its own, learned as neutral."""
+    author = next((organisational_domain(box.domain) for box in mail.message.author if box.domain), "")
+    reply_to = next((organisational_domain(box.domain) for box in mail.message.reply_to if box.domain), "")
+    if reply_to and author and reply_to != author:
+        yield "reply_to_elsewhere"
+    for result in mail.auth:
+        if result.method in ("spf", "dmarc") and result.result in ("pass", "fail", "softfail"):
+            yield f"{result.method}:{result.result}"

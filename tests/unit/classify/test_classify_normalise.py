@@ -1,0 +1,115 @@
+"""Text as the model sees it: what folds together, what stays apart, and that any text is taken."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.classify.normalise import MAX_CHARACTERS, WORD, Text, normalise, without_addresses, word_bounds
+
+
+def words(text: str) -> list[str]:
+    folded = normalise(text)
+    return [folded.shown(start, end) for start, end in zip(*word_bounds(folded.codes), strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Hello, WORLD", ["hello", "world"]),
+        ("at 12.95 in 2026", ["at", "00", "00", "in", "0000"]),
+        ("Don’t re-open", ["don't", "re-open"]),
+        ("", []),
+        ("!?", []),
+        # Persian and Arabic: one spelling
+        ("كتاب علي", ["کتاب", "علی"]),
+        ("می‌شود", ["میشود"]),
+        ("ســــلام", ["سلام"]),
+        ("سَلام", ["سلام"]),
+        ("۱۴۰۵ ٢٠٢٦", ["0000", "0000"]),
+        # other dress of the same letters
+        ("Vi\u200bag\u00adra", ["viagra"]),
+        ("Víágrà", ["viagra"]),
+        ("𝐁𝐨𝐥𝐝 Ｆｕｌｌ", ["bold", "full"]),
+        ("ﬁnancial ﬂow", ["financial", "flow"]),
+        ("pаypаl", ["paypal"]),  # Cyrillic а
+        ("ΡayΡal", ["paypal"]),  # Greek Ρ
+        ("vi\u202eagra", ["viagra"]),
+        # words of other scripts stay theirs
+        ("привет", ["привет"]),
+        ("αγορα", ["αγορα"]),
+        ("ёж йод", ["еж", "иод"]),
+        ("日本語 한국어", ["日本語", "한국어"]),
+        ("हिन्दी"[:1], ["ह"]),
+        ("a\u00a0b\tc\r\nd", ["a", "b", "c", "d"]),
+        ("good 😀 day…now", ["good", "day", "now"]),
+    ],
+)
+def test_words(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("see https://shop.example/a?b=c, now", "see  , now".replace(" ,", "")),
+        ("see http://[2001:db8::1]/x now", "see   now"),
+        ("www.shop.example now", "  now"),
+        ("FTP://old.example", " "),
+        ("write to ali.reza+x@mail.example.org.", "write to  ."),
+        ("awww.example no host", "awww.example no host"),
+        ("3 @ 2 and a@b", "3 @ 2 and a@b"),
+        ("odd://x", "odd://x"),
+        ("://", "://"),
+        ("plain", "plain"),
+    ],
+)
+def test_addresses_go(text: str, expected: str) -> None:
+    assert without_addresses(text).split() == expected.split()
+
+
+def test_words_between_at_signs_are_not_hidden() -> None:
+    assert words("cheap@pills@now") == ["cheap", "pills", "now"]
+
+
+@pytest.mark.parametrize(
+    ("text", "invisible", "twins"),
+    [
+        ("plain", 0, 0),
+        ("vi\u200bag\u200dra", 2, 0),
+        ("می‌شود و نمی‌شود", 0, 0),
+        ("a \u200b b", 0, 0),
+        ("pаypаl привет", 0, 2),
+        ("привет paypal", 0, 0),
+    ],
+)
+def test_what_stood_there_is_counted(text: str, invisible: int, twins: int) -> None:
+    found = normalise(text)
+    assert (found.invisible, found.twins) == (invisible, twins)
+
+
+def test_ascii_takes_no_other_way_than_the_rest() -> None:
+    """The short way gives what the long one gives."""
+    text = "".join(map(chr, range(128))) + " Mixed 12 words, and http://x.example/ gone"
+    ascii_only, longer = normalise(text), normalise(f"{text} é")
+    assert longer.codes[: len(ascii_only.codes)].tolist() == ascii_only.codes.tolist()
+
+
+@given(st.text(max_size=300))
+def test_total(text: str) -> None:
+    found = normalise(text)
+    assert isinstance(found, Text)
+    assert found.codes[0] == found.codes[-1] == ord(" ")
+    starts, ends = word_bounds(found.codes)
+    assert all((found.codes[start:end] >= WORD).all() for start, end in zip(starts, ends, strict=True))
+
+
+@pytest.mark.parametrize("unit", ["a", "@", "a@b.c ", "://", "http://x ", "www.", "ﷺ", "ﬁ ", "\u0301\u0323", "а a"])
+def test_long_texts_are_cut(unit: str) -> None:
+    assert len(normalise(unit * 100_000).codes) <= MAX_CHARACTERS + 2
+
+
+def test_idempotent_on_words() -> None:
+    once = words("Ｖｉａｇｒａ café كتاب 𝐁𝐨𝐥𝐝 12")
+    assert words(" ".join(once)) == once
