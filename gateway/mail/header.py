@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import binascii
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import pybase64
 
@@ -38,14 +39,14 @@ _NOT_BASE64 = bytes(set(range(256)) - set(_BASE64))
 Piece = tuple[str, int, int]  # a field's name, start and end; name "" for a stray line where a field should be
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """Where a header's fields stand in the content."""
 
     pieces: list[Piece]
     end: int  # where the header ends, before the empty line
     body_offset: int  # behind the empty line
     has_envelope_line: bool = False  # an mbox "From " line, which is the first piece
+    has_stray: bool = False  # lines that are no field stand among the fields
     is_cut: bool = False  # more than MAX_FIELDS
 
     @property
@@ -53,36 +54,32 @@ class Header:
         """Whether an empty line stands between header and body."""
         return self.body_offset > self.end
 
-    @property
-    def has_stray(self) -> bool:
-        """Whether lines that are no field stand among the fields."""
-        return any(not name for name, _, _ in self.pieces[self.has_envelope_line :])
-
 
 def split_header(content: bytes, start: int = 0, end: int | None = None) -> Header:
     """Find the fields. A stray line is passed over when a field follows it; else the body begins there."""
     end = len(content) if end is None else end
-    envelope_line = _ENVELOPE_LINE.match(content, start, end)
+    has_envelope_line = _ENVELOPE_LINE.match(content, start, end) is not None
+    has_stray = False
     pieces: list[Piece] = []
     position = start
     while position < end:
         if len(pieces) >= MAX_FIELDS:
             return _cut(content, pieces, position, end)
         match = _FIELD.match(content, position, end)
-        name = match[1].decode("ascii") if match else ""
         if match is None:
             match = _EMPTY.match(content, position, end)
             if match is not None:
-                return Header(pieces, position, match.end(), envelope_line is not None)
+                return Header(pieces, position, match.end(), has_envelope_line, has_stray)
+            is_envelope_line = has_envelope_line and position == start
             match = _STRAY.match(content, position, end)
-            if match is None or not (
-                (envelope_line and position == start) or _GOES_ON.match(content, match.end(), end)
-            ):
-                return Header(pieces, position, position, envelope_line is not None)
-        start_of_next = match.end()
-        pieces.append((name, position, start_of_next))
-        position = start_of_next
-    return Header(pieces, end, end, envelope_line is not None)
+            if match is None or not (is_envelope_line or _GOES_ON.match(content, match.end(), end)):
+                return Header(pieces, position, position, has_envelope_line, has_stray)
+            has_stray = has_stray or not is_envelope_line
+            pieces.append(("", position, match.end()))
+        else:
+            pieces.append((match[1].decode("ascii"), position, match.end()))
+        position = match.end()
+    return Header(pieces, end, end, has_envelope_line, has_stray)
 
 
 def _cut(content: bytes, pieces: list[Piece], position: int, end: int) -> Header:
@@ -95,19 +92,33 @@ def _cut(content: bytes, pieces: list[Piece], position: int, end: int) -> Header
 
 def read_fields(content: bytes, header: Header) -> tuple[HeaderField, ...]:
     """The fields with their decoded text, in order."""
-    fields = []
+    first = header.pieces[0][1] if header.pieces else 0
+    last = header.pieces[-1][2] if header.pieces else 0
+    block = content[first:last] if last - first <= _MAX_DECODED else b"\xff"
+    if not block.isascii():
+        return tuple(_each_field(content, header))
+    text, fields = block.decode("ascii"), []
+    for name, start, end in header.pieces:
+        if name:
+            value = text[text.index(":", start - first) + 1 : end - first].strip()
+            if "\n" in value or "\r" in value:
+                value = value.replace("\r", "").replace("\n", "")
+            if "=?" in value:
+                value = decode_words(value).strip(" \t")
+            fields.append(HeaderField(name, content[start:end], value))
+    return tuple(fields)
+
+
+def _each_field(content: bytes, header: Header) -> Iterator[HeaderField]:
+    """The same for a header that is long, or not ASCII."""
     charset: str | None = None
     for name, start, end in header.pieces:
         if not name:
             continue
         raw = content[start:end]
-        if raw.isascii():
-            text = decode_text(raw[raw.index(b":") + 1 :])
-        else:
-            charset = _declared_charset(content, header) if charset is None else charset
-            text = decode_text(raw[raw.index(b":") + 1 :], charset)
-        fields.append(HeaderField(name, raw, text))
-    return tuple(fields)
+        if not raw.isascii() and charset is None:
+            charset = _declared_charset(content, header)
+        yield HeaderField(name, raw, decode_text(raw[raw.index(b":") + 1 :], charset or ""))
 
 
 def _declared_charset(content: bytes, header: Header) -> str:

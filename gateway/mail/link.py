@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from heapq import merge
 from urllib.parse import unquote
@@ -27,8 +27,17 @@ _HOST_END = re.compile(r"[/?#\\@]")
 
 def find_links(text: str) -> Iterator[str]:
     """Bare URLs in order; "www." ones get their scheme. Lazy, linear."""
+    has_scheme, has_www = "://" in text, "www." in text or "WWW." in text or "Www." in text
+    if not has_scheme and not has_www:
+        return iter(())
+    if has_scheme and has_www:
+        return _links_at(merge(_after_schemes(text), _after_www(text)), text)
+    return _links_at(_after_schemes(text) if has_scheme else _after_www(text), text)
+
+
+def _links_at(starts: Iterable[int], text: str) -> Iterator[str]:
     end = 0
-    for start in merge(_after_schemes(text), _after_www(text)):
+    for start in starts:
         match = _RUN.match(text, start) if start >= end else None
         if match is None:
             continue

@@ -70,7 +70,12 @@ def _first(by_name: _Fields, name: str) -> str:
 
 
 def _mailboxes(by_name: _Fields, name: str) -> tuple[Address, ...]:
-    mailboxes = (mailbox for field in by_name.get(name, ()) for mailbox in parse_mailboxes(field))
+    fields = by_name.get(name)
+    if fields is None:
+        return ()
+    if len(fields) == 1:
+        return parse_mailboxes(fields[0])
+    mailboxes = (mailbox for field in fields for mailbox in parse_mailboxes(field))
     return tuple(islice(mailboxes, MAX_MAILBOXES))
 
 
