@@ -31,12 +31,18 @@ _IS_CHARSET = re.compile(
 # ASCII bytes mean something else in these
 _NOT_ASCII = frozenset(("utf-7", "hz", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"))
 
+_MAX_LABEL = 100
+
 Guess = Callable[[bytes], str | None]
 
 
-@lru_cache(maxsize=1024)
 def codec_of(charset: str) -> str | None:
     """The codec's name for a declared charset, None when there is none."""
+    return _find_codec(charset) if len(charset) <= _MAX_LABEL else None
+
+
+@lru_cache(maxsize=1024)
+def _find_codec(charset: str) -> str | None:
     name = charset.strip(" \t\r\n\"';").lower().replace("_", "-").removeprefix("x-")
     code_page = _CODE_PAGE.fullmatch(name)
     name = f"cp{code_page[1]}" if code_page else name

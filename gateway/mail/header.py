@@ -18,7 +18,8 @@ from gateway.mail.charset import decode
 from gateway.types import HeaderField
 
 MAX_FIELDS = 10_000
-_MAX_DECODED = 1 << 16  # bytes of one field that are decoded
+MAX_VALUE = 1 << 16  # bytes of one field that are decoded
+_MAX_PADDING = 10_000  # "=" in the middle of base64; more of them are ignored
 _EOL = r"(?>\r{0,2}\n|\r)"  # CRCRLF is the line end of a gateway that converted twice
 _FIELD = re.compile(rf"([!-9;-~]{{1,256}})[ \t]*:[^\r\n]*{_EOL}?(?:[ \t][^\r\n]*{_EOL}?)*+".encode())
 _STRAY = re.compile(rf"[^\r\n]*{_EOL}?(?:[ \t][^\r\n]*{_EOL}?)*+".encode())
@@ -90,13 +91,13 @@ def _cut(content: bytes, pieces: list[Piece], position: int, end: int) -> Header
     return Header(pieces, first.end() if first else match.end(), match.end(), is_cut=True)
 
 
-def read_fields(content: bytes, header: Header) -> tuple[HeaderField, ...]:
-    """The fields with their decoded text, in order."""
+def read_fields(content: bytes, header: Header, room: int = MAX_VALUE) -> tuple[HeaderField, ...]:
+    """The fields with their text, in order. Encoded-words are decoded in the first `room` bytes only."""
     first = header.pieces[0][1] if header.pieces else 0
     last = header.pieces[-1][2] if header.pieces else 0
-    block = content[first:last] if last - first <= _MAX_DECODED else b"\xff"
+    block = content[first:last] if last - first <= min(room, MAX_VALUE) else b"\xff"
     if not block.isascii():
-        return tuple(_each_field(content, header))
+        return tuple(_each_field(content, header, first + room))
     text, fields = block.decode("ascii"), []
     for name, start, end in header.pieces:
         if name:
@@ -109,7 +110,7 @@ def read_fields(content: bytes, header: Header) -> tuple[HeaderField, ...]:
     return tuple(fields)
 
 
-def _each_field(content: bytes, header: Header) -> Iterator[HeaderField]:
+def _each_field(content: bytes, header: Header, decoded_until: int) -> Iterator[HeaderField]:
     """The same for a header that is long, or not ASCII."""
     charset: str | None = None
     for name, start, end in header.pieces:
@@ -118,12 +119,13 @@ def _each_field(content: bytes, header: Header) -> Iterator[HeaderField]:
         raw = content[start:end]
         if not raw.isascii() and charset is None:
             charset = _declared_charset(content, header)
-        yield HeaderField(name, raw, decode_text(raw[raw.index(b":") + 1 :], charset or ""))
+        value, read = raw[raw.index(b":") + 1 :], decode_text if end <= decoded_until else unfold
+        yield HeaderField(name, raw, read(value, charset or ""))
 
 
 def _declared_charset(content: bytes, header: Header) -> str:
     """Raw 8-bit header bytes are mostly in the body's charset."""
-    match = _CHARSET.search(content, header.pieces[0][1], min(header.end, header.pieces[0][1] + _MAX_DECODED))
+    match = _CHARSET.search(content, header.pieces[0][1], min(header.end, header.pieces[0][1] + MAX_VALUE))
     return match[1].decode("ascii") if match else ""
 
 
@@ -135,7 +137,7 @@ def decode_text(value: bytes, charset: str = "") -> str:
 
 def unfold(value: bytes, charset: str = "") -> str:
     """One line, encoded-words as they are, outer white space removed (RFC 5322 §2.2.3)."""
-    value = value[:_MAX_DECODED]
+    value = value[:MAX_VALUE]
     text = value.decode("ascii") if value.isascii() else decode(value, "" if _is_utf8(value) else charset)
     text = text.strip()
     return text.replace("\r", "").replace("\n", "") if "\n" in text or "\r" in text else text
@@ -161,7 +163,7 @@ def written_value(field: HeaderField) -> str:
 
 def decode_words(text: str) -> str:
     """Encoded-words decoded; adjacent ones of one charset as one, as a character may be split between them."""
-    text = text[:_MAX_DECODED]
+    text = text[:MAX_VALUE]
     pieces: list[str] = []
     pending, charset, position = bytearray(), "", 0
     for match in _WORD.finditer(text):
@@ -192,8 +194,10 @@ def decode_base64(raw: bytes) -> bytes:
     try:
         return pybase64.b64decode(raw.replace(b"\r\n", b"").replace(b"\n", b""), validate=True)
     except (binascii.Error, ValueError):
-        clean = raw.translate(None, _NOT_BASE64)
-    return b"".join(_unpadded(run) for run in clean.rstrip(b"=").split(b"="))
+        clean = raw.translate(None, _NOT_BASE64).rstrip(b"=")
+        if clean.count(b"=") > _MAX_PADDING:
+            clean = clean.replace(b"=", b"")
+    return b"".join(_unpadded(run) for run in clean.split(b"="))
 
 
 def _unpadded(run: bytes) -> bytes:

@@ -156,8 +156,13 @@ def render(text: str) -> Html:
     within = text[:MAX_CHARACTERS]
     tokens = turbohtml.tokenize(within.replace("\0", "") if "\0" in within else within)
     walk.read(islice(tokens, MAX_TOKENS))
-    is_cut = len(text) > MAX_CHARACTERS or next(iter(tokens), None) is not None
-    defects = (("HTML_TOO_LONG", is_cut), ("HTML_TOO_DEEP", walk.is_too_deep), ("HTML_TOO_MANY_LINKS", walk.is_cut))
+    is_cut = walk.is_cut or len(text) > MAX_CHARACTERS or next(iter(tokens), None) is not None
+    defects = (
+        ("HTML_TOO_LONG", is_cut),
+        ("HTML_TOO_DEEP", walk.is_too_deep),
+        ("HTML_TOO_MANY_LINKS", walk.has_too_many_links),
+        ("HTML_ATTRIBUTE_TOO_LONG", walk.has_long_attribute),
+    )
     return Html(
         text=_tidy(walk.shown),
         hidden_text=_tidy(walk.hidden),
@@ -183,7 +188,8 @@ class _Walk:
         self.anchor: list[str] | None = None
         self.base = ""
         self.unpushed = 0  # open elements beyond MAX_DEPTH
-        self.is_too_deep = self.is_cut = self.has_script = self.is_in_noscript = False
+        self.is_too_deep = self.is_cut = self.has_too_many_links = self.has_long_attribute = False
+        self.has_script = self.is_in_noscript = False
 
     def read(self, tokens: Iterable[turbohtml.Token]) -> None:
         """Take all tokens. Half of an HTML message's cost is here: what is usual is done in place."""
@@ -216,7 +222,9 @@ class _Walk:
         self.open[-1] = _NOSCRIPT
         if not self.is_in_noscript:  # there is no second level (HTML §4.12.2)
             self.is_in_noscript = True
-            self.read(islice(turbohtml.tokenize(data), MAX_TOKENS))
+            tokens = turbohtml.tokenize(data)
+            self.read(islice(tokens, MAX_TOKENS))
+            self.is_cut = self.is_cut or next(iter(tokens), None) is not None
             self.is_in_noscript = False
         self.scopes[-1].sink.append(_BREAK)
 
@@ -273,7 +281,9 @@ class _Walk:
                 return
 
     def _scope(self, tag: str, values: dict[str, str], above: _Scope) -> _Scope:
-        style = values.get("style", "")[:MAX_STYLE]
+        style = values.get("style", "")
+        if len(style) > MAX_STYLE:
+            style, self.has_long_attribute = style[:MAX_STYLE], True
         look_of = _look_of_short if len(style) <= SHORT_STYLE else _look
         if style and len(values) == 1:
             look = look_of(above.look, style)
@@ -341,8 +351,10 @@ class _Walk:
         clean = "".join(url[:MAX_URL].split())
         if not clean or clean.startswith("#"):
             return None
+        if len(url) > MAX_URL and clean[:5].lower() != "data:":
+            self.has_long_attribute = True
         if len(self.links) >= MAX_LINKS:
-            self.is_cut = True
+            self.has_too_many_links = True
             return None
         if _CODE_URL.match(clean):
             self.has_script = True

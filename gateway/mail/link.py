@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from gateway.mail.domain import to_a_label
 
 MAX_URL = 4096
+_SHORT_URL = 300  # characters that are worth remembering
 # A run of characters that no mail reader ends a link at; ZWNJ stays, as Persian paths hold it.
 _RUN = re.compile(
     r"""(?:[a-z]{3,5}://(?:[^\s<>"/\[\]@]{0,64}@)?\[[0-9a-f:.]{2,45}\])?[^\s<>"'`{}|\\^\[\]،؛«»“”\u2028]{0,4000}""",
@@ -55,11 +56,9 @@ def _after_schemes(text: str) -> Iterator[int]:
     """Where "http://", "https://" and "ftp://" begin."""
     position = text.find("://")
     while position >= 0:
-        before = text[max(0, position - 5) : position].lower()
-        scheme = next((name for name in reversed(_SCHEMES) if before.endswith(name)), None)
-        scheme = "https" if before.endswith("https") else scheme
-        if scheme is not None:
-            yield position - len(scheme)
+        before = text[position - 5 if position > 5 else 0 : position].lower()
+        if before.endswith(_SCHEMES):
+            yield position - (5 if before == "https" else 4 if before.endswith("http") else 3)
         position = text.find("://", position + 3)
 
 
@@ -85,12 +84,15 @@ def _trim(url: str) -> str:
     return url[:end]
 
 
-@lru_cache(maxsize=8192)
 def host_of(url: str) -> str:
     """Lower-case A-label of the host, an address in the form it is written in; "" for URLs without one.
 
     Read as browsers do (WHATWG URL): backslashes are slashes, and http needs none of them.
     """
+    return _host_of_short(url) if len(url) <= _SHORT_URL else _host_of(url)
+
+
+def _host_of(url: str) -> str:
     match = _HOST.match(url[:MAX_URL].strip())
     if match is None:
         return ""
@@ -104,3 +106,6 @@ def host_of(url: str) -> str:
         host = _HOST_END.split(unquote(host), maxsplit=1)[0].lower()
     host = host.strip().strip(".")
     return to_a_label(host) or host
+
+
+_host_of_short = lru_cache(maxsize=8192)(_host_of)

@@ -17,7 +17,7 @@ from turbohtml.detect import detect
 
 from gateway.mail.charset import codec_of, decode
 from gateway.mail.encoding import ENCODINGS, decode_bytes, find_enclosures
-from gateway.mail.header import Header, read_fields, split_header, written_value
+from gateway.mail.header import MAX_VALUE, Header, read_fields, split_header, written_value
 from gateway.mail.html import render
 from gateway.mail.parameter import Parameter, parameter, parse_parameters, without_comment
 from gateway.types import HeaderField, Html, Part
@@ -25,12 +25,17 @@ from gateway.types import HeaderField, Html, Part
 MAX_PARTS = 1000
 MAX_DEPTH = 100
 MAX_TEXT = 4 << 20
-_MAX_PASSES = 16
+MAX_HEADERS = 1 << 20  # bytes of all headers in which encoded-words are decoded
+_MAX_PASSES = 5  # over a big message; a small one may be searched _MIN_SEARCHED bytes
+_MIN_SEARCHED = 64 << 20
+_MAX_LOOKALIKES = 300_000  # of delimiters, looked at one by one
+_SHORT_VALUE = 1000  # characters of a Content-* field that are read when there is no more room for headers
 _SHORT_TYPE = 200  # characters of a Content-Type that are worth remembering
-_MAX_GUESSES = 3  # of a charset, 0.1 ms each
+_MAX_GUESSES = 100  # of a charset, 0.1 ms each
 _GUESS_BYTES = 4096
 _GUESS_MIN_BYTES = 48  # fewer say nothing about a language
 
+Fields = tuple[HeaderField, ...]
 _CONTAINERS = ("message/rfc822", "message/global")
 _LINE_ENDS = b"\r\n"
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+((?>\r{0,2}\n|\r)|\Z)")
@@ -46,6 +51,8 @@ class Structure:
     parts: list[Part] = field(default_factory=list)
     defects: dict[str, None] = field(default_factory=dict)  # an ordered set
     text_room: int = MAX_TEXT
+    header_room: int = MAX_HEADERS
+    lookalikes: int = _MAX_LOOKALIKES
     guesses: int = _MAX_GUESSES
 
     def note(self, defect: str) -> None:
@@ -55,7 +62,25 @@ class Structure:
     def guess(self, content: bytes) -> str | None:
         """A guessed charset, while the budget lasts."""
         self.guesses -= 1
-        return guess_charset(content) if self.guesses >= 0 else None
+        if self.guesses < 0:
+            self.note("MIME_TOO_MANY_CHARSETS")
+            return None
+        return guess_charset(content)
+
+    def read_header(self, content: bytes, start: int = 0, end: int | None = None) -> tuple[Header, Fields]:
+        """A header and its fields, while the room for headers lasts; what is wrong with them is noted."""
+        header = split_header(content, start, end)
+        fields = read_fields(content, header, max(0, self.header_room))
+        self.header_room -= header.end - start
+        if self.header_room < 0:
+            self.note("HEADER_TOO_LONG")
+        if header.has_stray:
+            self.note("HEADER_MALFORMED")
+        if header.is_cut:
+            self.note("HEADER_TOO_MANY_FIELDS")
+        if header.end - start > MAX_VALUE and any(end - start > MAX_VALUE for _, start, end in header.pieces):
+            self.note("HEADER_FIELD_TOO_LONG")
+        return header, fields
 
 
 class _Entity(NamedTuple):
@@ -63,7 +88,7 @@ class _Entity(NamedTuple):
 
     path: str
     depth: int
-    fields: tuple[HeaderField, ...]
+    fields: Fields
     content: bytes
     start: int
     end: int
@@ -92,9 +117,13 @@ class _Head(NamedTuple):
     boundary: str
 
 
-def walk(fields: tuple[HeaderField, ...], content: bytes, body_offset: int) -> Structure:
-    """All parts of a message with these fields, document order."""
-    structure = Structure(passes=_MAX_PASSES * len(content) + MAX_TEXT)
+def new_structure(content: bytes) -> Structure:
+    """For a message of these bytes."""
+    return Structure(passes=max(_MAX_PASSES * len(content), _MIN_SEARCHED))
+
+
+def walk(fields: Fields, content: bytes, body_offset: int, structure: Structure) -> None:
+    """Find all parts of a message with these fields, document order."""
     waiting = [_Entity("1", 0, fields, content, body_offset, len(content))]
     while waiting:
         entity = waiting.pop()
@@ -102,7 +131,6 @@ def walk(fields: tuple[HeaderField, ...], content: bytes, body_offset: int) -> S
             structure.note("MIME_TOO_MANY_PARTS")
             break
         waiting.extend(reversed(_look_at(entity, structure)))
-    return structure
 
 
 def guess_charset(content: bytes) -> str | None:
@@ -113,14 +141,6 @@ def guess_charset(content: bytes) -> str | None:
 def decode_body(part: Part) -> bytes:
     """The part's bytes without their Content-Transfer-Encoding. Never raises."""
     return decode_bytes(part.raw, part.encoding)
-
-
-def note_header(header: Header, structure: Structure) -> None:
-    """Remember what is wrong with a header."""
-    if header.has_stray:
-        structure.note("HEADER_MALFORMED")
-    if header.is_cut:
-        structure.note("HEADER_TOO_MANY_FIELDS")
 
 
 def _look_at(entity: _Entity, structure: Structure) -> list[_Entity]:
@@ -186,12 +206,14 @@ def _read_head(entity: _Entity, structure: Structure) -> _Head:
     )
 
 
-def _content_fields(fields: tuple[HeaderField, ...], structure: Structure) -> dict[str, str]:
+def _content_fields(fields: Fields, structure: Structure) -> dict[str, str]:
     """The first value of each Content-* field, by lower-case name."""
     values: dict[str, str] = {}
     for one in fields:
         if one.name[:1] in "Cc" and (name := one.name.lower()).startswith("content-"):
             value = written_value(one)
+            if structure.header_room < 0:
+                value = value[:_SHORT_VALUE]
             if values.setdefault(name, value) != value:
                 structure.note("MIME_DUPLICATE_FIELD")
     return values
@@ -316,6 +338,11 @@ def _split_at(entity: _Entity, boundary: str, structure: Structure) -> list[tupl
                 _note_afterwards(content, marker, match.end(), end, structure)
                 return spans
             start = match.end()
+        elif structure.lookalikes > 0:
+            structure.lookalikes -= 1
+        else:
+            structure.note("MIME_TOO_MANY_BOUNDARIES")
+            break
         position = content.find(marker, position + len(marker), end)
     if start >= 0:
         structure.note("MIME_BOUNDARY_UNCLOSED")
@@ -337,9 +364,8 @@ def _before_line_end(content: bytes, position: int) -> int:
 def _entity(
     path: str, depth: int, content: bytes, start: int, end: int, default_type: str, structure: Structure
 ) -> _Entity:
-    header = split_header(content, start, end)
-    note_header(header, structure)
-    return _Entity(path, depth, read_fields(content, header), content, header.body_offset, end, default_type)
+    header, fields = structure.read_header(content, start, end)
+    return _Entity(path, depth, fields, content, header.body_offset, end, default_type)
 
 
 def _nested(entity: _Entity, head: _Head, structure: Structure) -> _Entity:
