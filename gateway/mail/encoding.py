@@ -15,8 +15,9 @@ from gateway.mail.header import decode_base64
 UUENCODED = frozenset(("x-uuencode", "uuencode", "x-uue", "uue"))
 ENCODINGS = UUENCODED | {"7bit", "8bit", "binary", "base64", "quoted-printable"}
 
-# soft line breaks that a2b_qp does not know: it swallows the line behind "=" CR, and keeps "=" with white space behind
-_ODD_BREAK = re.compile(rb"=(?:[ \t]++[\r\n]|\r(?!\n))")
+# Soft line breaks that a2b_qp does not know: it swallows the line behind "=" CR, keeps "=" with white space behind, and
+# takes "==" for one sign that breaks nothing
+_ODD_BREAK = re.compile(rb"=(?:[ \t]++[\r\n]|\r(?!\n)|=)")
 _MAX_ODD = 1_000_000
 _SOFT_BREAK = re.compile(r"=[ \t]*+(?:\r?\n|\r)")
 _BEGIN = re.compile(rb"(?:^|(?<=[\r\n]))begin [0-7]{3,4} ([^\r\n]{1,255})(?:\r?\n|\r)")

@@ -1,7 +1,9 @@
 """bytes -> Message, once. Any bytes give one; what was wrong with them stands in `defects`.
 
-Cost: about 100 µs for a message of 5 KB without HTML (benchmarks/scan.py, stage "parse"). Limits: header.MAX_FIELDS,
-mime.MAX_PARTS, MAX_DEPTH and MAX_TEXT, html.MAX_LINKS links, address.MAX_MAILBOXES mailboxes of a field name.
+Cost: about 100 µs for a message of 5 KB without HTML (benchmarks/scan.py, stage "parse"). Memory: the message again;
+for a moment four times as much and some 50 MB. Limits: header.MAX_FIELDS and MAX_VALUE, mime.MAX_HEADERS,
+MAX_PARTS, MAX_DEPTH and MAX_TEXT, html.MAX_LINKS links, address.MAX_MAILBOXES mailboxes of a field name; each that is
+reached is a defect (tests/fuzz/test_mail_floods.py).
 """
 
 from __future__ import annotations

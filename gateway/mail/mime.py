@@ -1,9 +1,9 @@
 """The MIME structure of a message (RFC 2045, 2046, 2183): a walk over the bytes, no recursion, no needless decoding.
 
 Attachments stay encoded (`decode_body` gives their bytes when somebody asks). Bounded: MAX_PARTS, MAX_DEPTH, MAX_TEXT
-bytes of text in all, and _MAX_PASSES over the content, as nested parts are searched again; what is cut short stands in
-the defects. Ambiguities that readers resolve differently (two boundaries, two Content-Types, two names for a file) are
-defects or `Part.other_filename`, because an attacker chooses the reader that is fooled.
+bytes of text and MAX_HEADERS of headers in all, and _MAX_PASSES over the content, as nested parts are searched again;
+what is cut short stands in the defects. Ambiguities that readers resolve differently (two boundaries, two types,
+two names for a file) are defects or `Part.other_filename`, because an attacker chooses the reader that is fooled.
 """
 
 from __future__ import annotations
