@@ -15,18 +15,20 @@ import json
 import os
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import hyperscan
 
-from gateway.rules.loosen import loosen
+from gateway.rules.loosen import Loosened, loosen
 from gateway.rules.regex import compile_confirming, count, is_unicode, search
 from gateway.rules.rule import Regex
 
 _WORTH_A_PASS = 4  # below that many patterns the backtracking engine alone is cheaper
-_FORMAT = "4"
+_FORMAT = "5"
+_COUNTED = 1 << 20  # numbers from there on are of patterns whose matches are counted
 _BLOCK = hyperscan.HS_MODE_BLOCK
 # What may match a separator, or depends on where a text begins or ends
 _CROSSING = re.compile(r"\[\^|\\[WDSNXRHVAzZG0x]|[\^$]|(?:^|[(|:])\\s|\(\?[a-z]*[sx]|\[\[:\^")
@@ -46,6 +48,7 @@ class Matcher:
         modes, self._database = _build(self.regexes, cache_dir)
         self.exact = frozenset(number for number, mode in enumerate(modes) if mode == "exact")
         self.alone = tuple(number for number, mode in enumerate(modes) if mode == "alone")
+        self._times = [_for_pass(regex).times for regex in self.regexes]
         self.unicode = frozenset(number for number, regex in enumerate(self.regexes) if is_unicode(regex))
         # a match in a single text is one in the buffer too: those that look neither behind nor at a text's bounds
         self.wholesale = frozenset(
@@ -57,7 +60,11 @@ class Matcher:
         """Number -> where its first match ends, for every pattern that may match; -1 for those tried without a pass."""
         found: dict[int, int] = dict.fromkeys(self.alone, -1)
         if self._database is not None and buffer:
-            self._database.scan(buffer, match_event_handler=_collect, context=found, scratch=self._scratch())
+            ends: list[int] = []
+            self._database.scan(buffer, match_event_handler=_collect, context=(found, ends), scratch=self._scratch())
+            for number, count in Counter(ends).items() if ends else ():
+                if count >= self._times[number]:
+                    found[number] = -1
         return found
 
     def find(self, number: int, text: bytes) -> Span | None:
@@ -98,8 +105,11 @@ class Matcher:
         return local.scratch
 
 
-def _collect(number: int, _start: int, end: int, _flags: int, found: Any) -> None:
-    found[number] = end
+def _collect(number: int, _start: int, end: int, _flags: int, context: Any) -> None:
+    if number < _COUNTED:
+        context[0][number] = end
+    else:
+        context[1].append(number - _COUNTED)
 
 
 # --- building -------------------------------------------------------------------------------------------------------
@@ -131,31 +141,35 @@ def _way(regex: Regex) -> str:
 def _mode(regex: Regex, way: str) -> str:
     if way != "plain":
         return "alone" if way == "alone" else "confirm"
-    is_looser = loosen(regex.text)[1] or ("s" in regex.flags and "." in regex.text)
+    is_looser = _for_pass(regex, way).is_looser or ("s" in regex.flags and "." in regex.text)
     return "confirm" if is_looser or _CROSSING.search(regex.text) else "exact"
 
 
 def _compile(regexes: Sequence[Regex], numbers: Sequence[int], ways: Sequence[str]) -> Any:
     """A database, None when there is nothing to compile or hyperscan refuses."""
-    if not numbers:
+    rows: list[tuple[bytes, int, int]] = []
+    for number in numbers:
+        loosened = _for_pass(regexes[number], ways[number])
+        flags = _flags(regexes[number], ways[number])
+        is_counted = loosened.times > 1
+        number_in_pass = number + _COUNTED if is_counted else number
+        flags = flags & ~hyperscan.HS_FLAG_SINGLEMATCH if is_counted else flags
+        rows += [(text.encode("utf-8"), number_in_pass, flags) for text in loosened.expressions]
+    if not rows:
         return None
+    texts, ids, all_flags = zip(*rows, strict=True)
     database = hyperscan.Database(mode=_BLOCK)
     try:
-        database.compile(
-            expressions=[_for_pass(regexes[number], ways[number]).encode("utf-8") for number in numbers],
-            ids=list(numbers),
-            elements=len(numbers),
-            flags=[_flags(regexes[number], ways[number]) for number in numbers],
-        )
+        database.compile(expressions=list(texts), ids=list(ids), elements=len(rows), flags=list(all_flags))
     except hyperscan.error:
         return None
     return database
 
 
-def _for_pass(regex: Regex, way: str = "plain") -> str:
+def _for_pass(regex: Regex, way: str = "plain") -> Loosened:
     if "x" in regex.flags:
-        return f"(?x){regex.text}"
-    return loosen(regex.text, keeps_anchors=way != "unanchored")[0]
+        return Loosened((f"(?x){regex.text}",), is_looser=False)
+    return loosen(regex.text, keeps_anchors=way != "unanchored")
 
 
 def _flags(regex: Regex, way: str) -> int:
