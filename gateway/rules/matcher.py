@@ -27,11 +27,11 @@ from gateway.rules.regex import compile_confirming, count, is_unicode, search
 from gateway.rules.rule import Regex
 
 _WORTH_A_PASS = 4  # below that many patterns the backtracking engine alone is cheaper
-_FORMAT = "5"
+_FORMAT = "6"
 _COUNTED = 1 << 20  # numbers from there on are of patterns whose matches are counted
 _BLOCK = hyperscan.HS_MODE_BLOCK
-# What may match a separator, or depends on where a text begins or ends
-_CROSSING = re.compile(r"\[\^|\\[WDSNXRHVAzZG0x]|[\^$]|(?:^|[(|:])\\s|\(\?[a-z]*[sx]|\[\[:\^")
+# What may match a separator (a dot its NUL), or depends on where a text begins or ends
+_CROSSING = re.compile(r"(?<!\\)\.|\[\^|\\[WDSNXRHVAzZG0x]|[\^$]|(?:^|[(|:])\\s|\(\?[a-z]*[sx]|\[\[:\^")
 
 _AT_BOUNDS = re.compile(r"\(\?<[=!]|\\[AzZG]|\(\*|\(\?[a-z]*-")
 
@@ -141,8 +141,7 @@ def _way(regex: Regex) -> str:
 def _mode(regex: Regex, way: str) -> str:
     if way != "plain":
         return "alone" if way == "alone" else "confirm"
-    is_looser = _for_pass(regex, way).is_looser or ("s" in regex.flags and "." in regex.text)
-    return "confirm" if is_looser or _CROSSING.search(regex.text) else "exact"
+    return "confirm" if _for_pass(regex, way).is_looser or _CROSSING.search(regex.text) else "exact"
 
 
 def _compile(regexes: Sequence[Regex], numbers: Sequence[int], ways: Sequence[str]) -> Any:
