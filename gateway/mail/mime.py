@@ -39,6 +39,7 @@ Fields = tuple[HeaderField, ...]
 _CONTAINERS = ("message/rfc822", "message/global")
 _LINE_ENDS = b"\r\n"
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+((?>\r{0,2}\n|\r)|\Z)")
+_BETWEEN = re.compile(r"\([^()]{0,500}\)|\s+")  # RFC 5322 §3.2.2
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+*'-]{1,127}/[a-z0-9!#$&^_.+*'-]{1,127}")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 
@@ -102,7 +103,7 @@ class _Type(NamedTuple):
     charset: str = ""
     filenames: tuple[str, ...] = ()
     boundary: str = ""
-    is_ambiguous: bool = False  # two boundaries
+    other_boundary: str = ""  # a second, different one: readers differ in which they follow
 
 
 class _Head(NamedTuple):
@@ -115,6 +116,7 @@ class _Head(NamedTuple):
     filename: str
     other_filename: str
     boundary: str
+    other_boundary: str = ""
 
 
 def new_structure(content: bytes) -> Structure:
@@ -187,7 +189,7 @@ def _read_head(entity: _Entity, structure: Structure) -> _Head:
         structure.note("MIME_TYPE_MALFORMED")
         content_type = "text/plain"  # RFC 2045 §5.2
     is_multipart = content_type.startswith("multipart/")
-    if is_multipart and of_type.is_ambiguous:
+    if is_multipart and of_type.other_boundary:
         structure.note("MIME_BOUNDARY_AMBIGUOUS")
     disposition, names = "", of_type.filenames
     if "content-disposition" in values:
@@ -203,6 +205,7 @@ def _read_head(entity: _Entity, structure: Structure) -> _Head:
         filename=names[0] if names else "",
         other_filename=next((name for name in names[1:] if name != names[0]), ""),
         boundary=of_type.boundary if is_multipart else "",
+        other_boundary=of_type.other_boundary if is_multipart else "",
     )
 
 
@@ -221,7 +224,10 @@ def _content_fields(fields: Fields, structure: Structure) -> dict[str, str]:
 
 def _read_type(text: str) -> _Type:
     name, parameters = parse_parameters(text)
-    name = name if _TYPE.fullmatch(name) else ""
+    if not _TYPE.fullmatch(name):
+        front, semicolon, rest = text.partition(";")
+        name, parameters = parse_parameters(f"{_BETWEEN.sub('', front)}{semicolon}{rest}")
+        name = name if _TYPE.fullmatch(name) else ""
     if not parameters:
         return _Type(name)
     boundary, other = parameter(parameters, "boundary")
@@ -231,7 +237,7 @@ def _read_type(text: str) -> _Type:
         without_comment(parameter(parameters, "charset")[0]).lower(),
         _names(parameters, "name"),
         without_comment(plain).rstrip(),
-        bool(other),
+        without_comment(next((one for one in (boundary, other) if one and one != plain), "")).rstrip(),
     )
 
 
@@ -312,6 +318,8 @@ def _without_enclosures(content: bytes, entity: _Entity, structure: Structure) -
 
 def _multipart(entity: _Entity, head: _Head, structure: Structure) -> list[_Entity]:
     spans = _split_at(entity, head.boundary, structure) if head.boundary else []
+    if head.other_boundary:
+        spans += [span for span in _split_at(entity, head.other_boundary, structure) if span not in spans]
     if not spans:
         structure.note("MIME_BOUNDARY_MISSING")
         return [_Entity(f"{entity.path}.1", entity.depth + 1, (), entity.content, entity.start, entity.end)]
