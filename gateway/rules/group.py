@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from gateway.rules.matcher import Matcher, Span
+from gateway.rules.matcher import Candidates, Matcher, Span
 from gateway.rules.metas import Values
 from gateway.rules.regex import is_unicode
 from gateway.rules.rule import Rule
-from gateway.rules.text import SEPARATOR, Texts, text_at, texts_in
+from gateway.rules.text import SEPARATOR, Texts, crowded_texts, text_at, texts_in
 from gateway.types import Finding
 
 _EVIDENCE = 80
@@ -123,24 +123,27 @@ class Group:
             return matched
         is_one = len(self._selectors) == 1 and not self._is_single
         whole = next(iter(buffers.values())) if is_one else SEPARATOR.join(buffers.values())
-        for number, end in self.matcher.candidates(whole).items():
+        candidates = self.matcher.candidates(whole)
+        for number, end in candidates.ends.items():
             buffer = buffers.get(self.rules[number].selector)
             if buffer is None:
                 continue
-            likely = text_at(buffer, end) if is_one and end >= 0 else b""
-            if number in self._no_subject and buffer.startswith(likely):
-                likely = b""
+            likely = self._likely(number, buffer, end, candidates) if is_one else None
             if likely and number in self.matcher.exact:
-                where: Where | None = Where(self, number, likely)
+                matched[number] = Where(self, number, likely[0])
             elif number in self._lazy:
                 name = self.rules[number].name
                 hits.values.pending[name] = partial(self._find_out, number, likely, buffer, hits)
-                continue
-            else:
-                where = self._confirm(number, likely, buffer, hits)
-            if where is not None:
+            elif where := self._confirm(number, likely, buffer, hits):
                 matched[number] = where
         return matched
+
+    def _likely(self, number: int, buffer: bytes, end: int, candidates: Candidates) -> Sequence[bytes] | None:
+        """The texts to look at first; None when there is no telling."""
+        if number in candidates.counted:
+            return crowded_texts(buffer, candidates.counted[number], self.matcher.times[number])
+        text = text_at(buffer, end) if end >= 0 else b""
+        return (text,) if text and not (number in self._no_subject and buffer.startswith(text)) else None
 
     @property
     def _is_single(self) -> bool:
@@ -153,25 +156,31 @@ class Group:
         texts = texts_in(buffer, keeps_line_end=self._kind != "uri")
         return texts[1:] if number in self._no_subject else texts
 
-    def _confirm(self, number: int, likely: bytes, buffer: bytes, hits: Hits) -> Where | None:
-        """Where it matches one text alone: the likely one, else any."""
+    def _confirm(self, number: int, likely: Sequence[bytes] | None, buffer: bytes, hits: Hits) -> Where | None:
+        """Where it matches one text alone: a likely one, else any."""
         if hits.is_spent:
             return None
         matcher = self.matcher
         try:
-            if likely and (span := matcher.find(number, likely)):
-                return Where(self, number, likely, span)
+            if likely and (where := self._first(number, likely)):
+                return where
+            if matcher.times[number] > 1 and likely is not None:
+                return None  # no other text has enough of it
             if not self._is_single and number in matcher.wholesale and not matcher.find_line(number, buffer):
                 return None
-            for text in self._texts(number, buffer):
-                span = matcher.find(number, text)
-                if span is not None:
-                    return Where(self, number, text, span)
+            return self._first(number, self._texts(number, buffer))
         except TimeoutError:
             hits.gave_up.append(self.rules[number].name)
         return None
 
-    def _find_out(self, number: int, likely: bytes, buffer: bytes, hits: Hits) -> float:
+    def _first(self, number: int, texts: Sequence[bytes]) -> Where | None:
+        for text in texts:
+            span = self.matcher.find(number, text)
+            if span is not None:
+                return Where(self, number, text, span)
+        return None
+
+    def _find_out(self, number: int, likely: Sequence[bytes] | None, buffer: bytes, hits: Hits) -> float:
         """How often a candidate matches."""
         where = self._confirm(number, likely, buffer, hits)
         if where is None:

@@ -15,10 +15,9 @@ import json
 import os
 import re
 import threading
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hyperscan
 
@@ -38,6 +37,13 @@ _AT_BOUNDS = re.compile(r"\(\?<[=!]|\\[AzZG]|\(\*|\(\?[a-z]*-")
 Span = tuple[int, int]
 
 
+class Candidates(NamedTuple):
+    """What one pass saw."""
+
+    ends: dict[int, int]  # number -> where its first match ends; -1 for what has to be looked for everywhere
+    counted: dict[int, list[int]]  # number -> where the matches end of a pattern that needs several in one text
+
+
 class Matcher:
     """Patterns by number. One for each kind of text; made before the fork, usable after it and in threads."""
 
@@ -48,7 +54,7 @@ class Matcher:
         modes, self._database = _build(self.regexes, cache_dir)
         self.exact = frozenset(number for number, mode in enumerate(modes) if mode == "exact")
         self.alone = tuple(number for number, mode in enumerate(modes) if mode == "alone")
-        self._times = [_for_pass(regex).times for regex in self.regexes]
+        self.times = [_for_pass(regex).times for regex in self.regexes]
         self.unicode = frozenset(number for number, regex in enumerate(self.regexes) if is_unicode(regex))
         # a match in a single text is one in the buffer too: those that look neither behind nor at a text's bounds
         self.wholesale = frozenset(
@@ -56,16 +62,16 @@ class Matcher:
         )
         self._local = threading.local()
 
-    def candidates(self, buffer: bytes) -> dict[int, int]:
-        """Number -> where its first match ends, for every pattern that may match; -1 for those tried without a pass."""
+    def candidates(self, buffer: bytes) -> Candidates:
+        """Every pattern that may match."""
         found: dict[int, int] = dict.fromkeys(self.alone, -1)
+        counted: dict[int, list[int]] = {}
         if self._database is not None and buffer:
-            ends: list[int] = []
-            self._database.scan(buffer, match_event_handler=_collect, context=(found, ends), scratch=self._scratch())
-            for number, count in Counter(ends).items() if ends else ():
-                if count >= self._times[number]:
+            self._database.scan(buffer, match_event_handler=_collect, context=(found, counted), scratch=self._scratch())
+            for number, ends in counted.items():
+                if len(ends) >= self.times[number]:
                     found[number] = -1
-        return found
+        return Candidates(found, counted)
 
     def find(self, number: int, text: bytes) -> Span | None:
         """Where the pattern first matches this one text. Raises TimeoutError at the step limit."""
@@ -109,7 +115,7 @@ def _collect(number: int, _start: int, end: int, _flags: int, context: Any) -> N
     if number < _COUNTED:
         context[0][number] = end
     else:
-        context[1].append(number - _COUNTED)
+        context[1].setdefault(number - _COUNTED, []).append(end)
 
 
 # --- building -------------------------------------------------------------------------------------------------------
