@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -143,9 +143,27 @@ def _logical(node: Binary, cost: Callable[[Node], float], *, is_truth: bool) -> 
             return lambda values: first(values) or second(values)
         if second is last:
             return lambda values: first(values) and second(values)
-    if is_and:
-        return lambda values: last(values) if all(operand(values) for operand in operands) else 0.0
-    return lambda values: next((value for operand in operands if (value := operand(values))), 0.0)
+    return _all_of(operands, last) if is_and else _any_of(operands)
+
+
+def _all_of(operands: Sequence[Value], last: Value) -> Value:
+    def value(values: Lookup) -> float:
+        for operand in operands:
+            if not operand(values):
+                return 0.0
+        return last(values)
+
+    return value
+
+
+def _any_of(operands: Sequence[Value]) -> Value:
+    def value(values: Lookup) -> float:
+        for operand in operands:
+            if found := operand(values):
+                return found
+        return 0.0
+
+    return value
 
 
 def _chain(node: Node, sign: str) -> list[Node]:
