@@ -21,18 +21,21 @@ from typing import Any, NamedTuple
 
 import hyperscan
 
+from gateway.rules import loosen as loosening
 from gateway.rules.loosen import Loosened, loosen
 from gateway.rules.regex import compile_confirming, count, is_unicode, search
 from gateway.rules.rule import Regex
 
 _WORTH_A_PASS = 4  # below that many patterns the backtracking engine alone is cheaper
-_FORMAT = "6"
 _COUNTED = 1 << 20  # numbers from there on are of patterns whose matches are counted
 _BLOCK = hyperscan.HS_MODE_BLOCK
 # What may match a separator (a dot its NUL), or depends on where a text begins or ends
 _CROSSING = re.compile(r"(?<!\\)\.|\[\^|\\[WDSNXRHVAzZG0x]|[\^$]|(?:^|[(|:])\\s|\(\?[a-z]*[sx]|\[\[:\^")
 
 _AT_BOUNDS = re.compile(r"\(\?<[=!]|\\[AzZG]|\(\*|\(\?[a-z]*-")
+
+# The code that decides what is in a database: a cache made by other code is another cache
+_MADE_BY = hashlib.sha256(b"".join(Path(file).read_bytes() for file in (__file__, loosening.__file__))).hexdigest()
 
 Span = tuple[int, int]
 
@@ -51,10 +54,9 @@ class Matcher:
         self.regexes = tuple(regexes)
         self._compiled: list[Any] = [None] * len(self.regexes)
         self._in_lines: dict[int, Any] = {}
-        modes, self._database = _build(self.regexes, cache_dir)
+        (modes, self.times), self._database = _build(self.regexes, cache_dir)
         self.exact = frozenset(number for number, mode in enumerate(modes) if mode == "exact")
         self.alone = tuple(number for number, mode in enumerate(modes) if mode == "alone")
-        self.times = [_for_pass(regex).times for regex in self.regexes]
         self.unicode = frozenset(number for number, regex in enumerate(self.regexes) if is_unicode(regex))
         # a match in a single text is one in the buffer too: those that look neither behind nor at a text's bounds
         self.wholesale = frozenset(
@@ -121,19 +123,27 @@ def _collect(number: int, _start: int, end: int, _flags: int, context: Any) -> N
 # --- building -------------------------------------------------------------------------------------------------------
 
 
-def _build(regexes: Sequence[Regex], cache_dir: Path | None) -> tuple[list[str], Any]:
+class _Plan(NamedTuple):
+    """How each pattern is matched, by number."""
+
+    modes: Sequence[str]  # exact, confirm or alone
+    times: Sequence[int]  # how often the pass has to see it in one text
+
+
+def _build(regexes: Sequence[Regex], cache_dir: Path | None) -> tuple[_Plan, Any]:
     if len(regexes) < _WORTH_A_PASS:
-        return ["alone"] * len(regexes), None
+        return _Plan(["alone"] * len(regexes), [1] * len(regexes)), None
     path = cache_dir / f"{_key(regexes)}.hsdb" if cache_dir is not None else None
     cached = _load(path)
-    if cached is not None and len(cached[0]) == len(regexes):
+    if cached is not None and len(cached[0].modes) == len(regexes):
         return cached
     ways = [_way(regex) for regex in regexes]
     database = _compile(regexes, [number for number, way in enumerate(ways) if way != "alone"], ways)
-    modes = [_mode(regex, way) for regex, way in zip(regexes, ways, strict=True)]
+    each = list(zip(regexes, ways, strict=True))
+    plan = _Plan([_mode(regex, way) for regex, way in each], [_for_pass(regex, way).times for regex, way in each])
     if path is not None and database is not None:
-        _save(path, modes, database)
-    return modes, database
+        _save(path, plan, database)
+    return plan, database
 
 
 def _way(regex: Regex) -> str:
@@ -191,18 +201,14 @@ def _flags(regex: Regex, way: str) -> int:
 
 
 def _key(regexes: Sequence[Regex]) -> str:
-    parts = [
-        _FORMAT,
-        getattr(hyperscan, "__version__", ""),
-        *(f"{regex.text}/{_for_pass(regex)}/{regex.flags}" for regex in regexes),
-    ]
+    parts = [_MADE_BY, getattr(hyperscan, "__version__", ""), *(f"{regex.text}/{regex.flags}" for regex in regexes)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def _save(path: Path, modes: Sequence[str], database: Any) -> None:
+def _save(path: Path, plan: _Plan, database: Any) -> None:
     """Beside its final name, then renamed: a reader never sees half of it."""
     content = hyperscan.dumpb(database)
-    head = json.dumps({"modes": list(modes), "sha256": hashlib.sha256(content).hexdigest()}).encode()
+    head = json.dumps(plan._asdict() | {"sha256": hashlib.sha256(content).hexdigest()}).encode()
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_suffix(f".{os.getpid()}")
@@ -210,13 +216,13 @@ def _save(path: Path, modes: Sequence[str], database: Any) -> None:
         fresh.replace(path)
 
 
-def _load(path: Path | None) -> tuple[list[str], Any] | None:
+def _load(path: Path | None) -> tuple[_Plan, Any] | None:
     """None when there is no usable cache."""
     try:
         head, _, content = path.read_bytes().partition(b"\n") if path is not None else (b"", b"", b"")
         facts = json.loads(head)
         if hashlib.sha256(content).hexdigest() != facts["sha256"]:
             return None
-        return list(facts["modes"]), hyperscan.loadb(content, mode=_BLOCK)
+        return _Plan(facts["modes"], facts["times"]), hyperscan.loadb(content, mode=_BLOCK)
     except (OSError, ValueError, KeyError, TypeError, hyperscan.error):
         return None
