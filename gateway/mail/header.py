@@ -209,7 +209,7 @@ def _word_bytes(encoding: str, payload: str) -> bytes:
 def decode_base64(raw: bytes) -> bytes:
     """Whatever base64 is in there: other bytes are ignored (RFC 2045 §6.8), padding in the middle ends nothing."""
     try:
-        return pybase64.b64decode(raw.replace(b"\r\n", b"").replace(b"\n", b""), validate=True)
+        return pybase64.b64decode(raw.translate(None, b"\r\n"), validate=True)
     except (binascii.Error, ValueError):
         clean = raw.translate(None, _NOT_BASE64).rstrip(b"=")
         if clean.count(b"=") > _MAX_PADDING:

@@ -251,20 +251,19 @@ class _Walk:
         scopes.append(scope)
 
     def _end(self, tag: str) -> None:
-        gap, is_void, _, bounds = _ELEMENTS.get(tag, _OTHER)
-        if self.unpushed and not is_void:
-            self.unpushed -= 1
-            return
         names, scopes = self.open, self.scopes
-        if tag == "a":
-            self.anchor = None
-        if tag == names[-1] and scopes[-1].sink is self.shown:
+        if tag == names[-1] and scopes[-1].sink is self.shown and not self.unpushed:
             names.pop()
             scopes.pop()
+        elif self.unpushed and tag not in _VOID:
+            self.unpushed -= 1
+            return
         else:
-            self._close((_NOSCRIPT if tag == "noscript" else tag,), bounds)
-        if gap == _BREAK:
-            scopes[-1].sink.append(gap)
+            self._close((_NOSCRIPT if tag == "noscript" else tag,), _ELEMENTS.get(tag, _OTHER).bounds)
+        if tag in _BLOCK:
+            scopes[-1].sink.append(_BREAK)
+        elif tag == "a":
+            self.anchor = None
 
     # --- the stack
 

@@ -203,7 +203,7 @@ def _read_head(entity: _Entity, structure: Structure) -> _Head:
         disposition=disposition if disposition in ("", "inline") else "attachment",
         # the name a reader shows, and a different one that another reader may show
         filename=names[0] if names else "",
-        other_filename=next((name for name in names[1:] if name != names[0]), ""),
+        other_filename=next((name for name in names[1:] if name != names[0]), "") if len(names) > 1 else "",
         boundary=of_type.boundary if is_multipart else "",
         other_boundary=of_type.other_boundary if is_multipart else "",
     )
