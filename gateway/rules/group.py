@@ -14,7 +14,7 @@ from pathlib import Path
 from gateway.rules.matcher import Matcher, Span
 from gateway.rules.regex import is_unicode
 from gateway.rules.rule import Rule
-from gateway.rules.text import SEPARATOR, Texts, text_at, texts_in
+from gateway.rules.text import SEPARATOR, Texts, has_line_end, text_at, texts_in
 from gateway.types import Finding
 
 _EVIDENCE = 80
@@ -71,11 +71,12 @@ class Group:
         self._kind = kind
         self._is_folded = is_folded
         self._selectors = tuple(dict.fromkeys(rule.selector for rule in self.rules))
+        self._selectors_with_end = {selector: has_line_end(kind, selector) for selector in self._selectors}
         flags = [tflags.get(rule.name, frozenset()) for rule in self.rules]
         self._limits = tuple(max_hits(one) for one in flags)
         self._no_subject = frozenset(number for number, one in enumerate(flags) if "nosubject" in one)
         self._negated = tuple(number for number, rule in enumerate(self.rules) if rule.is_negated)
-        self._unset = {number: self._when_unset(number) for number, rule in enumerate(self.rules) if rule.if_unset}
+        self._unset = self._hits_without_field() if kind == "header" else {}
 
     def match(self, texts: Texts, hits: Hits) -> None:
         """Add what hit."""
@@ -134,9 +135,10 @@ class Group:
         return self._kind == "header"
 
     def _texts(self, number: int, buffer: bytes) -> Sequence[bytes]:
+        keeps_line_end = self._selectors_with_end[self.rules[number].selector]
         if self._is_single:
-            return (buffer,)
-        texts = texts_in(buffer, keeps_line_end=self._kind != "uri")
+            return (buffer if keeps_line_end else buffer[:-1],)
+        texts = texts_in(buffer, keeps_line_end=keeps_line_end)
         return texts[1:] if number in self._no_subject else texts
 
     def _confirm(self, number: int, likely: bytes, buffer: bytes, hits: Hits) -> Where | None:
@@ -182,10 +184,15 @@ class Group:
         hits.counts[name] = 1.0
         hits.where[name] = Where(self, number, b"")
 
-    def _when_unset(self, number: int) -> bool:
-        """Whether the rule hits when its field is missing and another text stands for it."""
-        rule = self.rules[number]
-        return (self._find(number, rule.if_unset.encode() + b"\n") is not None) != rule.is_negated
+    def _hits_without_field(self) -> dict[int, bool]:
+        """Whether a rule hits when its field is missing and another text stands for it, by default none."""
+        found = {}
+        for number, rule in enumerate(self.rules):
+            if rule.if_unset or not rule.is_negated:
+                is_hit = (self._find(number, rule.if_unset.encode()) is not None) != rule.is_negated
+                if is_hit or rule.if_unset:
+                    found[number] = is_hit
+        return found
 
 
 def max_hits(flags: frozenset[str]) -> int:

@@ -25,6 +25,7 @@ _TOKEN = re.compile(
     r"|[()|]|\{\d+(?:,\d*)?\}[+?]?|[*+?][+?]?|.",
     re.DOTALL,
 )
+_SPACING = re.compile(r"(\\.|\[\^?\]?(?:\\.|\[:\^?[a-z]+:\]|[^\]\\])*\]|\(\?#)|\s+|#[^\n]*", re.DOTALL)
 _REPEAT = re.compile(r"\{(\d+)(?:,(\d*))?\}([+?]?)")
 _DEFINE = "(?(DEFINE)"
 _LOOKS = frozenset(("(?=", "(?!", "(?<=", "(?<!"))
@@ -63,6 +64,11 @@ def loosen(text: str, *, keeps_anchors: bool = True) -> tuple[str, bool]:
         if lighter is not None and (lighter.telling >= _MIN_TELLING or whole.weight > _UNBEARABLE):
             return lighter.text, True
     return whole.text, reader.is_looser
+
+
+def unspaced(text: str) -> str:
+    """A pattern written with the flag x, as it is without."""
+    return _SPACING.sub(lambda match: match[1] or "", text)
 
 
 def _read(pattern: str, called: Mapping[str, _Item], keeps_anchors: bool) -> tuple[_Item, _Reader]:

@@ -21,7 +21,7 @@ from typing import Any
 
 import hyperscan
 
-from gateway.rules.loosen import loosen
+from gateway.rules.loosen import loosen, unspaced
 from gateway.rules.regex import compile_confirming, count, is_unicode, search
 from gateway.rules.rule import Regex
 
@@ -131,7 +131,7 @@ def _way(regex: Regex) -> str:
 def _mode(regex: Regex, way: str) -> str:
     if way != "plain":
         return "alone" if way == "alone" else "confirm"
-    is_looser = loosen(regex.text)[1] or ("s" in regex.flags and "." in regex.text)
+    is_looser = "x" in regex.flags or loosen(regex.text)[1] or ("s" in regex.flags and "." in regex.text)
     return "confirm" if is_looser or _CROSSING.search(regex.text) else "exact"
 
 
@@ -153,9 +153,8 @@ def _compile(regexes: Sequence[Regex], numbers: Sequence[int], ways: Sequence[st
 
 
 def _for_pass(regex: Regex, way: str = "plain") -> str:
-    if "x" in regex.flags:
-        return f"(?x){regex.text}"
-    return loosen(regex.text, keeps_anchors=way != "unanchored")[0]
+    text = unspaced(regex.text) if "x" in regex.flags else regex.text
+    return loosen(text, keeps_anchors=way != "unanchored")[0]
 
 
 def _flags(regex: Regex, way: str) -> int:

@@ -15,11 +15,14 @@ of white space reaches across it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from gateway.mail.address import parse_mailboxes
+from gateway.mail.header import unfold
 from gateway.rules.regex import fold
+from gateway.rules.relays import Relays, relays_of
+from gateway.rules.rule import Networks
 from gateway.types import Address, HeaderField, MailObject, Message
 
 SEPARATOR = b"\x00\n"
@@ -29,15 +32,23 @@ _MAX_LINE = 2048  # SpamAssassin cuts body lines there
 _GAP = re.compile(r"\n+\s*\n+")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _BREAKS = (b"\n", b">", b" ")
+_WORD_KEPT = "\x01?"  # stands for the "=?" of an encoded-word that is not to be decoded
+# Fields in which encoded-words are none, as SpamAssassin sees it
+_NEVER_ENCODED = re.compile(
+    r"received|(?:resent-)?(?:message-id|date)|mime-version|references|in-reply-to|list-.*", re.IGNORECASE
+)
+_WITHOUT_LINE_END = re.compile(r"EnvelopeFrom|X-Spam-Relays-|.*:(?:addr|name|host|domain|ip|revip)\b")
+
+
+_Special = Callable[["Texts", Sequence[str]], "bytes | None"]
 
 
 class Texts:
     """The texts of one message. Buffers are b"" when the message has nothing of the kind."""
 
-    def __init__(self, mail: MailObject, relays: Callable[[str], str] | None = None) -> None:
-        self._mail = mail
+    def __init__(self, mail: MailObject, relays: Callable[[], Relays] | None = None) -> None:
+        self.mail = mail
         self._relays = relays
-        self._fields: dict[str, list[HeaderField]] | None = None
         self._buffers: dict[tuple[str, str], bytes | None] = {}
 
     def buffers(self, kind: str, selectors: Iterable[str], *, is_folded: bool = False) -> dict[str, bytes]:
@@ -58,27 +69,30 @@ class Texts:
     def _made(self, kind: str, selector: str) -> bytes | None:
         if kind == "header":
             return self.header(selector)
-        return self._mime_header(selector) if kind == "mimeheader" else _BODIES[kind](self._mail.message)
+        return self._mime_header(selector) if kind == "mimeheader" else _BODIES[kind](self.mail.message)
+
+    @property
+    def relays(self) -> Relays:
+        """The relays; those a message has without any trusted_networks line when nobody said otherwise."""
+        return self._relays() if self._relays is not None else relays_of(self.mail, Networks())
 
     def header(self, selector: str) -> bytes | None:
         """The text of a header selector; None when the message has no such field."""
         name, *modifiers = selector.split(":")
         special = _SPECIAL.get(name)
         if special is not None:
-            found = special(self._mail, "raw" in modifiers)
+            found = special(self, modifiers)
             return None if found is None else found[:MAX_BYTES]
-        if self._fields is None:
-            self._fields = _by_name(self._mail.message.fields)
-        fields = self._fields.get(name.lower())
+        fields = self.mail.message.by_name.get(name.lower())
         return None if fields is None else _text_of(fields, modifiers)
 
     def _mime_header(self, selector: str) -> bytes:
         name, *modifiers = selector.split(":")
         found = []
-        for part in self._mail.message.parts:
+        for part in self.mail.message.parts:
             fields = part.fields if name == "ALL" else _by_name(part.fields).get(name.lower())
             if fields:
-                text = _all_of(fields, "raw" in modifiers) if name == "ALL" else _text_of(fields, modifiers)
+                text = _all_of(fields, modifiers) if name == "ALL" else _text_of(fields, modifiers)
                 if text is not None:
                     found.append(text)
         return SEPARATOR.join(found[:_MAX_TEXTS])[:MAX_BYTES]
@@ -86,6 +100,11 @@ class Texts:
 
 def _folded(buffer: bytes) -> bytes:
     return buffer if buffer.isascii() else fold(buffer.decode("utf-8", "replace")).encode()
+
+
+def has_line_end(kind: str, selector: str) -> bool:
+    """Whether a pattern sees a line end at a text's end. Addresses, names, relays and URLs are without one."""
+    return kind != "uri" and not (kind == "header" and _WITHOUT_LINE_END.match(selector))
 
 
 def texts_in(buffer: bytes, *, keeps_line_end: bool = True) -> list[bytes]:
@@ -128,48 +147,96 @@ def _text_of(fields: Sequence[HeaderField], modifiers: Sequence[str]) -> bytes |
 
 
 def _mailbox_texts(fields: Sequence[HeaderField], modifiers: Sequence[str]) -> list[str]:
-    boxes: Iterator[Address] = (box for field in fields for box in parse_mailboxes(field))
+    is_written = "raw" in modifiers and "name" in modifiers
+    shown = [_undecoded(field) for field in fields] if is_written else fields
+    boxes: Iterator[Address] = (box for field in shown for box in parse_mailboxes(field))
     found = (box.address if "addr" in modifiers else box.display_name for box in islice(boxes, _MAX_TEXTS))
-    values = [one for one in found if one]
+    values = [one.replace(_WORD_KEPT, "=?") if is_written else one for one in found if one]
     return [one.rpartition("@")[2] for one in values] if "domain" in modifiers or "host" in modifiers else values
+
+
+def _undecoded(field: HeaderField) -> HeaderField:
+    """The field as if its encoded-words were none."""
+    if b"=?" not in field.raw:
+        return field
+    raw = field.raw.replace(b"=?", _WORD_KEPT.encode())
+    return HeaderField(field.name, raw, unfold(raw[raw.index(b":") + 1 :]))
 
 
 def _value(field: HeaderField) -> bytes:
     """The decoded value; a fold counts as one blank, unless encoded-words were joined over it."""
     raw = field.raw
-    if b"=?" not in raw and raw.isascii():
+    if raw.isascii() and (b"=?" not in raw or _NEVER_ENCODED.fullmatch(field.name)):
         value = raw[raw.index(b":") + 1 :].strip()
         return _FOLD.sub(b" ", value) if b"\n" in value else value
     return field.text.encode("utf-8", "replace")
 
 
 def _raw_value(field: HeaderField) -> bytes:
-    value = field.raw[field.raw.index(b":") + 1 :].lstrip(b" \t").replace(b"\r\n", b"\n")
-    return _ended(value)
+    return _ended(field.raw[field.raw.index(b":") + 1 :].replace(b"\r\n", b"\n"))
 
 
-def _all_of(fields: Sequence[HeaderField], is_raw: bool) -> bytes:
-    if is_raw:
+def _all_of(fields: Iterable[HeaderField], modifiers: Sequence[str]) -> bytes:
+    if "raw" in modifiers:
         return b"".join(field.raw for field in fields).replace(b"\r\n", b"\n")
     return b"".join(b"%s: %s\n" % (field.name.encode("ascii", "replace"), _value(field)) for field in fields)
 
 
-def _joined(*names: str) -> Callable[[MailObject, bool], bytes | None]:
+def _joined(*names: str) -> _Special:
     """Fields of several names as one text."""
 
-    def joined(mail: MailObject, is_raw: bool) -> bytes | None:
-        by_name = _by_name(mail.message.fields)
+    def joined(texts: Texts, modifiers: Sequence[str]) -> bytes | None:
+        by_name = texts.mail.message.by_name
         found = [field for name in names for field in by_name.get(name, ())]
-        return b"".join(_raw_value(one) if is_raw else _value(one) + b"\n" for one in found) if found else None
+        return _text_of(found, modifiers) if found else None
 
     return joined
 
 
-_SPECIAL: dict[str, Callable[[MailObject, bool], bytes | None]] = {
-    "ALL": lambda mail, is_raw: _all_of(mail.message.fields, is_raw),
+def _until(is_internal: bool) -> _Special:
+    """The fields that trusted relays wrote: up to the first untrusted relay's own Received, which is theirs too."""
+
+    def until(texts: Texts, modifiers: Sequence[str]) -> bytes | None:
+        end = texts.relays.internal_fields if is_internal else texts.relays.trusted_fields
+        return (
+            _all_of(texts.mail.message.fields[: _place(texts, end, behind=1)], modifiers) or None if end >= 0 else None
+        )
+
+    return until
+
+
+def _since(is_internal: bool) -> _Special:
+    """The fields from there on."""
+
+    def since(texts: Texts, modifiers: Sequence[str]) -> bytes | None:
+        start = texts.relays.internal_fields if is_internal else texts.relays.trusted_fields
+        fields = texts.mail.message.fields
+        return _all_of(fields[_place(texts, start) if start >= 0 else 0 :], modifiers) or None
+
+    return since
+
+
+def _place(texts: Texts, number: int, behind: int = 0) -> int:
+    """Where the Received field of this number stands, or behind it; the end when there are fewer."""
+    received = (place for place, one in enumerate(texts.mail.message.fields) if one.name.lower() == "received")
+    place = next(islice(received, number, None), None)
+    return len(texts.mail.message.fields) if place is None else place + behind
+
+
+def _relays(name: str) -> _Special:
+    return lambda texts, _: texts.relays.text(name).encode("utf-8", "replace") + b"\n"
+
+
+_SPECIAL: Mapping[str, _Special] = {
+    "ALL": lambda texts, modifiers: _all_of(texts.mail.message.fields, modifiers),
+    "ALL-TRUSTED": _until(is_internal=False),
+    "ALL-INTERNAL": _until(is_internal=True),
+    "ALL-UNTRUSTED": _since(is_internal=False),
+    "ALL-EXTERNAL": _since(is_internal=True),
     "ToCc": _joined("to", "cc"),
     "MESSAGEID": _joined("x-message-id", "resent-message-id", "x-original-message-id", "message-id"),
-    "EnvelopeFrom": lambda mail, _: mail.envelope.reverse_path.encode("utf-8", "replace") + b"\n",
+    "EnvelopeFrom": lambda texts, _: texts.mail.envelope.reverse_path.encode("utf-8", "replace") + b"\n",
+    **{f"X-Spam-Relays-{which}": _relays(which) for which in ("Trusted", "Untrusted", "Internal", "External")},
 }
 
 
