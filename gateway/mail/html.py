@@ -35,7 +35,16 @@ _BLOCK = frozenset(
     "header hr legend li main menu nav ol option p pre section select table tbody textarea tfoot thead tr ul".split()
 )
 _CELL = frozenset(("td", "th"))
+# White space that elements put into the text as rules see it, at their beginning and at their end
+_BREAKS = {
+    **dict.fromkeys(("br", "div"), "\n"),
+    **dict.fromkeys("li th td dt dd embed h1 h2 h3 h4 h5 h6".split(), " "),
+    **dict.fromkeys("p hr blockquote pre listing plaintext xmp title".split(), "\n\n"),
+}
+_BREAK_TEXTS = frozenset(_BREAKS.values())
+_WHITE = " \t\n\r\f\v"
 _VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+_CODE = frozenset(("script", "style"))
 _NOT_TEXT = frozenset("script style title template object iframe noembed noframes".split())  # neither shown nor hidden
 # start tag -> (open elements it closes, elements it does not look beyond); HTML §13.1.2.4
 _CELLS, _TABLE = ("td", "th"), ("table",)
@@ -103,13 +112,14 @@ class _Look(NamedTuple):
 def render(text: str) -> Html:
     """What the HTML shows, hides and leads to. Never raises."""
     walk = _Walk()
-    tokens = turbohtml.tokenize(text[:MAX_CHARACTERS].replace("\0", ""))
+    tokens = turbohtml.tokenize(text[:MAX_CHARACTERS].replace("\0", "").replace("&nbsp;", " "))
     walk.read(islice(tokens, MAX_TOKENS))
     is_cut = len(text) > MAX_CHARACTERS or next(iter(tokens), None) is not None
     defects = (("HTML_TOO_LONG", is_cut), ("HTML_TOO_DEEP", walk.is_too_deep), ("HTML_TOO_MANY_LINKS", walk.is_cut))
     return Html(
         text=_tidy(walk.shown),
         hidden_text=_tidy(walk.hidden),
+        flow=_flowing(walk.flow),
         links=tuple(walk.followed_links()),
         tags=dict(walk.tags),
         image_count=walk.tags["img"],
@@ -125,6 +135,7 @@ class _Walk:
     def __init__(self) -> None:
         self.shown: list[str] = []
         self.hidden: list[str] = []
+        self.flow: list[str] = []
         self.links: list[tuple[str, _Source, list[str]]] = []  # url as written, source, pieces of visible text
         self.tags: Counter[str] = Counter()
         self.open: list[str] = [""]  # element names; `looks` and `sinks` run beside it
@@ -155,13 +166,18 @@ class _Walk:
 
     def _text(self, data: str) -> None:
         tag = self.open[-1]
-        if tag in _NOT_TEXT:
-            return
         if tag == "noscript":
             self._noscript(data)
             return
+        line = data.replace("\n", " ")
+        if tag not in _CODE:
+            flow = self.flow
+            is_at_break = flow and flow[-1] in _BREAK_TEXTS and self.sinks[-1] is self.shown
+            flow.append(line.lstrip(_WHITE) if is_at_break else line)
+        if tag in _NOT_TEXT:
+            return
         sink = self.sinks[-1]
-        sink.append(data.replace("\n", " "))
+        sink.append(line)
         if self.anchor is not None and sink is self.shown:
             self.anchor.append(data)
 
@@ -176,6 +192,8 @@ class _Walk:
 
     def _start(self, tag: str, attributes: list[tuple[str, str]] | None) -> None:
         self.tags[tag] += 1
+        if tag in _BREAKS:
+            self.flow.append(_BREAKS[tag])
         if tag in _CLOSES_P:
             self._close_implied(*_P)
         if tag in _CLOSES:
@@ -191,6 +209,8 @@ class _Walk:
             self._push(tag, values)
 
     def _end(self, tag: str) -> None:
+        if tag in _BREAKS:
+            self.flow.append(_BREAKS[tag])
         if self.unpushed and tag not in _VOID:
             self.unpushed -= 1
             return
@@ -316,6 +336,12 @@ def _followed(url: str, base: str) -> str:
         return urljoin(base, url)
     except ValueError:
         return url
+
+
+def _flowing(pieces: list[str]) -> str:
+    """Without blanks before a line end; curly quotes straight, as rules are written for them."""
+    text = "\n".join([line.rstrip(_WHITE) for line in "".join(pieces).split("\n")])
+    return text if text.isascii() else text.replace("\u201c", '"').replace("\u201d", '"')
 
 
 def _tidy(pieces: list[str]) -> str:

@@ -171,7 +171,7 @@ class Group:
             return 1.0
         matcher = self.matcher
         try:
-            if not self._is_single and number in matcher.wholesale and number not in self._no_subject:
+            if not self._is_single and number in matcher.wholesale & matcher.exact and number not in self._no_subject:
                 found = matcher.count_lines(number, buffer)
             else:
                 found = matcher.count(number, self._texts(number, buffer))

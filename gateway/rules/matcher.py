@@ -64,6 +64,11 @@ class Matcher:
         """Where the pattern first matches this one text. Raises TimeoutError at the step limit."""
         return search(self._pattern(number), text)
 
+    def first_group(self, number: int, text: bytes) -> bytes:
+        """What the first group of its first match holds, b"" without one. Raises TimeoutError at the step limit."""
+        span = search(self._pattern(number), text, group=1)
+        return text[span[0] : span[1]] if span else b""
+
     def find_line(self, number: int, buffer: bytes) -> Span | None:
         """Where it first matches the buffer, its bounds being line ends. Raises TimeoutError at the step limit."""
         return search(self._pattern_in_lines(number), buffer)

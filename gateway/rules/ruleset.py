@@ -14,6 +14,7 @@ from gateway.rules.group import Hits, groups
 from gateway.rules.relays import ORIGIN_FIELDS, relays_of
 from gateway.rules.rule import Rule, RuleFiles
 from gateway.rules.text import Texts
+from gateway.rules.uri import UriReader
 from gateway.types import Finding, Hit, MailObject, Prediction
 
 GAVE_UP, FAULT = "RULES_PATTERN_GAVE_UP", "RULES_FUNCTION_FAULT"
@@ -40,6 +41,7 @@ class Rules:
         self._exists = [rule for rule in active if rule.is_exists]
         self._calls = Calls(active)
         self._knowledge = Knowledge(files)
+        self._uris = UriReader(files, cache_dir)
         named = files.lists.words.get("originating_ip_headers", set())
         self._origin_fields = frozenset(name.lower() for name in named) or ORIGIN_FIELDS
 
@@ -67,7 +69,7 @@ class Rules:
 
     def _evaluate(self, mail: MailObject, findings: Sequence[Finding], prediction: Prediction | None) -> Hits:
         relays = cache(lambda: relays_of(mail, self.files.networks, self._origin_fields))
-        texts, hits = Texts(mail, relays), Hits()
+        texts, hits = Texts(mail, relays, self._uris), Hits()
         for group in self._groups:
             group.match(texts, hits)
         for rule in self._exists:

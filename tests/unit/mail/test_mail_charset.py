@@ -74,3 +74,7 @@ def test_undeclared_persian_is_guessed() -> None:
 
 def test_a_few_bytes_are_not_guessed() -> None:
     assert guess_charset(b"\xe9\xe8") is None
+
+
+def test_a_blank_and_quotes_of_windows_in_text_declared_utf_8() -> None:
+    assert decode(b"it\x92s \x93here\x94\xa0now", "utf-8") == "it’s “here”\xa0now"
