@@ -1,4 +1,5 @@
-"""The values that travel through the gateway: frozen, slotted, without behaviour.
+"""The values that travel through the gateway: frozen, slotted, without behaviour. Those a message has many of are
+named tuples, which cost a quarter of a frozen dataclass to make.
 
 Every hop of a message (docs/flow.md) takes some of these and returns others; nothing here is ever changed
 after it was made. Standard library only. Domains are lower-case A-labels; times are seconds since the epoch (UTC);
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 ActionName = Literal["accept", "tag", "quarantine", "reject"]
 AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
@@ -57,8 +58,7 @@ class Envelope:
 # --- the message --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderField:
+class HeaderField(NamedTuple):
     """One header field, in its place; duplicates stay duplicates (RFC 5322 §2.2)."""
 
     name: str  # as written, without the colon and white space before it
@@ -66,8 +66,7 @@ class HeaderField:
     text: str  # value unfolded, encoded-words decoded (RFC 2047), 8-bit bytes decoded, outer white space removed
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """One mailbox of an address field (RFC 5322 §3.4)."""
 
     display_name: str  # decoded; "" when absent
@@ -75,8 +74,7 @@ class Address:
     domain: str  # lower-case A-label of the part after the last "@"; "" when there is none
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """One URL found in a body."""
 
     url: str  # as a client would follow it: entities decoded, white space removed

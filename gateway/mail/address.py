@@ -21,9 +21,11 @@ _TOKEN = re.compile(
     r'"(?:[^"\\]++|\\.)*+"|=\?[^?\s]{1,80}\?[BbQq]\?[^?]*+\?=|<[^<>]*+>|\[[^\[\]\s]*+\]|\s++|[,;:]|[^\s",;:(<=\[]++|.',
     re.DOTALL,
 )
-# The forms most mail has, read at a third of the cost: Name <address>, "Name" <address>, address
+# The forms most mail has, read at a third of the cost, each up to a comma or the end:
+# Name <address>, "Name" <address>, address
 _USUAL = re.compile(
     r'(?:"?([\w .-]{0,200}+)"?\s?<([\w.+=-]{1,200}@[A-Za-z0-9.-]{1,200})>|([\w.+=-]{1,200}@[A-Za-z0-9.-]{1,200}))'
+    r"(?:\s*+,\s*+|\Z)"
 )
 _COMMENT_BOUND = re.compile(r"\\.|[()]", re.DOTALL)
 _QUOTING = re.compile(r'["\\]')
@@ -36,11 +38,16 @@ _WHITE = re.compile(r"\s+")
 def parse_mailboxes(value: str | HeaderField) -> tuple[Address, ...]:
     """Every mailbox of a field, or of a field's value with encoded-words not yet decoded."""
     text = value if isinstance(value, str) else written_value(value)
-    usual = _USUAL.fullmatch(text)
-    if usual is not None:
+    text = text[:_MAX_LENGTH]
+    found, position = [], 0
+    while (usual := _USUAL.match(text, position)) is not None:
         name, angle, bare = usual.groups()
-        return (Address((name or "").strip(), angle or bare, domain_of(angle or bare)),)
-    return _Reader(text[:_MAX_LENGTH]).read()
+        address = angle or bare
+        found.append(Address(_WHITE.sub(" ", name).strip() if name else "", address, domain_of(address)))
+        position = usual.end()
+        if position == len(text) or len(found) == MAX_MAILBOXES:
+            return tuple(found)
+    return _Reader(text).read()
 
 
 def domain_of(address: str) -> str:

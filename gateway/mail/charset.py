@@ -1,7 +1,7 @@
 """Bytes of any declared or undeclared charset -> text. Total; never raises, never gives a lone surrogate.
 
 A declared charset that fits is believed, since that is what the reader sees; then UTF-8; then, for bodies only, a guess
-from a bounded prefix (slow, so the caller budgets it); at the very end replacement characters.
+that the caller makes (mime.guess_charset); at the very end replacement characters.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
-_GUESS_BYTES = 4096
-_GUESS_MIN_BYTES = 48  # fewer say nothing about a language
 # Labels as mail readers take them (WHATWG Encoding, "Names and labels"), and supersets for what senders mislabel
 _ALIASES = {
     "gb2312": "gb18030", "gbk": "gb18030", "gb-2312-80": "gb18030", "cp936": "gb18030",
@@ -35,12 +33,18 @@ _IS_CHARSET = re.compile(
 # ASCII bytes mean something else in these
 _NOT_ASCII = frozenset(("utf-7", "hz", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"))
 
+_MAX_LABEL = 100
+
 Guess = Callable[[bytes], str | None]
 
 
-@lru_cache(maxsize=1024)
 def codec_of(charset: str) -> str | None:
     """The codec's name for a declared charset, None when there is none."""
+    return _find_codec(charset) if len(charset) <= _MAX_LABEL else None
+
+
+@lru_cache(maxsize=1024)
+def _find_codec(charset: str) -> str | None:
     name = charset.strip(" \t\r\n\"';").lower().replace("_", "-").removeprefix("x-")
     code_page = _CODE_PAGE.fullmatch(name)
     name = f"cp{code_page[1]}" if code_page else name
@@ -70,16 +74,6 @@ def decode(content: bytes, charset: str = "", guess: Guess | None = None) -> str
     if codec is None or codec == "utf-8":
         codec = _misfit(content, guess)
     return _whole(content.decode(codec, "replace"), codec).removeprefix("\ufeff")
-
-
-def guess_charset(content: bytes) -> str | None:
-    """What the first bytes look like; None for too few. Up to 30 ms: budget it."""
-    if len(content) < _GUESS_MIN_BYTES:
-        return None
-    from charset_normalizer import from_bytes
-
-    best = from_bytes(content[:_GUESS_BYTES], steps=3, chunk_size=256).best()
-    return codec_of(best.encoding) if best is not None else None
 
 
 def _misfit(content: bytes, guess: Guess | None) -> str:

@@ -7,13 +7,18 @@ from functools import lru_cache
 
 import idna
 
+_MAX_LENGTH = 1000  # characters; white space around a name counts, and 253 are the most a name has
 _PLAIN = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 _LITERAL = re.compile(r"\[[0-9a-z:.]{2,64}\]")
 
 
-@lru_cache(maxsize=4096)
 def to_a_label(domain: str) -> str:
     """Lower-case A-labels without the final dot, an address literal as written; "" for what cannot be either."""
+    return _find_a_label(domain) if len(domain) <= _MAX_LENGTH else ""
+
+
+@lru_cache(maxsize=4096)
+def _find_a_label(domain: str) -> str:
     name = domain.strip().rstrip(".").lower()
     if _PLAIN.fullmatch(name) and ".." not in name:
         return name

@@ -15,7 +15,11 @@ from gateway.mail.header import decode_base64
 UUENCODED = frozenset(("x-uuencode", "uuencode", "x-uue", "uue"))
 ENCODINGS = UUENCODED | {"7bit", "8bit", "binary", "base64", "quoted-printable"}
 
-_SOFT_BREAK = re.compile(rb"=[ \t]*+(?:\r?\n|\r)")
+# Soft line breaks that a2b_qp does not know: it swallows the line behind "=" CR, keeps "=" with white space behind, and
+# takes "==" for one sign that breaks nothing
+_ODD_BREAK = re.compile(rb"=(?:[ \t]++[\r\n]|\r(?!\n)|=)")
+_MAX_ODD = 1_000_000
+_SOFT_BREAK = re.compile(r"=[ \t]*+(?:\r?\n|\r)")
 _BEGIN = re.compile(rb"(?:^|(?<=[\r\n]))begin [0-7]{3,4} ([^\r\n]{1,255})(?:\r?\n|\r)")
 _END = re.compile(rb"[\r\n]end[ \t]*(?=[\r\n]|$)")
 
@@ -33,8 +37,9 @@ def decode_bytes(raw: bytes, encoding: str) -> bytes:
     if encoding == "base64":
         return decode_base64(raw)
     if encoding == "quoted-printable":
-        # a2b_qp swallows the line behind "=" CR, and keeps "=" with white space before the line end
-        return binascii.a2b_qp(_SOFT_BREAK.sub(b"", raw)) if b"=" in raw else raw
+        if _ODD_BREAK.search(raw):  # as text, since joining bytes takes 80 bytes a piece
+            raw = _SOFT_BREAK.sub("", raw.decode("latin-1"), _MAX_ODD).encode("latin-1")
+        return binascii.a2b_qp(raw) if b"=" in raw else raw
     if encoding in UUENCODED:
         return b"".join(_uuencoded_lines(raw))
     return raw

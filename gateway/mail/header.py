@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import binascii
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import pybase64
 
@@ -17,7 +18,8 @@ from gateway.mail.charset import decode
 from gateway.types import HeaderField
 
 MAX_FIELDS = 10_000
-_MAX_DECODED = 1 << 16  # bytes of one field that are decoded
+MAX_VALUE = 1 << 16  # bytes of one field that are decoded
+_MAX_PADDING = 10_000  # "=" in the middle of base64; more of them are ignored
 _EOL = r"(?>\r{0,2}\n|\r)"  # CRCRLF is the line end of a gateway that converted twice
 _FIELD = re.compile(rf"([!-9;-~]{{1,256}})[ \t]*:[^\r\n]*{_EOL}?(?:[ \t][^\r\n]*{_EOL}?)*+".encode())
 _STRAY = re.compile(rf"[^\r\n]*{_EOL}?(?:[ \t][^\r\n]*{_EOL}?)*+".encode())
@@ -38,14 +40,14 @@ _NOT_BASE64 = bytes(set(range(256)) - set(_BASE64))
 Piece = tuple[str, int, int]  # a field's name, start and end; name "" for a stray line where a field should be
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """Where a header's fields stand in the content."""
 
     pieces: list[Piece]
     end: int  # where the header ends, before the empty line
     body_offset: int  # behind the empty line
     has_envelope_line: bool = False  # an mbox "From " line, which is the first piece
+    has_stray: bool = False  # lines that are no field stand among the fields
     is_cut: bool = False  # more than MAX_FIELDS
 
     @property
@@ -53,36 +55,32 @@ class Header:
         """Whether an empty line stands between header and body."""
         return self.body_offset > self.end
 
-    @property
-    def has_stray(self) -> bool:
-        """Whether lines that are no field stand among the fields."""
-        return any(not name for name, _, _ in self.pieces[self.has_envelope_line :])
-
 
 def split_header(content: bytes, start: int = 0, end: int | None = None) -> Header:
     """Find the fields. A stray line is passed over when a field follows it; else the body begins there."""
     end = len(content) if end is None else end
-    envelope_line = _ENVELOPE_LINE.match(content, start, end)
+    has_envelope_line = _ENVELOPE_LINE.match(content, start, end) is not None
+    has_stray = False
     pieces: list[Piece] = []
     position = start
     while position < end:
         if len(pieces) >= MAX_FIELDS:
             return _cut(content, pieces, position, end)
         match = _FIELD.match(content, position, end)
-        name = match[1].decode("ascii") if match else ""
         if match is None:
             match = _EMPTY.match(content, position, end)
             if match is not None:
-                return Header(pieces, position, match.end(), envelope_line is not None)
+                return Header(pieces, position, match.end(), has_envelope_line, has_stray)
+            is_envelope_line = has_envelope_line and position == start
             match = _STRAY.match(content, position, end)
-            if match is None or not (
-                (envelope_line and position == start) or _GOES_ON.match(content, match.end(), end)
-            ):
-                return Header(pieces, position, position, envelope_line is not None)
-        start_of_next = match.end()
-        pieces.append((name, position, start_of_next))
-        position = start_of_next
-    return Header(pieces, end, end, envelope_line is not None)
+            if match is None or not (is_envelope_line or _GOES_ON.match(content, match.end(), end)):
+                return Header(pieces, position, position, has_envelope_line, has_stray)
+            has_stray = has_stray or not is_envelope_line
+            pieces.append(("", position, match.end()))
+        else:
+            pieces.append((match[1].decode("ascii"), position, match.end()))
+        position = match.end()
+    return Header(pieces, end, end, has_envelope_line, has_stray)
 
 
 def _cut(content: bytes, pieces: list[Piece], position: int, end: int) -> Header:
@@ -93,26 +91,41 @@ def _cut(content: bytes, pieces: list[Piece], position: int, end: int) -> Header
     return Header(pieces, first.end() if first else match.end(), match.end(), is_cut=True)
 
 
-def read_fields(content: bytes, header: Header) -> tuple[HeaderField, ...]:
-    """The fields with their decoded text, in order."""
-    fields = []
+def read_fields(content: bytes, header: Header, room: int = MAX_VALUE) -> tuple[HeaderField, ...]:
+    """The fields with their text, in order. Encoded-words are decoded in the first `room` bytes only."""
+    first = header.pieces[0][1] if header.pieces else 0
+    last = header.pieces[-1][2] if header.pieces else 0
+    block = content[first:last] if last - first <= min(room, MAX_VALUE) else b"\xff"
+    if not block.isascii():
+        return tuple(_each_field(content, header, first + room))
+    text, fields = block.decode("ascii"), []
+    for name, start, end in header.pieces:
+        if name:
+            value = text[text.index(":", start - first) + 1 : end - first].strip()
+            if "\n" in value or "\r" in value:
+                value = value.replace("\r", "").replace("\n", "")
+            if "=?" in value:
+                value = decode_words(value).strip(" \t")
+            fields.append(HeaderField(name, content[start:end], value))
+    return tuple(fields)
+
+
+def _each_field(content: bytes, header: Header, decoded_until: int) -> Iterator[HeaderField]:
+    """The same for a header that is long, or not ASCII."""
     charset: str | None = None
     for name, start, end in header.pieces:
         if not name:
             continue
         raw = content[start:end]
-        if raw.isascii():
-            text = decode_text(raw[raw.index(b":") + 1 :])
-        else:
-            charset = _declared_charset(content, header) if charset is None else charset
-            text = decode_text(raw[raw.index(b":") + 1 :], charset)
-        fields.append(HeaderField(name, raw, text))
-    return tuple(fields)
+        if not raw.isascii() and charset is None:
+            charset = _declared_charset(content, header)
+        value, read = raw[raw.index(b":") + 1 :], decode_text if end <= decoded_until else unfold
+        yield HeaderField(name, raw, read(value, charset or ""))
 
 
 def _declared_charset(content: bytes, header: Header) -> str:
     """Raw 8-bit header bytes are mostly in the body's charset."""
-    match = _CHARSET.search(content, header.pieces[0][1], min(header.end, header.pieces[0][1] + _MAX_DECODED))
+    match = _CHARSET.search(content, header.pieces[0][1], min(header.end, header.pieces[0][1] + MAX_VALUE))
     return match[1].decode("ascii") if match else ""
 
 
@@ -124,7 +137,7 @@ def decode_text(value: bytes, charset: str = "") -> str:
 
 def unfold(value: bytes, charset: str = "") -> str:
     """One line, encoded-words as they are, outer white space removed (RFC 5322 §2.2.3)."""
-    value = value[:_MAX_DECODED]
+    value = value[:MAX_VALUE]
     text = value.decode("ascii") if value.isascii() else decode(value, "" if _is_utf8(value) else charset)
     text = text.strip()
     return text.replace("\r", "").replace("\n", "") if "\n" in text or "\r" in text else text
@@ -150,7 +163,7 @@ def written_value(field: HeaderField) -> str:
 
 def decode_words(text: str) -> str:
     """Encoded-words decoded; adjacent ones of one charset as one, as a character may be split between them."""
-    text = text[:_MAX_DECODED]
+    text = text[:MAX_VALUE]
     pieces: list[str] = []
     pending, charset, position = bytearray(), "", 0
     for match in _WORD.finditer(text):
@@ -181,8 +194,10 @@ def decode_base64(raw: bytes) -> bytes:
     try:
         return pybase64.b64decode(raw.replace(b"\r\n", b"").replace(b"\n", b""), validate=True)
     except (binascii.Error, ValueError):
-        clean = raw.translate(None, _NOT_BASE64)
-    return b"".join(_unpadded(run) for run in clean.rstrip(b"=").split(b"="))
+        clean = raw.translate(None, _NOT_BASE64).rstrip(b"=")
+        if clean.count(b"=") > _MAX_PADDING:
+            clean = clean.replace(b"=", b"")
+    return b"".join(_unpadded(run) for run in clean.split(b"="))
 
 
 def _unpadded(run: bytes) -> bytes:

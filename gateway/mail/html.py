@@ -9,8 +9,9 @@ MAX_TOKENS, MAX_DEPTH, MAX_LINKS; what is cut short stands in the defects.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import Literal, NamedTuple
 from urllib.parse import urljoin
@@ -18,7 +19,7 @@ from urllib.parse import urljoin
 import turbohtml
 
 from gateway.mail.link import MAX_URL
-from gateway.mail.style import NO_STYLE, is_unreadable, parse_color, parse_style
+from gateway.mail.style import MAX_STYLE, SHORT_STYLE, is_unreadable, parse_color, parse_style
 from gateway.types import Html, Link
 
 MAX_CHARACTERS = 1 << 21
@@ -28,23 +29,21 @@ MAX_LINKS = 2000
 _MAX_SEARCH = 64  # open elements that one tag looks through
 
 _Source = Literal["anchor", "image", "form", "text", "other"]
-_TEXT, _START, _END = 0, 1, 2  # turbohtml.TokenType
+_TEXT, _START, _END = turbohtml.TokenType.TEXT, turbohtml.TokenType.START_TAG, turbohtml.TokenType.END_TAG
+_BREAK = "\0"  # a line end that is shown; the text itself holds no NUL, and its own line ends are blanks
 
 _BLOCK = frozenset(
     "address article aside blockquote body br caption center dd dir div dl dt fieldset footer form h1 h2 h3 h4 h5 h6 "
     "header hr legend li main menu nav ol option p pre section select table tbody textarea tfoot thead tr ul".split()
 )
-_CELL = frozenset(("td", "th"))
-# White space that elements put into the text as rules see it, at their beginning and at their end
-_BREAKS = {
-    **dict.fromkeys(("br", "div"), "\n"),
+# What elements put between words in the text as rules see it, at their beginning and at their end
+_FLOW = {
+    **dict.fromkeys(("br", "div"), _BREAK),
     **dict.fromkeys("li th td dt dd embed h1 h2 h3 h4 h5 h6".split(), " "),
-    **dict.fromkeys("p hr blockquote pre listing plaintext xmp title".split(), "\n\n"),
+    **dict.fromkeys("p hr blockquote pre listing plaintext xmp title".split(), _BREAK * 2),
 }
-_BREAK_TEXTS = frozenset(_BREAKS.values())
-_WHITE = " \t\n\r\f\v"
+_CELL = frozenset(("td", "th"))
 _VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
-_CODE = frozenset(("script", "style"))
 _NOT_TEXT = frozenset("script style title template object iframe noembed noframes".split())  # neither shown nor hidden
 # start tag -> (open elements it closes, elements it does not look beyond); HTML §13.1.2.4
 _CELLS, _TABLE = ("td", "th"), ("table",)
@@ -81,7 +80,43 @@ _SPECIAL = (
     frozenset("address article aside blockquote center div dl fieldset form li ol p pre section ul".split()) | _SCOPE
 )
 
+_CODE = frozenset(("script", "style"))
+_UNUSUAL_TEXT = _NOT_TEXT | {"noscript"}
 _NOSCRIPT = "noscript, read"  # such an element's name on the stack once its content was read
+
+
+class _Element(NamedTuple):
+    """What is known of a tag: looked up once for each start and end tag."""
+
+    gap: str = ""  # what stands in the text for it
+    flow: str = ""  # what stands in the text for it as rules see it
+    is_void: bool = False
+    implied: tuple[tuple[tuple[str, ...], frozenset[str]], ...] = ()  # (elements it closes, what it looks beyond not)
+    bounds: frozenset[str] = _SPECIAL  # what its end tag does not look beyond
+
+
+def _element(tag: str) -> _Element:
+    implied = ((_P,) if tag in _CLOSES_P else ()) + ((_CLOSES[tag],) if tag in _CLOSES else ())
+    return _Element(
+        gap=_BREAK if tag in _BLOCK else " " if tag in _CELL else "",
+        flow=_FLOW.get(tag, ""),
+        is_void=tag in _VOID,
+        implied=tuple((closed, frozenset(("", *bounds))) for closed, bounds in implied),
+        bounds=(
+            frozenset()
+            if tag == "table"
+            else _IN_TABLE
+            if tag in ("tr", "tbody")
+            else _SCOPE
+            if tag in _SPECIAL
+            else _SPECIAL
+        ),
+    )
+
+
+_ELEMENTS = {tag: _element(tag) for tag in _BLOCK | _CELL | _VOID | _SPECIAL | _CLOSES.keys() | _FLOW.keys()}
+_OTHER = _Element()
+
 _LINKS: dict[str, _Source] = {
     "src": "image",
     "background": "image",
@@ -90,10 +125,18 @@ _LINKS: dict[str, _Source] = {
     "formaction": "form",
 }
 _LINKING = frozenset(("href", "srcset", "alt", *_LINKS))
+_LOOKING = frozenset(("style", "background", "bgcolor", "color", "text", "hidden"))
+# The attributes of usual mail that neither link, hide, colour nor run: passed over first
+_PLAIN = frozenset(
+    "class width height align valign border cellspacing cellpadding size face target dir id name type role lang value "
+    "colspan rowspan rel title clear bordercolor xmlns aria-hidden aria-label tabindex cite nowrap hspace vspace shape "
+    "link vlink alink method leftmargin topmargin marginheight marginwidth".split()
+)
 _IMAGE_TAGS = frozenset(("img", "input", "image", "v:fill", "v:imagedata", "v:image"))
 _REFRESH = re.compile(r"url\s*=\s*['\"]?([^'\"]+)", re.IGNORECASE)
 _HAS_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}:")
 _CODE_URL = re.compile(r"(?:javascript|vbscript):", re.IGNORECASE)
+_MAX_COLOR = 64
 
 
 class _Look(NamedTuple):
@@ -109,22 +152,35 @@ class _Look(NamedTuple):
         return self.is_removed or self.is_invisible or self.is_tiny or is_unreadable(self.color, self.background)
 
 
+class _Scope(NamedTuple):
+    """An element's look, and where its text goes. Elements that change nothing share their parent's."""
+
+    look: _Look
+    sink: list[str]
+
+
 def render(text: str) -> Html:
     """What the HTML shows, hides and leads to. Never raises."""
     walk = _Walk()
-    tokens = turbohtml.tokenize(text[:MAX_CHARACTERS].replace("\0", "").replace("&nbsp;", " "))
+    within = text[:MAX_CHARACTERS].replace("&nbsp;", " ")
+    tokens = turbohtml.tokenize(within.replace("\0", "") if "\0" in within else within)
     walk.read(islice(tokens, MAX_TOKENS))
-    is_cut = len(text) > MAX_CHARACTERS or next(iter(tokens), None) is not None
-    defects = (("HTML_TOO_LONG", is_cut), ("HTML_TOO_DEEP", walk.is_too_deep), ("HTML_TOO_MANY_LINKS", walk.is_cut))
+    is_cut = walk.is_cut or len(text) > MAX_CHARACTERS or next(iter(tokens), None) is not None
+    defects = (
+        ("HTML_TOO_LONG", is_cut),
+        ("HTML_TOO_DEEP", walk.is_too_deep),
+        ("HTML_TOO_MANY_LINKS", walk.has_too_many_links),
+        ("HTML_ATTRIBUTE_TOO_LONG", walk.has_long_attribute),
+    )
     return Html(
         text=_tidy(walk.shown),
         hidden_text=_tidy(walk.hidden),
         flow=_flowing(walk.flow),
         links=tuple(walk.followed_links()),
         tags=dict(walk.tags),
-        image_count=walk.tags["img"],
-        has_script=walk.has_script or walk.tags["script"] > 0,
-        has_form=walk.tags["form"] > 0,
+        image_count=walk.tags.get("img", 0),
+        has_script=walk.has_script or "script" in walk.tags,
+        has_form="form" in walk.tags,
         defects=tuple(name for name, is_so in defects if is_so),
     )
 
@@ -137,24 +193,35 @@ class _Walk:
         self.hidden: list[str] = []
         self.flow: list[str] = []
         self.links: list[tuple[str, _Source, list[str]]] = []  # url as written, source, pieces of visible text
-        self.tags: Counter[str] = Counter()
-        self.open: list[str] = [""]  # element names; `looks` and `sinks` run beside it
-        self.looks: list[_Look] = [_Look()]
-        self.sinks: list[list[str]] = [self.shown]  # where an element's text goes
+        self.tags: defaultdict[str, int] = defaultdict(int)
+        self.open: list[str] = [""]  # element names; `scopes` runs beside it
+        self.scopes: list[_Scope] = [_Scope(_Look(), self.shown)]
         self.anchor: list[str] | None = None
         self.base = ""
         self.unpushed = 0  # open elements beyond MAX_DEPTH
-        self.is_too_deep = self.is_cut = self.has_script = self.is_in_noscript = False
+        self.is_too_deep = self.is_cut = self.has_too_many_links = self.has_long_attribute = False
+        self.has_script = self.is_in_noscript = False
 
     def read(self, tokens: Iterable[turbohtml.Token]) -> None:
-        """Take all tokens."""
+        """Take all tokens. Half of an HTML message's cost is here: what is usual is done in place."""
+        names, scopes, shown, flow, start = self.open, self.scopes, self.shown, self.flow, self._start
         for token in tokens:
             kind = token.type
-            if kind == _TEXT:
-                self._text(token.data or "")
-            elif kind == _START:
-                self._start(token.tag or "", token.attrs)
-            elif kind == _END:
+            if kind is _TEXT:
+                name = names[-1]
+                if name not in _UNUSUAL_TEXT:
+                    data, (_, sink) = token.data or "", scopes[-1]
+                    flow.append(data)
+                    sink.append(data)
+                    if self.anchor is not None and sink is shown:
+                        self.anchor.append(data)
+                elif name == "noscript":
+                    self._noscript(token.data or "")
+                elif name not in _CODE:
+                    flow.append(token.data or "")
+            elif kind is _START:
+                start(token.tag or "", token.attrs)
+            elif kind is _END:
                 self._end(token.tag or "")
 
     def followed_links(self) -> Iterator[Link]:
@@ -164,91 +231,101 @@ class _Walk:
 
     # --- tokens
 
-    def _text(self, data: str) -> None:
-        tag = self.open[-1]
-        if tag == "noscript":
-            self._noscript(data)
-            return
-        line = data.replace("\n", " ")
-        if tag not in _CODE:
-            flow = self.flow
-            is_at_break = flow and flow[-1] in _BREAK_TEXTS and self.sinks[-1] is self.shown
-            flow.append(line.lstrip(_WHITE) if is_at_break else line)
-        if tag in _NOT_TEXT:
-            return
-        sink = self.sinks[-1]
-        sink.append(line)
-        if self.anchor is not None and sink is self.shown:
-            self.anchor.append(data)
-
     def _noscript(self, data: str) -> None:
         """The tokenizer takes its content as one text, as a browser does; mail readers run no scripts and show it."""
         self.open[-1] = _NOSCRIPT
         if not self.is_in_noscript:  # there is no second level (HTML §4.12.2)
             self.is_in_noscript = True
-            self.read(islice(turbohtml.tokenize(data), MAX_TOKENS))
+            tokens = turbohtml.tokenize(data)
+            self.read(islice(tokens, MAX_TOKENS))
+            self.is_cut = self.is_cut or next(iter(tokens), None) is not None
             self.is_in_noscript = False
-        self.sinks[-1].append("\n")
+        self.scopes[-1].sink.append(_BREAK)
 
     def _start(self, tag: str, attributes: list[tuple[str, str]] | None) -> None:
         self.tags[tag] += 1
-        if tag in _BREAKS:
-            self.flow.append(_BREAKS[tag])
-        if tag in _CLOSES_P:
-            self._close_implied(*_P)
-        if tag in _CLOSES:
-            self._close_implied(*_CLOSES[tag])
-        if tag in _BLOCK:
-            self.sinks[-1].append("\n")
-        elif tag in _CELL:
-            self.sinks[-1].append(" ")
-        values = dict(attributes) if attributes else None
-        if values:
-            self._attributes(tag, values)
-        if tag not in _VOID:
-            self._push(tag, values)
-
-    def _end(self, tag: str) -> None:
-        if tag in _BREAKS:
-            self.flow.append(_BREAKS[tag])
-        if self.unpushed and tag not in _VOID:
-            self.unpushed -= 1
+        names, scopes = self.open, self.scopes
+        gap, flow, is_void, implied, _ = _ELEMENTS.get(tag, _OTHER)
+        if flow:
+            self.flow.append(flow)
+        for closed, bounds in implied:
+            if names[-1] not in bounds:
+                self._close_implied(closed, bounds)
+        scope = scopes[-1]
+        if gap:
+            scope.sink.append(gap)
+        if attributes:
+            values = {name: value for name, value in attributes if name not in _PLAIN}
+            if values:
+                self._attributes(tag, values)
+                if not is_void and (tag == "a" or not _LOOKING.isdisjoint(values)):
+                    scope = self._scope(tag, values, scope)
+        if is_void:
             return
-        if tag == "a":
-            self.anchor = None
-        tag = _NOSCRIPT if tag == "noscript" else tag
-        names = self.open
-        bounds = _IN_TABLE if tag in ("tr", "tbody") else _SCOPE if tag in _SPECIAL else _SPECIAL
-        for index in range(len(names) - 1, max(0, len(names) - _MAX_SEARCH), -1):
-            if names[index] == tag:
-                self._pop(index)
-                break
-            if names[index] in bounds and tag != "table":
-                break
-        if tag in _BLOCK:
-            self.sinks[-1].append("\n")
-
-    # --- the stack
-
-    def _push(self, tag: str, values: dict[str, str] | None) -> None:
-        if len(self.open) > MAX_DEPTH:
+        if len(names) > MAX_DEPTH:
             self.is_too_deep = True
             self.unpushed += 1
             return
-        look = self.looks[-1]
-        if values or tag == "a":
-            look = _look(tag, values or {}, look)
-        self.open.append(tag)
-        self.sinks.append(self.sinks[-1] if look is self.looks[-1] else self.hidden if look.is_hidden() else self.shown)
-        self.looks.append(look)
+        names.append(tag)
+        scopes.append(scope)
+
+    def _end(self, tag: str) -> None:
+        gap, flow, is_void, _, bounds = _ELEMENTS.get(tag, _OTHER)
+        if flow:
+            self.flow.append(flow)
+        if self.unpushed and not is_void:
+            self.unpushed -= 1
+            return
+        names, scopes = self.open, self.scopes
+        if tag == "a":
+            self.anchor = None
+        if tag == names[-1] and scopes[-1].sink is self.shown:
+            names.pop()
+            scopes.pop()
+        else:
+            self._close(_NOSCRIPT if tag == "noscript" else tag, bounds)
+        if gap == _BREAK:
+            scopes[-1].sink.append(gap)
+
+    # --- the stack
+
+    def _close(self, tag: str, bounds: frozenset[str]) -> None:
+        names = self.open
+        for index in range(len(names) - 1, max(0, len(names) - _MAX_SEARCH), -1):
+            if names[index] == tag:
+                self._pop(index)
+                return
+            if names[index] in bounds:
+                return
+
+    def _scope(self, tag: str, values: dict[str, str], above: _Scope) -> _Scope:
+        style = values.get("style", "")
+        if len(style) > MAX_STYLE:
+            style, self.has_long_attribute = style[:MAX_STYLE], True
+        look_of = _look_of_short if len(style) <= SHORT_STYLE else _look
+        if style and len(values) == 1:
+            look = look_of(above.look, style)
+        else:
+            look = look_of(
+                above.look,
+                style,
+                values.get("color" if tag == "font" else "text" if tag == "body" else "", "")[:_MAX_COLOR],
+                values.get("bgcolor", "")[:_MAX_COLOR],
+                bool(values.get("background")),
+                tag == "a" and "href" in values,
+                "hidden" in values,
+            )
+        if look == above.look:
+            return above
+        return _Scope(look, self.hidden if look.is_hidden() else self.shown)
 
     def _pop(self, index: int) -> None:
-        was_hidden = self.sinks[-1] is self.hidden
-        del self.open[index:], self.looks[index:], self.sinks[index:]
-        if was_hidden and self.sinks[-1] is self.shown:
-            self.hidden.append("\n")
+        was_hidden = self.scopes[-1].sink is self.hidden
+        del self.open[index:], self.scopes[index:]
+        if was_hidden and self.scopes[-1].sink is self.shown:
+            self.hidden.append(_BREAK)
 
-    def _close_implied(self, closed: tuple[str, ...], bounds: tuple[str, ...]) -> None:
+    def _close_implied(self, closed: tuple[str, ...], bounds: frozenset[str]) -> None:
         names = self.open
         for index in range(len(names) - 1, max(0, len(names) - _MAX_SEARCH), -1):
             if names[index] in closed:
@@ -292,8 +369,10 @@ class _Walk:
         clean = "".join(url[:MAX_URL].split())
         if not clean or clean.startswith("#"):
             return None
+        if len(url) > MAX_URL and clean[:5].lower() != "data:":
+            self.has_long_attribute = True
         if len(self.links) >= MAX_LINKS:
-            self.is_cut = True
+            self.has_too_many_links = True
             return None
         if _CODE_URL.match(clean):
             self.has_script = True
@@ -302,29 +381,37 @@ class _Walk:
         return pieces
 
 
-def _look(tag: str, values: dict[str, str], above: _Look) -> _Look:
+def _look(
+    above: _Look,
+    style_text: str,
+    color_text: str = "",
+    bgcolor: str = "",
+    has_picture: bool = False,
+    is_link: bool = False,
+    is_hidden: bool = False,
+) -> _Look:
     """How an element with these attributes looks inside."""
-    style = parse_style(values["style"]) if values.get("style") else NO_STYLE
+    style = parse_style(style_text)
     background = style.background
     if background is None:
-        background = "" if values.get("background") else None
-        named = parse_color(values["bgcolor"]) if "bgcolor" in values else None
+        background = "" if has_picture else None
+        named = parse_color(bgcolor) if bgcolor else None
         background = named if named and named != "transparent" else background
     color = style.color
-    if color is None and "color" in values and tag == "font":
-        color = parse_color(values["color"])
-    if color is None and tag == "body" and "text" in values:
-        color = parse_color(values["text"])
-    if color is None and tag == "a" and "href" in values and is_unreadable(above.color, above.background):
+    if color is None and color_text:
+        color = parse_color(color_text)
+    if color is None and is_link and is_unreadable(above.color, above.background):
         color = ""  # a link has a colour of its own
-    look = _Look(
-        is_removed=above.is_removed or style.hides or "hidden" in values,
-        is_invisible=above.is_invisible if style.is_invisible is None else style.is_invisible,
-        is_tiny=above.is_tiny if style.is_tiny is None else style.is_tiny,
-        color=above.color if color is None else color,
-        background=above.background if background is None else background,
+    return _Look(
+        above.is_removed or style.hides or is_hidden,
+        above.is_invisible if style.is_invisible is None else style.is_invisible,
+        above.is_tiny if style.is_tiny is None else style.is_tiny,
+        above.color if color is None else color,
+        above.background if background is None else background,
     )
-    return above if look == above else look
+
+
+_look_of_short = lru_cache(maxsize=2048)(_look)  # most messages repeat a few styles
 
 
 def _followed(url: str, base: str) -> str:
@@ -339,12 +426,13 @@ def _followed(url: str, base: str) -> str:
 
 
 def _flowing(pieces: list[str]) -> str:
-    """Without blanks before a line end; curly quotes straight, as rules are written for them."""
-    text = "\n".join([line.rstrip(_WHITE) for line in "".join(pieces).split("\n")])
+    """No blanks beside a line end; curly quotes straight, as rules are written for them."""
+    lines = "".join(pieces).replace("\n", " ").split(_BREAK)
+    text = "\n".join([line.strip(" \t\r\f\v") for line in lines])
     return text if text.isascii() else text.replace("\u201c", '"').replace("\u201d", '"')
 
 
 def _tidy(pieces: list[str]) -> str:
     """White space as it is shown: runs are one blank, empty lines none."""
-    lines = (" ".join(line.split()) for line in "".join(pieces).split("\n"))
-    return "\n".join(line for line in lines if line)
+    lines = "".join(pieces).split(_BREAK)
+    return "\n".join([" ".join(words) for line in lines if (words := line.split())])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from heapq import merge
 from urllib.parse import unquote
@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from gateway.mail.domain import to_a_label
 
 MAX_URL = 4096
+_SHORT_URL = 300  # characters that are worth remembering
 # A run of characters that no mail reader ends a link at; ZWNJ stays, as Persian paths hold it.
 _RUN = re.compile(
     r"""(?:[a-z]{3,5}://(?:[^\s<>"/\[\]@]{0,64}@)?\[[0-9a-f:.]{2,45}\])?[^\s<>"'`{}|\\^\[\]،؛«»“”\u2028]{0,4000}""",
@@ -27,8 +28,17 @@ _HOST_END = re.compile(r"[/?#\\@]")
 
 def find_links(text: str) -> Iterator[str]:
     """Bare URLs in order; "www." ones get their scheme. Lazy, linear."""
+    has_scheme, has_www = "://" in text, "www." in text or "WWW." in text or "Www." in text
+    if not has_scheme and not has_www:
+        return iter(())
+    if has_scheme and has_www:
+        return _links_at(merge(_after_schemes(text), _after_www(text)), text)
+    return _links_at(_after_schemes(text) if has_scheme else _after_www(text), text)
+
+
+def _links_at(starts: Iterable[int], text: str) -> Iterator[str]:
     end = 0
-    for start in merge(_after_schemes(text), _after_www(text)):
+    for start in starts:
         match = _RUN.match(text, start) if start >= end else None
         if match is None:
             continue
@@ -46,11 +56,9 @@ def _after_schemes(text: str) -> Iterator[int]:
     """Where "http://", "https://" and "ftp://" begin."""
     position = text.find("://")
     while position >= 0:
-        before = text[max(0, position - 5) : position].lower()
-        scheme = next((name for name in reversed(_SCHEMES) if before.endswith(name)), None)
-        scheme = "https" if before.endswith("https") else scheme
-        if scheme is not None:
-            yield position - len(scheme)
+        before = text[position - 5 if position > 5 else 0 : position].lower()
+        if before.endswith(_SCHEMES):
+            yield position - (5 if before == "https" else 4 if before.endswith("http") else 3)
         position = text.find("://", position + 3)
 
 
@@ -76,12 +84,15 @@ def _trim(url: str) -> str:
     return url[:end]
 
 
-@lru_cache(maxsize=8192)
 def host_of(url: str) -> str:
     """Lower-case A-label of the host, an address in the form it is written in; "" for URLs without one.
 
     Read as browsers do (WHATWG URL): backslashes are slashes, and http needs none of them.
     """
+    return _host_of_short(url) if len(url) <= _SHORT_URL else _host_of(url)
+
+
+def _host_of(url: str) -> str:
     match = _HOST.match(url[:MAX_URL].strip())
     if match is None:
         return ""
@@ -95,3 +106,6 @@ def host_of(url: str) -> str:
         host = _HOST_END.split(unquote(host), maxsplit=1)[0].lower()
     host = host.strip().strip(".")
     return to_a_label(host) or host
+
+
+_host_of_short = lru_cache(maxsize=8192)(_host_of)

@@ -1,7 +1,9 @@
 """bytes -> Message, once. Any bytes give one; what was wrong with them stands in `defects`.
 
-Cost: about 100 µs for a message of 5 KB without HTML (benchmarks/scan.py, stage "parse"). Limits: header.MAX_FIELDS,
-mime.MAX_PARTS, MAX_DEPTH and MAX_TEXT, html.MAX_LINKS links, address.MAX_MAILBOXES mailboxes of a field name.
+Cost: about 100 µs for a message of 5 KB without HTML (benchmarks/scan.py, stage "parse"). Memory: the message again;
+for a moment four times as much and some 50 MB. Limits: header.MAX_FIELDS and MAX_VALUE, mime.MAX_HEADERS,
+MAX_PARTS, MAX_DEPTH and MAX_TEXT, html.MAX_LINKS links, address.MAX_MAILBOXES mailboxes of a field name; each that is
+reached is a defect (tests/fuzz/test_mail_floods.py).
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ from itertools import islice
 from gateway.mail import mime
 from gateway.mail.address import MAX_MAILBOXES, parse_mailboxes
 from gateway.mail.date import parse_date
-from gateway.mail.header import read_fields, split_header
 from gateway.mail.html import MAX_LINKS
 from gateway.mail.link import find_links
 from gateway.types import Address, HeaderField, Link, Message, Part
 
+_MAX_ADDRESS_TEXT = 1 << 18  # bytes of all fields of one name
+_MAX_REPEATED = 20_000  # links looked at
 _MSGID = re.compile(r"<\s*([^<>\s]{1,995})\s*>")
 
 _Fields = dict[str, list[HeaderField]]
@@ -25,10 +28,9 @@ _Fields = dict[str, list[HeaderField]]
 
 def parse(content: bytes) -> Message:
     """The message. Never raises, whatever the bytes."""
-    header = split_header(content)
-    fields = read_fields(content, header)
-    structure = mime.walk(fields, content, header.body_offset)
-    mime.note_header(header, structure)
+    structure = mime.new_structure(content)
+    header, fields = structure.read_header(content)
+    mime.walk(fields, content, header.body_offset, structure)
     if header.has_envelope_line:
         structure.note("HEADER_MBOX_LINE")
     if not header.has_separator:
@@ -47,10 +49,10 @@ def parse(content: bytes) -> Message:
         subject=_first(by_name, "subject"),
         message_id=_message_id(_first(by_name, "message-id")),
         date=parse_date(_first(by_name, "date")) if "date" in by_name else None,
-        author=_mailboxes(by_name, "from"),
-        sender=_mailboxes(by_name, "sender"),
-        reply_to=_mailboxes(by_name, "reply-to"),
-        to=_mailboxes(by_name, "to") + _mailboxes(by_name, "cc"),
+        author=_mailboxes(by_name, "from", structure),
+        sender=_mailboxes(by_name, "sender", structure),
+        reply_to=_mailboxes(by_name, "reply-to", structure),
+        to=_mailboxes(by_name, "to", structure) + _mailboxes(by_name, "cc", structure),
         text=text,
         hidden_text=hidden,
         links=links,
@@ -69,9 +71,18 @@ def _first(by_name: _Fields, name: str) -> str:
     return by_name[name][0].text if name in by_name else ""
 
 
-def _mailboxes(by_name: _Fields, name: str) -> tuple[Address, ...]:
-    mailboxes = (mailbox for field in by_name.get(name, ()) for mailbox in parse_mailboxes(field))
-    return tuple(islice(mailboxes, MAX_MAILBOXES))
+def _mailboxes(by_name: _Fields, name: str, structure: mime.Structure) -> tuple[Address, ...]:
+    found: list[Address] = []
+    room = _MAX_ADDRESS_TEXT
+    for field in by_name.get(name, ()):
+        if len(found) >= MAX_MAILBOXES or room < 0:
+            structure.note("HEADER_TOO_MANY_ADDRESSES")
+            break
+        found += parse_mailboxes(field)
+        room -= len(field.raw)
+    if len(found) >= MAX_MAILBOXES:
+        structure.note("HEADER_TOO_MANY_ADDRESSES")
+    return tuple(found[:MAX_MAILBOXES])
 
 
 def _message_id(text: str) -> str:
@@ -96,9 +107,10 @@ def _texts(parts: Sequence[Part]) -> tuple[str, str]:
 
 def _links(structure: mime.Structure) -> tuple[Link, ...]:
     """Every link once, in document order."""
-    found: dict[Link, None] = {}
-    for link in _every_link(structure.parts):
-        if len(found) >= MAX_LINKS and link not in found:
+    every = _every_link(structure.parts)
+    found = dict.fromkeys(islice(every, MAX_LINKS))
+    for number, link in enumerate(every):
+        if number >= _MAX_REPEATED or (len(found) >= MAX_LINKS and link not in found):
             structure.note("MESSAGE_TOO_MANY_LINKS")
             break
         found[link] = None

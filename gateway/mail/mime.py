@@ -1,19 +1,23 @@
 """The MIME structure of a message (RFC 2045, 2046, 2183): a walk over the bytes, no recursion, no needless decoding.
 
 Attachments stay encoded (`decode_body` gives their bytes when somebody asks). Bounded: MAX_PARTS, MAX_DEPTH, MAX_TEXT
-bytes of text in all, and _MAX_PASSES over the content, as nested parts are searched again; what is cut short stands in
-the defects. Ambiguities that readers resolve differently (two boundaries, two Content-Types, two names for a file) are
-defects or `Part.other_filename`, because an attacker chooses the reader that is fooled.
+bytes of text and MAX_HEADERS of headers in all, and _MAX_PASSES over the content, as nested parts are searched again;
+what is cut short stands in the defects. Ambiguities that readers resolve differently (two boundaries, two types,
+two names for a file) are defects or `Part.other_filename`, because an attacker chooses the reader that is fooled.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
-from gateway.mail.charset import decode, guess_charset
+from turbohtml.detect import detect
+
+from gateway.mail.charset import codec_of, decode
 from gateway.mail.encoding import ENCODINGS, decode_bytes, find_enclosures
-from gateway.mail.header import Header, read_fields, split_header, written_value
+from gateway.mail.header import MAX_VALUE, Header, read_fields, split_header, written_value
 from gateway.mail.html import render
 from gateway.mail.parameter import Parameter, parameter, parse_parameters, without_comment
 from gateway.types import HeaderField, Html, Part
@@ -21,12 +25,21 @@ from gateway.types import HeaderField, Html, Part
 MAX_PARTS = 1000
 MAX_DEPTH = 100
 MAX_TEXT = 4 << 20
-_MAX_PASSES = 16
-_MAX_GUESSES = 3  # of a charset, 1 to 30 ms each
+MAX_HEADERS = 1 << 20  # bytes of all headers in which encoded-words are decoded
+_MAX_PASSES = 5  # over a big message; a small one may be searched _MIN_SEARCHED bytes
+_MIN_SEARCHED = 64 << 20
+_MAX_LOOKALIKES = 300_000  # of delimiters, looked at one by one
+_SHORT_VALUE = 1000  # characters of a Content-* field that are read when there is no more room for headers
+_SHORT_TYPE = 200  # characters of a Content-Type that are worth remembering
+_MAX_GUESSES = 100  # of a charset, 0.1 ms each
+_GUESS_BYTES = 4096
+_GUESS_MIN_BYTES = 48  # fewer say nothing about a language
 
+Fields = tuple[HeaderField, ...]
 _CONTAINERS = ("message/rfc822", "message/global")
 _LINE_ENDS = b"\r\n"
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+((?>\r{0,2}\n|\r)|\Z)")
+_BETWEEN = re.compile(r"\([^()]{0,500}\)|\s+")  # RFC 5322 §3.2.2
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+*'-]{1,127}/[a-z0-9!#$&^_.+*'-]{1,127}")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 
@@ -39,6 +52,8 @@ class Structure:
     parts: list[Part] = field(default_factory=list)
     defects: dict[str, None] = field(default_factory=dict)  # an ordered set
     text_room: int = MAX_TEXT
+    header_room: int = MAX_HEADERS
+    lookalikes: int = _MAX_LOOKALIKES
     guesses: int = _MAX_GUESSES
 
     def note(self, defect: str) -> None:
@@ -48,24 +63,50 @@ class Structure:
     def guess(self, content: bytes) -> str | None:
         """A guessed charset, while the budget lasts."""
         self.guesses -= 1
-        return guess_charset(content) if self.guesses >= 0 else None
+        if self.guesses < 0:
+            self.note("MIME_TOO_MANY_CHARSETS")
+            return None
+        return guess_charset(content)
+
+    def read_header(self, content: bytes, start: int = 0, end: int | None = None) -> tuple[Header, Fields]:
+        """A header and its fields, while the room for headers lasts; what is wrong with them is noted."""
+        header = split_header(content, start, end)
+        fields = read_fields(content, header, max(0, self.header_room))
+        self.header_room -= header.end - start
+        if self.header_room < 0:
+            self.note("HEADER_TOO_LONG")
+        if header.has_stray:
+            self.note("HEADER_MALFORMED")
+        if header.is_cut:
+            self.note("HEADER_TOO_MANY_FIELDS")
+        if header.end - start > MAX_VALUE and any(end - start > MAX_VALUE for _, start, end in header.pieces):
+            self.note("HEADER_FIELD_TOO_LONG")
+        return header, fields
 
 
-@dataclass(frozen=True, slots=True)
-class _Entity:
+class _Entity(NamedTuple):
     """An entity still to be looked at: its fields, and where its body stands."""
 
     path: str
     depth: int
-    fields: tuple[HeaderField, ...]
+    fields: Fields
     content: bytes
     start: int
     end: int
     default_type: str = "text/plain"
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
+class _Type(NamedTuple):
+    """What a Content-Type says."""
+
+    name: str  # "" for what is none
+    charset: str = ""
+    filenames: tuple[str, ...] = ()
+    boundary: str = ""
+    other_boundary: str = ""  # a second, different one: readers differ in which they follow
+
+
+class _Head(NamedTuple):
     """What an entity's Content-* fields say."""
 
     content_type: str
@@ -75,11 +116,16 @@ class _Head:
     filename: str
     other_filename: str
     boundary: str
+    other_boundary: str = ""
 
 
-def walk(fields: tuple[HeaderField, ...], content: bytes, body_offset: int) -> Structure:
-    """All parts of a message with these fields, document order."""
-    structure = Structure(passes=_MAX_PASSES * len(content) + MAX_TEXT)
+def new_structure(content: bytes) -> Structure:
+    """For a message of these bytes."""
+    return Structure(passes=max(_MAX_PASSES * len(content), _MIN_SEARCHED))
+
+
+def walk(fields: Fields, content: bytes, body_offset: int, structure: Structure) -> None:
+    """Find all parts of a message with these fields, document order."""
     waiting = [_Entity("1", 0, fields, content, body_offset, len(content))]
     while waiting:
         entity = waiting.pop()
@@ -87,20 +133,16 @@ def walk(fields: tuple[HeaderField, ...], content: bytes, body_offset: int) -> S
             structure.note("MIME_TOO_MANY_PARTS")
             break
         waiting.extend(reversed(_look_at(entity, structure)))
-    return structure
+
+
+def guess_charset(content: bytes) -> str | None:
+    """The codec that the first bytes look like, by the pairs of letters in them; None for too few."""
+    return codec_of(detect(content[:_GUESS_BYTES]).encoding or "") if len(content) >= _GUESS_MIN_BYTES else None
 
 
 def decode_body(part: Part) -> bytes:
     """The part's bytes without their Content-Transfer-Encoding. Never raises."""
     return decode_bytes(part.raw, part.encoding)
-
-
-def note_header(header: Header, structure: Structure) -> None:
-    """Remember what is wrong with a header."""
-    if header.has_stray:
-        structure.note("HEADER_MALFORMED")
-    if header.is_cut:
-        structure.note("HEADER_TOO_MANY_FIELDS")
 
 
 def _look_at(entity: _Entity, structure: Structure) -> list[_Entity]:
@@ -139,51 +181,78 @@ def _part(entity: _Entity, head: _Head, raw: bytes, text: str | None, html: Html
 
 
 def _read_head(entity: _Entity, structure: Structure) -> _Head:
-    values: dict[str, list[str]] = {}
-    for one in entity.fields:
-        name = one.name.lower()
-        if name.startswith("content-"):
-            values.setdefault(name, []).append(written_value(one))
-    if any(len(found) > 1 and len(set(found)) > 1 for found in values.values()):
-        structure.note("MIME_DUPLICATE_FIELD")
-    type_text = values["content-type"][0] if "content-type" in values else entity.default_type
-    content_type, of_type = parse_parameters(type_text)
-    if not _TYPE.fullmatch(content_type):
+    values = _content_fields(entity.fields, structure)
+    type_text = values.get("content-type", entity.default_type)
+    of_type = _short_type(type_text) if len(type_text) <= _SHORT_TYPE else _read_type(type_text)
+    content_type = of_type.name
+    if not content_type:
         structure.note("MIME_TYPE_MALFORMED")
         content_type = "text/plain"  # RFC 2045 §5.2
-    disposition, of_disposition = parse_parameters(values.get("content-disposition", [""])[0])
-    filename, other = _filename(of_disposition, of_type)
+    is_multipart = content_type.startswith("multipart/")
+    if is_multipart and of_type.other_boundary:
+        structure.note("MIME_BOUNDARY_AMBIGUOUS")
+    disposition, names = "", of_type.filenames
+    if "content-disposition" in values:
+        disposition, parameters = parse_parameters(values["content-disposition"])
+        names = (*_names(parameters, "filename"), *names)
     return _Head(
         content_type=content_type,
-        charset=without_comment(parameter(of_type, "charset")[0]).lower(),
+        charset=of_type.charset,
         encoding=_encoding(values.get("content-transfer-encoding"), structure),
         # RFC 2183 §2.8: an unknown disposition is an attachment
         disposition=disposition if disposition in ("", "inline") else "attachment",
-        filename=filename,
-        other_filename=other,
-        boundary=_boundary(of_type, structure) if content_type.startswith("multipart/") else "",
+        # the name a reader shows, and a different one that another reader may show
+        filename=names[0] if names else "",
+        other_filename=next((name for name in names[1:] if name != names[0]), ""),
+        boundary=of_type.boundary if is_multipart else "",
+        other_boundary=of_type.other_boundary if is_multipart else "",
     )
 
 
-def _filename(of_disposition: list[Parameter], of_type: list[Parameter]) -> tuple[str, str]:
-    """The name a reader shows, and a different one that another reader may show."""
-    names = [name for name in (*parameter(of_disposition, "filename"), *parameter(of_type, "name")) if name]
-    other = next((name for name in names[1:] if name != names[0]), "")
-    return (names[0] if names else ""), other
+def _content_fields(fields: Fields, structure: Structure) -> dict[str, str]:
+    """The first value of each Content-* field, by lower-case name."""
+    values: dict[str, str] = {}
+    for one in fields:
+        if one.name[:1] in "Cc" and (name := one.name.lower()).startswith("content-"):
+            value = written_value(one)
+            if structure.header_room < 0:
+                value = value[:_SHORT_VALUE]
+            if values.setdefault(name, value) != value:
+                structure.note("MIME_DUPLICATE_FIELD")
+    return values
 
 
-def _boundary(of_type: list[Parameter], structure: Structure) -> str:
-    boundary, other = parameter(of_type, "boundary")
-    if other:
-        structure.note("MIME_BOUNDARY_AMBIGUOUS")
-    plain = next((value for name, value in of_type if name == "boundary" and value), boundary)
-    return without_comment(plain).rstrip()
+def _read_type(text: str) -> _Type:
+    name, parameters = parse_parameters(text)
+    if not _TYPE.fullmatch(name):
+        front, semicolon, rest = text.partition(";")
+        name, parameters = parse_parameters(f"{_BETWEEN.sub('', front)}{semicolon}{rest}")
+        name = name if _TYPE.fullmatch(name) else ""
+    if not parameters:
+        return _Type(name)
+    boundary, other = parameter(parameters, "boundary")
+    plain = next((one.value for one in parameters if one.name == "boundary" and one.value), boundary)
+    return _Type(
+        name,
+        without_comment(parameter(parameters, "charset")[0]).lower(),
+        _names(parameters, "name"),
+        without_comment(plain).rstrip(),
+        without_comment(next((one for one in (boundary, other) if one and one != plain), "")).rstrip(),
+    )
 
 
-def _encoding(values: list[str] | None, structure: Structure) -> str:
-    if values is None:
+_short_type = lru_cache(maxsize=1024)(_read_type)  # half of all parts have one of a few dozen
+
+
+def _names(parameters: list[Parameter], name: str) -> tuple[str, ...]:
+    return tuple([value for value in parameter(parameters, name) if value])
+
+
+def _encoding(value: str | None, structure: Structure) -> str:
+    if value is None:
         return "7bit"
-    encoding = "".join(values[0].partition(";")[0].partition("(")[0].split()).strip("\"'").lower()
+    encoding = value if value in ENCODINGS else "".join(value.partition(";")[0].partition("(")[0].split())
+    encoding = encoding.strip("\"'").lower()
     if encoding not in ENCODINGS:
         structure.note("MIME_ENCODING_UNKNOWN")
     return encoding or "7bit"
@@ -249,6 +318,8 @@ def _without_enclosures(content: bytes, entity: _Entity, structure: Structure) -
 
 def _multipart(entity: _Entity, head: _Head, structure: Structure) -> list[_Entity]:
     spans = _split_at(entity, head.boundary, structure) if head.boundary else []
+    if head.other_boundary:
+        spans += [span for span in _split_at(entity, head.other_boundary, structure) if span not in spans]
     if not spans:
         structure.note("MIME_BOUNDARY_MISSING")
         return [_Entity(f"{entity.path}.1", entity.depth + 1, (), entity.content, entity.start, entity.end)]
@@ -275,6 +346,11 @@ def _split_at(entity: _Entity, boundary: str, structure: Structure) -> list[tupl
                 _note_afterwards(content, marker, match.end(), end, structure)
                 return spans
             start = match.end()
+        elif structure.lookalikes > 0:
+            structure.lookalikes -= 1
+        else:
+            structure.note("MIME_TOO_MANY_BOUNDARIES")
+            break
         position = content.find(marker, position + len(marker), end)
     if start >= 0:
         structure.note("MIME_BOUNDARY_UNCLOSED")
@@ -296,9 +372,8 @@ def _before_line_end(content: bytes, position: int) -> int:
 def _entity(
     path: str, depth: int, content: bytes, start: int, end: int, default_type: str, structure: Structure
 ) -> _Entity:
-    header = split_header(content, start, end)
-    note_header(header, structure)
-    return _Entity(path, depth, read_fields(content, header), content, header.body_offset, end, default_type)
+    header, fields = structure.read_header(content, start, end)
+    return _Entity(path, depth, fields, content, header.body_offset, end, default_type)
 
 
 def _nested(entity: _Entity, head: _Head, structure: Structure) -> _Entity:

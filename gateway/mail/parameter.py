@@ -13,7 +13,6 @@ from urllib.parse import unquote_to_bytes
 from gateway.mail.charset import decode
 from gateway.mail.header import decode_words
 
-_MAX_PIECES = 1000  # RFC 2231 continuations of one parameter
 _VALUE = re.compile(r"(?:\s|\([^()]{0,500}\))*+([^\s;()\"=]{1,200})")
 _PARAMETER = re.compile(
     r"""(?:;|(?<!\s)\s)(?:\s|\([^()]{0,500}\))*+([^\s=;"*()]{1,64}(?:\*[0-9]{1,4})?\*?)\s*+=\s*+"""
@@ -72,7 +71,7 @@ def _extended(value: str) -> str:
 def _continued(parameters: list[Parameter], name: str) -> list[str]:
     """name*0, name*1* ... put together, up to the first gap (RFC 2231 §3)."""
     pieces: dict[int, tuple[bool, str]] = {}
-    for key, value in parameters[:_MAX_PIECES]:
+    for key, value in parameters:
         base, _, rest = key.partition("*")
         number = rest.rstrip("*")
         if base == name and number.isascii() and number.isdigit():

@@ -7,13 +7,17 @@ page. What children inherit and may undo: visibility, font size, colour, backgro
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 MAX_STYLE = 4096
+SHORT_STYLE = 512  # characters that are worth remembering, so that the cache is bounded in bytes too
+_MAX_COLOR = 64
 _NEAR = 8  # of 255 a channel: no eye tells such colours apart
 _TINY_PX = 1.0
 _OFF_PAGE_PX = -100.0
+_HIDING = frozenset(("display", "mso-hide", "opacity", "overflow", "text-indent", "position"))
+_OFFSETS = ("text-indent", "left", "top", "margin-left", "margin-top")
 _PX = {
     "": 1.0,
     "px": 1.0,
@@ -34,7 +38,7 @@ _COLORS = {
     "green": "008000", "maroon": "800000", "purple": "800080", "orange": "ffa500", "transparent": "transparent",
 }  # fmt: skip
 
-_DECLARATION = re.compile(r"([a-z-]{1,40})\s*+:\s*+([^;]*+)", re.IGNORECASE)
+_DECLARATION = re.compile(r"([a-z-]{1,40})\s*+:\s*+([^;]*+)")
 _COMMENT = re.compile(r"/\*[^*]*+(?:\*(?!/)[^*]*+)*+\*/")
 _LENGTH = re.compile(r"(-?(?:[0-9]{1,6}(?:\.[0-9]{0,6})?|\.[0-9]{1,6}))\s?(px|pt|em|rem|ex|in|cm|mm|%|)(?![a-z0-9])")
 _FONT_SIZE = re.compile(r"(?:^|\s)([0-9.]{1,8}(?:px|pt|em|rem|%))")
@@ -44,8 +48,7 @@ _RGB = re.compile(r"rgba?\(\s*([0-9]{1,3})[\s,]+([0-9]{1,3})[\s,]+([0-9]{1,3})(?
 _HEX = re.compile(r"#?([0-9a-f]{3}|[0-9a-f]{6})(?:[0-9a-f]{2})?")
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
+class Style(NamedTuple):
     """What one style attribute says. None: it says nothing of that."""
 
     hides: bool = False
@@ -56,25 +59,27 @@ class Style:
     urls: tuple[str, ...] = ()
 
 
-NO_STYLE = Style()
-
-
-@lru_cache(maxsize=4096)
 def parse_style(style: str) -> Style:
     """Read a style attribute's first MAX_STYLE characters. Never raises."""
-    text = style[:MAX_STYLE]
-    if "/*" in text:
-        text = _COMMENT.sub("", text)
-    values = {name.lower(): value.strip().lower() for name, value in _DECLARATION.findall(text)}
+    return _short_style(style) if len(style) <= SHORT_STYLE else _read_style(style[:MAX_STYLE])
+
+
+def _read_style(style: str) -> Style:
+    text = _COMMENT.sub("", style) if "/*" in style else style
+    lower = text.lower()
+    values = dict(_DECLARATION.findall(lower))
     visibility = values.get("visibility")
     return Style(
-        hides=_hides(values),
-        is_invisible=visibility.startswith(("hidden", "collapse")) if visibility else None,
-        is_tiny=_is_tiny(values),
-        color=parse_color(values["color"]) if "color" in values else None,
-        background=_background(values),
-        urls=tuple(_URL.findall(text)) if "url(" in text.lower() else (),
+        not _HIDING.isdisjoint(values) and _hides(values),
+        visibility.startswith(("hidden", "collapse")) if visibility else None,
+        _is_tiny(values) if "font" in lower else None,
+        parse_color(values["color"]) if "color" in values else None,
+        _background(values) if "background" in lower else None,
+        tuple(_URL.findall(text)) if "url(" in lower else (),
     )
+
+
+_short_style = lru_cache(maxsize=4096)(_read_style)
 
 
 def _hides(values: dict[str, str]) -> bool:
@@ -83,13 +88,15 @@ def _hides(values: dict[str, str]) -> bool:
     opacity = _number(values, "opacity")
     if opacity is not None and opacity <= 0.02:
         return True
-    if values.get("overflow", "").startswith(("hidden", "clip")) and any(
-        size is not None and size <= _TINY_PX
-        for size in (_number(values, name) for name in ("height", "width", "max-height", "max-width"))
-    ):
+    if "overflow" in values and values["overflow"].startswith(("hidden", "clip")) and _has_no_size(values):
         return True
-    names = ("text-indent", "left", "top", "margin-left", "margin-top") if "position" in values else ("text-indent",)
-    return any((_number(values, name) or 0.0) <= _OFF_PAGE_PX for name in names)
+    names = _OFFSETS if "position" in values else ("text-indent",)
+    return any((_number(values, name) or 0.0) <= _OFF_PAGE_PX for name in names if name in values)
+
+
+def _has_no_size(values: dict[str, str]) -> bool:
+    sizes = (_number(values, name) for name in ("height", "width", "max-height", "max-width"))
+    return any(size is not None and size <= _TINY_PX for size in sizes)
 
 
 def _number(values: dict[str, str], name: str) -> float | None:
@@ -119,9 +126,13 @@ def _background(values: dict[str, str]) -> str | None:
     return None
 
 
-@lru_cache(maxsize=2048)
 def parse_color(value: str) -> str | None:
     """Six lower-case hex digits, "transparent", or None for what is not understood."""
+    return _read_color(value) if len(value) <= _MAX_COLOR else None
+
+
+@lru_cache(maxsize=2048)
+def _read_color(value: str) -> str | None:
     value = value.replace("!important", "").strip().lower()
     match = _RGB.fullmatch(value)
     if match:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 _TOKEN = re.compile(
     r"\s*(?:([A-Za-z_][A-Za-z0-9_]*)|([0-9]+(?:\.[0-9]+)?|\.[0-9]+)|(\|\|?|&&?|==|!=|<=|>=|[<>+\-*/!()]))"
@@ -33,6 +34,9 @@ _BINARY: dict[str, tuple[int, Callable[[float, float], float]]] = {
     "*": (6, operator.mul),
     "/": (6, lambda a, b: a / b if b else 0.0),
 }
+
+
+_LOGICAL = {"||": "||", "|": "||", "&&": "&&", "&": "&&"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,22 @@ def evaluate(node: Node, values: Mapping[str, float]) -> float:
     return _BINARY[node.sign][1](evaluate(node.left, values), evaluate(node.right, values))
 
 
-def compiled(node: Node) -> Callable[[Mapping[str, float]], float]:
-    """The tree as nested functions: the same values as `evaluate`, about five times as fast."""
+class Lookup(Protocol):
+    """Where values are: a mapping, or something that finds them out."""
+
+    def get(self, name: str, default: float, /) -> float:
+        """The value of a name."""
+
+
+Value = Callable[[Lookup], float]
+
+
+def compiled(node: Node, cost: Callable[[Node], float], *, is_truth: bool) -> Value:
+    """The tree as nested functions, about five times as fast as `evaluate`.
+
+    Operands of && and || are asked in the order of their cost. Where only the truth of a node matters (`is_truth`) its
+    value may be another one than `evaluate` gives, but is true or false alike; elsewhere it is the same.
+    """
     if isinstance(node, Name):
         name = node.name
         return lambda values: values.get(name, 0.0)
@@ -99,14 +117,78 @@ def compiled(node: Node) -> Callable[[Mapping[str, float]], float]:
         number = node.value
         return lambda _: number
     if isinstance(node, Unary):
-        operand = compiled(node.operand)
+        operand = compiled(node.operand, cost, is_truth=node.sign == "!")
         return (lambda values: float(not operand(values))) if node.sign == "!" else (lambda values: -operand(values))
-    left, right, function = compiled(node.left), compiled(node.right), _BINARY[node.sign][1]
-    if function is _BINARY["&&"][1] or function is _BINARY["&"][1]:
-        return lambda values: left(values) and right(values)
-    if function is _BINARY["||"][1] or function is _BINARY["|"][1]:
-        return lambda values: left(values) or right(values)
+    if node.sign in _LOGICAL:
+        return _logical(node, cost, is_truth=is_truth)
+    left, right = (compiled(side, cost, is_truth=False) for side in (node.left, node.right))
+    function = _BINARY[node.sign][1]
     return lambda values: function(left(values), right(values))
+
+
+def _logical(node: Binary, cost: Callable[[Node], float], *, is_truth: bool) -> Value:
+    """A chain of && or of ||. Of && all operands but the last are only asked whether they are true."""
+    sides = _chain(node, _LOGICAL[node.sign])
+    is_and = _LOGICAL[node.sign] == "&&"
+    operands = [compiled(side, cost, is_truth=is_truth or (is_and and side is not sides[-1])) for side in sides]
+    last = operands[-1]
+    if is_and or is_truth:
+        operands = [
+            operand for _, operand in sorted(zip(map(cost, sides), operands, strict=True), key=lambda one: one[0])
+        ]
+    first, *others = operands
+    if len(others) == 1:
+        second = others[0]
+        if not is_and:
+            return lambda values: first(values) or second(values)
+        if second is last:
+            return lambda values: first(values) and second(values)
+    return _all_of(operands, last) if is_and else _any_of(operands)
+
+
+def _all_of(operands: Sequence[Value], last: Value) -> Value:
+    def value(values: Lookup) -> float:
+        for operand in operands:
+            if not operand(values):
+                return 0.0
+        return last(values)
+
+    return value
+
+
+def _any_of(operands: Sequence[Value]) -> Value:
+    def value(values: Lookup) -> float:
+        for operand in operands:
+            if found := operand(values):
+                return found
+        return 0.0
+
+    return value
+
+
+def _chain(node: Node, sign: str) -> list[Node]:
+    """The operands of a chain of one operator, left to right."""
+    if isinstance(node, Binary) and _LOGICAL.get(node.sign) == sign:
+        return [*_chain(node.left, sign), *_chain(node.right, sign)]
+    return [node]
+
+
+def numbers(node: Node) -> frozenset[str]:
+    """Names whose value, not only its truth, matters: those that are reckoned or compared with."""
+    if isinstance(node, Unary):
+        return numbers(node.operand) if node.sign == "!" else names(node.operand)
+    if isinstance(node, Binary):
+        return numbers(node.left) | numbers(node.right) if node.sign in _LOGICAL else names(node)
+    return frozenset()
+
+
+def passed_on(node: Node) -> frozenset[str]:
+    """Names whose value may be the node's value as it is."""
+    if isinstance(node, Name):
+        return frozenset((node.name,))
+    if isinstance(node, Binary) and node.sign in _LOGICAL:
+        return passed_on(node.right) | (passed_on(node.left) if _LOGICAL[node.sign] == "||" else frozenset())
+    return frozenset()
 
 
 def triggers(node: Node) -> frozenset[str] | None:

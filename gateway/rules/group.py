@@ -9,18 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from gateway.rules.matcher import Matcher, Span
+from gateway.rules.matcher import Candidates, Matcher, Span
+from gateway.rules.metas import Values
 from gateway.rules.regex import is_unicode
 from gateway.rules.rule import Rule
-from gateway.rules.text import SEPARATOR, Texts, has_line_end, text_at, texts_in
+from gateway.rules.text import SEPARATOR, Texts, crowded_texts, has_line_end, text_at, texts_in
 from gateway.types import Finding
 
 _EVIDENCE = 80
 _AROUND = 20
 _MAX_COUNT = 100
 _MAX_GIVE_UPS = 20
+_BODIES = frozenset(("body", "rawbody", "full"))
 _SHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")
 
 
@@ -38,10 +41,15 @@ class Where:
 class Hits:
     """What was found in one message."""
 
-    counts: dict[str, float] = field(default_factory=dict)
+    values: Values = field(default_factory=Values)
     where: dict[str, Where] = field(default_factory=dict)
     evidence: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of findings
     gave_up: list[str] = field(default_factory=list)
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """Name -> how often it hit, as far as that is known."""
+        return self.values.known
 
     def add(self, finding: Finding) -> None:
         """Count a finding."""
@@ -65,8 +73,10 @@ class Group:
         cache_dir: Path | None,
         *,
         is_folded: bool = False,
+        lazy: frozenset[str] = frozenset(),
     ) -> None:
         self.rules = tuple(rules)
+        self._lazy = frozenset(number for number, rule in enumerate(self.rules) if rule.name in lazy)
         self.matcher = Matcher([rule.regex for rule in self.rules if rule.regex is not None], cache_dir)
         self._kind = kind
         self._is_folded = is_folded
@@ -114,20 +124,27 @@ class Group:
             return matched
         is_one = len(self._selectors) == 1 and not self._is_single
         whole = next(iter(buffers.values())) if is_one else SEPARATOR.join(buffers.values())
-        for number, end in self.matcher.candidates(whole).items():
+        candidates = self.matcher.candidates(whole)
+        for number, end in candidates.ends.items():
             buffer = buffers.get(self.rules[number].selector)
             if buffer is None:
                 continue
-            likely = text_at(buffer, end) if is_one and end >= 0 else b""
-            if number in self._no_subject and buffer.startswith(likely):
-                likely = b""
+            likely = self._likely(number, buffer, end, candidates) if is_one else None
             if likely and number in self.matcher.exact:
-                where: Where | None = Where(self, number, likely)
-            else:
-                where = self._confirm(number, likely, buffer, hits)
-            if where is not None:
+                matched[number] = Where(self, number, likely[0])
+            elif number in self._lazy:
+                name = self.rules[number].name
+                hits.values.pending[name] = partial(self._find_out, number, likely, buffer, hits)
+            elif where := self._confirm(number, likely, buffer, hits):
                 matched[number] = where
         return matched
+
+    def _likely(self, number: int, buffer: bytes, end: int, candidates: Candidates) -> Sequence[bytes] | None:
+        """The texts to look at first; None when there is no telling."""
+        if number in candidates.counted:
+            return crowded_texts(buffer, candidates.counted[number], self.matcher.times[number])
+        text = text_at(buffer, end) if end >= 0 else b""
+        return (text,) if text and not (number in self._no_subject and buffer.startswith(text)) else None
 
     @property
     def _is_single(self) -> bool:
@@ -141,23 +158,37 @@ class Group:
         texts = texts_in(buffer, keeps_line_end=keeps_line_end)
         return texts[1:] if number in self._no_subject else texts
 
-    def _confirm(self, number: int, likely: bytes, buffer: bytes, hits: Hits) -> Where | None:
-        """Where it matches one text alone: the likely one, else any."""
+    def _confirm(self, number: int, likely: Sequence[bytes] | None, buffer: bytes, hits: Hits) -> Where | None:
+        """Where it matches one text alone: a likely one, else any."""
         if hits.is_spent:
             return None
         matcher = self.matcher
         try:
-            if likely and (span := matcher.find(number, likely)):
-                return Where(self, number, likely, span)
+            if likely and (where := self._first(number, likely)):
+                return where
+            if matcher.times[number] > 1 and likely is not None:
+                return None  # no other text has enough of it
             if not self._is_single and number in matcher.wholesale and not matcher.find_line(number, buffer):
                 return None
-            for text in self._texts(number, buffer):
-                span = matcher.find(number, text)
-                if span is not None:
-                    return Where(self, number, text, span)
+            return self._first(number, self._texts(number, buffer))
         except TimeoutError:
             hits.gave_up.append(self.rules[number].name)
         return None
+
+    def _first(self, number: int, texts: Sequence[bytes]) -> Where | None:
+        for text in texts:
+            span = self.matcher.find(number, text)
+            if span is not None:
+                return Where(self, number, text, span)
+        return None
+
+    def _find_out(self, number: int, likely: Sequence[bytes] | None, buffer: bytes, hits: Hits) -> float:
+        """How often a candidate matches."""
+        where = self._confirm(number, likely, buffer, hits)
+        if where is None:
+            return 0.0
+        hits.where[self.rules[number].name] = where
+        return self._count(number, buffer)
 
     def _find(self, number: int, text: bytes) -> Span | None:
         try:
@@ -203,8 +234,13 @@ def max_hits(flags: frozenset[str]) -> int:
     return min([limit for limit in limits if limit > 0] or [_MAX_COUNT])
 
 
-def groups(rules: Sequence[Rule], tflags: Mapping[str, frozenset[str]], cache_dir: Path | None) -> list[Group]:
-    """All pattern rules, by what they look at. The whole header, long as it is, is a text apart from its fields."""
+def groups(
+    rules: Sequence[Rule], tflags: Mapping[str, frozenset[str]], cache_dir: Path | None, lazy: frozenset[str]
+) -> list[Group]:
+    """All pattern rules, by what they look at. The whole header, long as it is, is a text apart from its fields.
+
+    `lazy` are names that only metas use: whether those match a body is found out when a meta asks.
+    """
     sorted_rules: dict[tuple[str, str, bool], list[Rule]] = {}
     for rule in rules:
         if rule.regex is not None:
@@ -212,6 +248,6 @@ def groups(rules: Sequence[Rule], tflags: Mapping[str, frozenset[str]], cache_di
             place = whole if rule.kind == "header" and (whole == "ALL" or rule.selector.startswith("X-Spam-Re")) else ""
             sorted_rules.setdefault((rule.kind, place, is_unicode(rule.regex)), []).append(rule)
     return [
-        Group(kind, chosen, tflags, cache_dir, is_folded=is_folded)
+        Group(kind, chosen, tflags, cache_dir, is_folded=is_folded, lazy=lazy if kind in _BODIES else frozenset())
         for (kind, _, is_folded), chosen in sorted_rules.items()
     ]

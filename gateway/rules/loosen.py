@@ -10,12 +10,14 @@ fuzzy rules: 30 µs a pattern and message, against 2), or compiles them for half
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 MAX_WEIGHT = 700  # characters and classes, repeats multiplied; the engine's automata hold 512 states
 _UNBEARABLE = 8000  # compiles for half a minute
 _MAX_REPEAT = 64
+_GOOD_TELLING = 3.0
+_MAX_EXPRESSIONS = 16
 _MIN_TELLING = 2.0  # a stretch that fixes less matches everywhere
 _MAX_DEPTH = 50
 _TOKEN = re.compile(
@@ -31,6 +33,7 @@ _DEFINE = "(?(DEFINE)"
 _LOOKS = frozenset(("(?=", "(?!", "(?<=", "(?<!"))
 _ANCHORS = {"\\A": "^", "\\z": "$", "\\Z": "$", "\\G": "", "^": "^", "$": "$", "\\b": "\\b", "\\B": "\\B"}
 _UNTOUCHED = ("\\Q", "\\E", "\\K", "(?#", "(?(", "(?|", "(?R", "(*", "\\g", "\\k")
+_MANY_ENDS = re.compile(r"(?:\.|\\[wWsSdD]|\[\^[^]]*\])(?:[*+]|\{\d+,(?:\d\d+)?\})")  # ends at many places, once begun
 _WIDE = re.compile(r"\.|\\[WSDHVNwsh]|\[\^.*", re.DOTALL)  # matches nearly any character
 
 
@@ -43,27 +46,55 @@ class _Item:
     telling: float  # how rare a match is: about the number of characters it fixes
     opening: str = ""  # of a group that has to match: how it begins
     branches: tuple[tuple[_Item, ...], ...] = ()  # and its alternatives
+    lowest: int = 1  # how often it has to match
 
 
-def loosen(text: str, *, keeps_anchors: bool = True) -> tuple[str, bool]:
-    """The looser pattern, and whether it is looser. One with rare syntax is returned as it is.
+@dataclass(frozen=True, slots=True)
+class Loosened:
+    """What the pass looks for: a pattern can only match where one of these expressions matches `times` times."""
+
+    expressions: tuple[str, ...]
+    times: int = 1
+    is_looser: bool = True
+
+
+def loosen(text: str, *, keeps_anchors: bool = True) -> Loosened:
+    """The looser form of a pattern; one with rare syntax stays as it is.
 
     `keeps_anchors` False takes out ^ and $ too: the engine refuses them in the middle of a pattern.
     """
     pattern, define, groups = text.partition(_DEFINE)
     if any(mark in pattern or mark in groups for mark in _UNTOUCHED):
-        return text, False
+        return Loosened((text,), is_looser=False)
     try:
         called = _read(groups.removesuffix(")"), {}, keeps_anchors)[0].branches[0] if define else ()
         groups_by_opening = {item.opening: _group("(?:", item.branches, ")") for item in called}
         whole, reader = _read(pattern, groups_by_opening, keeps_anchors)
     except ValueError:
-        return text, False
+        return Loosened((text,), is_looser=False)
     if whole.weight > MAX_WEIGHT and not reader.has_flags:
-        lighter = _lighter(whole, MAX_WEIGHT)
-        if lighter is not None and (lighter.telling >= _MIN_TELLING or whole.weight > _UNBEARABLE):
-            return lighter.text, True
-    return whole.text, reader.is_looser
+        lighter = max(_choices(whole), key=lambda choice: (choice[0] >= _GOOD_TELLING, choice[0]), default=None)
+        if lighter is not None and (lighter[0] >= _MIN_TELLING or whole.weight > _UNBEARABLE):
+            return lighter[1]
+    return Loosened((whole.text,), is_looser=reader.is_looser)
+
+
+def _choices(whole: _Item) -> Iterator[tuple[float, Loosened]]:
+    """How telling, and the form: as one expression, or one for each alternative of one of its groups."""
+    items = whole.branches[0] if len(whole.branches) == 1 else (whole,)
+    window = _stretch(items, MAX_WEIGHT)
+    if window:
+        yield _worth(window), Loosened(("".join(item.text for item in window),))
+    for item in items:
+        lighter = _lighter(item, MAX_WEIGHT) if item.weight > MAX_WEIGHT else None
+        if lighter is not None:
+            times = 1 if _MANY_ENDS.search(lighter.text) else item.lowest
+            yield lighter.telling * times, Loosened((lighter.text,), times)
+        if 1 < len(item.branches) <= _MAX_EXPRESSIONS:
+            stretches = [_stretch(branch, MAX_WEIGHT) for branch in item.branches]
+            if all(stretches):
+                texts = tuple("".join(one.text for one in stretch) for stretch in stretches)
+                yield min(_worth(stretch) for stretch in stretches), Loosened(texts)
 
 
 def unspaced(text: str) -> str:
@@ -183,7 +214,9 @@ def _with_repeat(item: _Item, repeat: tuple[str, int, int] | None) -> _Item:
     if repeat is None:
         return item
     text, lowest, highest = repeat
-    kept = replace(item, text=item.text + text, weight=item.weight * highest, telling=item.telling * lowest)
+    kept = replace(
+        item, text=item.text + text, weight=item.weight * highest, telling=item.telling * lowest, lowest=lowest
+    )
     return kept if lowest else replace(kept, opening="", branches=())
 
 
@@ -205,7 +238,7 @@ def _lighter(item: _Item, budget: int) -> _Item | None:
     lightest_first = sorted(item.branches, key=_weight)
     for number, branch in enumerate(lightest_first):  # what a light one leaves over is for the heavier ones
         share = budget // (len(lightest_first) - number)
-        stretches.append(branch if _weight(branch) <= share else _stretch(branch, share))
+        stretches.append(_trimmed(branch) if _weight(branch) <= share else _stretch(branch, share))
         budget -= _weight(stretches[-1])
     return _group(item.opening or "(?:", stretches, ")") if all(stretches) else None
 
@@ -223,7 +256,13 @@ def _stretch(items: Sequence[_Item], budget: int) -> list[_Item]:
             if weight > budget:
                 break
             best = max(best, list(items[start : end + 1]), key=_worth)
-    return best
+    return _trimmed(best)
+
+
+def _trimmed(items: Sequence[_Item]) -> list[_Item]:
+    """Without what need not match at either end."""
+    telling = [number for number, item in enumerate(items) if item.telling or not item.weight]
+    return list(items[telling[0] : telling[-1] + 1]) if telling else list(items)
 
 
 def _weight(items: Sequence[_Item]) -> int:

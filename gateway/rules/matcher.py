@@ -17,23 +17,34 @@ import re
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hyperscan
 
-from gateway.rules.loosen import loosen, unspaced
+from gateway.rules import loosen as loosening
+from gateway.rules.loosen import Loosened, loosen, unspaced
 from gateway.rules.regex import compile_confirming, count, is_unicode, search
 from gateway.rules.rule import Regex
 
 _WORTH_A_PASS = 4  # below that many patterns the backtracking engine alone is cheaper
-_FORMAT = "4"
+_COUNTED = 1 << 20  # numbers from there on are of patterns whose matches are counted
 _BLOCK = hyperscan.HS_MODE_BLOCK
-# What may match a separator, or depends on where a text begins or ends
-_CROSSING = re.compile(r"\[\^|\\[WDSNXRHVAzZG0x]|[\^$]|(?:^|[(|:])\\s|\(\?[a-z]*[sx]|\[\[:\^")
+# What may match a separator (a dot its NUL), or depends on where a text begins or ends
+_CROSSING = re.compile(r"(?<!\\)\.|\[\^|\\[WDSNXRHVAzZG0x]|[\^$]|(?:^|[(|:])\\s|\(\?[a-z]*[sx]|\[\[:\^")
 
 _AT_BOUNDS = re.compile(r"\(\?<[=!]|\\[AzZG]|\(\*|\(\?[a-z]*-")
 
+# The code that decides what is in a database: a cache made by other code is another cache
+_MADE_BY = hashlib.sha256(b"".join(Path(file).read_bytes() for file in (__file__, loosening.__file__))).hexdigest()
+
 Span = tuple[int, int]
+
+
+class Candidates(NamedTuple):
+    """What one pass saw."""
+
+    ends: dict[int, int]  # number -> where its first match ends; -1 for what has to be looked for everywhere
+    counted: dict[int, list[int]]  # number -> where the matches end of a pattern that needs several in one text
 
 
 class Matcher:
@@ -43,7 +54,7 @@ class Matcher:
         self.regexes = tuple(regexes)
         self._compiled: list[Any] = [None] * len(self.regexes)
         self._in_lines: dict[int, Any] = {}
-        modes, self._database = _build(self.regexes, cache_dir)
+        (modes, self.times), self._database = _build(self.regexes, cache_dir)
         self.exact = frozenset(number for number, mode in enumerate(modes) if mode == "exact")
         self.alone = tuple(number for number, mode in enumerate(modes) if mode == "alone")
         self.unicode = frozenset(number for number, regex in enumerate(self.regexes) if is_unicode(regex))
@@ -53,12 +64,16 @@ class Matcher:
         )
         self._local = threading.local()
 
-    def candidates(self, buffer: bytes) -> dict[int, int]:
-        """Number -> where its first match ends, for every pattern that may match; -1 for those tried without a pass."""
+    def candidates(self, buffer: bytes) -> Candidates:
+        """Every pattern that may match."""
         found: dict[int, int] = dict.fromkeys(self.alone, -1)
+        counted: dict[int, list[int]] = {}
         if self._database is not None and buffer:
-            self._database.scan(buffer, match_event_handler=_collect, context=found, scratch=self._scratch())
-        return found
+            self._database.scan(buffer, match_event_handler=_collect, context=(found, counted), scratch=self._scratch())
+            for number, ends in counted.items():
+                if len(ends) >= self.times[number]:
+                    found[number] = -1
+        return Candidates(found, counted)
 
     def find(self, number: int, text: bytes) -> Span | None:
         """Where the pattern first matches this one text. Raises TimeoutError at the step limit."""
@@ -103,26 +118,37 @@ class Matcher:
         return local.scratch
 
 
-def _collect(number: int, _start: int, end: int, _flags: int, found: Any) -> None:
-    found[number] = end
+def _collect(number: int, _start: int, end: int, _flags: int, context: Any) -> None:
+    if number < _COUNTED:
+        context[0][number] = end
+    else:
+        context[1].setdefault(number - _COUNTED, []).append(end)
 
 
 # --- building -------------------------------------------------------------------------------------------------------
 
 
-def _build(regexes: Sequence[Regex], cache_dir: Path | None) -> tuple[list[str], Any]:
+class _Plan(NamedTuple):
+    """How each pattern is matched, by number."""
+
+    modes: Sequence[str]  # exact, confirm or alone
+    times: Sequence[int]  # how often the pass has to see it in one text
+
+
+def _build(regexes: Sequence[Regex], cache_dir: Path | None) -> tuple[_Plan, Any]:
     if len(regexes) < _WORTH_A_PASS:
-        return ["alone"] * len(regexes), None
+        return _Plan(["alone"] * len(regexes), [1] * len(regexes)), None
     path = cache_dir / f"{_key(regexes)}.hsdb" if cache_dir is not None else None
     cached = _load(path)
-    if cached is not None and len(cached[0]) == len(regexes):
+    if cached is not None and len(cached[0].modes) == len(regexes):
         return cached
     ways = [_way(regex) for regex in regexes]
     database = _compile(regexes, [number for number, way in enumerate(ways) if way != "alone"], ways)
-    modes = [_mode(regex, way) for regex, way in zip(regexes, ways, strict=True)]
+    each = list(zip(regexes, ways, strict=True))
+    plan = _Plan([_mode(regex, way) for regex, way in each], [_for_pass(regex, way).times for regex, way in each])
     if path is not None and database is not None:
-        _save(path, modes, database)
-    return modes, database
+        _save(path, plan, database)
+    return plan, database
 
 
 def _way(regex: Regex) -> str:
@@ -136,30 +162,35 @@ def _way(regex: Regex) -> str:
 def _mode(regex: Regex, way: str) -> str:
     if way != "plain":
         return "alone" if way == "alone" else "confirm"
-    is_looser = "x" in regex.flags or loosen(regex.text)[1] or ("s" in regex.flags and "." in regex.text)
-    return "confirm" if is_looser or _CROSSING.search(regex.text) else "exact"
+    return (
+        "confirm" if "x" in regex.flags or _for_pass(regex, way).is_looser or _CROSSING.search(regex.text) else "exact"
+    )
 
 
 def _compile(regexes: Sequence[Regex], numbers: Sequence[int], ways: Sequence[str]) -> Any:
     """A database, None when there is nothing to compile or hyperscan refuses."""
-    if not numbers:
+    rows: list[tuple[bytes, int, int]] = []
+    for number in numbers:
+        loosened = _for_pass(regexes[number], ways[number])
+        flags = _flags(regexes[number], ways[number])
+        is_counted = loosened.times > 1
+        number_in_pass = number + _COUNTED if is_counted else number
+        flags = flags & ~hyperscan.HS_FLAG_SINGLEMATCH if is_counted else flags
+        rows += [(text.encode("utf-8"), number_in_pass, flags) for text in loosened.expressions]
+    if not rows:
         return None
+    texts, ids, all_flags = zip(*rows, strict=True)
     database = hyperscan.Database(mode=_BLOCK)
     try:
-        database.compile(
-            expressions=[_for_pass(regexes[number], ways[number]).encode("utf-8") for number in numbers],
-            ids=list(numbers),
-            elements=len(numbers),
-            flags=[_flags(regexes[number], ways[number]) for number in numbers],
-        )
+        database.compile(expressions=list(texts), ids=list(ids), elements=len(rows), flags=list(all_flags))
     except hyperscan.error:
         return None
     return database
 
 
-def _for_pass(regex: Regex, way: str = "plain") -> str:
+def _for_pass(regex: Regex, way: str = "plain") -> Loosened:
     text = unspaced(regex.text) if "x" in regex.flags else regex.text
-    return loosen(text, keeps_anchors=way != "unanchored")[0]
+    return loosen(text, keeps_anchors=way != "unanchored")
 
 
 def _flags(regex: Regex, way: str) -> int:
@@ -176,18 +207,14 @@ def _flags(regex: Regex, way: str) -> int:
 
 
 def _key(regexes: Sequence[Regex]) -> str:
-    parts = [
-        _FORMAT,
-        getattr(hyperscan, "__version__", ""),
-        *(f"{regex.text}/{_for_pass(regex)}/{regex.flags}" for regex in regexes),
-    ]
+    parts = [_MADE_BY, getattr(hyperscan, "__version__", ""), *(f"{regex.text}/{regex.flags}" for regex in regexes)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def _save(path: Path, modes: Sequence[str], database: Any) -> None:
+def _save(path: Path, plan: _Plan, database: Any) -> None:
     """Beside its final name, then renamed: a reader never sees half of it."""
     content = hyperscan.dumpb(database)
-    head = json.dumps({"modes": list(modes), "sha256": hashlib.sha256(content).hexdigest()}).encode()
+    head = json.dumps(plan._asdict() | {"sha256": hashlib.sha256(content).hexdigest()}).encode()
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_suffix(f".{os.getpid()}")
@@ -195,13 +222,13 @@ def _save(path: Path, modes: Sequence[str], database: Any) -> None:
         fresh.replace(path)
 
 
-def _load(path: Path | None) -> tuple[list[str], Any] | None:
+def _load(path: Path | None) -> tuple[_Plan, Any] | None:
     """None when there is no usable cache."""
     try:
         head, _, content = path.read_bytes().partition(b"\n") if path is not None else (b"", b"", b"")
         facts = json.loads(head)
         if hashlib.sha256(content).hexdigest() != facts["sha256"]:
             return None
-        return list(facts["modes"]), hyperscan.loadb(content, mode=_BLOCK)
+        return _Plan(facts["modes"], facts["times"]), hyperscan.loadb(content, mode=_BLOCK)
     except (OSError, ValueError, KeyError, TypeError, hyperscan.error):
         return None

@@ -16,6 +16,7 @@ of white space reaches across it.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -163,9 +164,27 @@ def texts_in(buffer: bytes, *, keeps_line_end: bool = True) -> list[bytes]:
 
 def text_at(buffer: bytes, offset: int) -> bytes:
     """The text in which a match ended."""
-    start = buffer.rfind(SEPARATOR, 0, max(0, offset - 1))
-    end = buffer.find(SEPARATOR, max(0, offset - 1))
-    return buffer[start + len(SEPARATOR) if start >= 0 else 0 : end if end >= 0 else len(buffer)]
+    start, end = _bounds(buffer, offset)
+    return buffer[start:end]
+
+
+def crowded_texts(buffer: bytes, offsets: Iterable[int], least: int) -> list[bytes]:
+    """The texts in which at least so many matches ended."""
+    ends = sorted(offsets)
+    found, position = [], 0
+    while position < len(ends):
+        start, end = _bounds(buffer, ends[position])
+        behind = bisect_right(ends, end, position + 1)
+        if behind - position >= least:
+            found.append(buffer[start:end])
+        position = behind
+    return found
+
+
+def _bounds(buffer: bytes, offset: int) -> tuple[int, int]:
+    inside = max(0, offset - 1)
+    start, end = buffer.rfind(SEPARATOR, 0, inside), buffer.find(SEPARATOR, inside)
+    return start + len(SEPARATOR) if start >= 0 else 0, end if end >= 0 else len(buffer)
 
 
 # --- fields ---------------------------------------------------------------------------------------------------------

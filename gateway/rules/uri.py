@@ -144,7 +144,7 @@ class UriReader:
 
     def _redirecting(self, every: str) -> Sequence[int]:
         """The redirector patterns that may match one of these."""
-        return tuple(self._redirectors.candidates(every.encode("utf-8", "replace"))) if every else ()
+        return tuple(self._redirectors.candidates(every.encode("utf-8", "replace")).ends) if every else ()
 
     def _forms(self, uri: str, redirecting: Sequence[int]) -> list[str]:
         """As it is written, and as it is followed."""

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.mail.charset import codec_of, decode, guess_charset
+from gateway.mail.charset import codec_of, decode
+from gateway.mail.mime import guess_charset
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,24 @@ def test_undeclared_persian_is_guessed() -> None:
 
 def test_a_few_bytes_are_not_guessed() -> None:
     assert guess_charset(b"\xe9\xe8") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "charset"),
+    [
+        ("Здравствуйте, уважаемый клиент! Ваш счет заблокирован, пожалуйста, подтвердите данные.", "cp1251"),
+        ("Здравствуйте, уважаемый клиент! Ваш счет заблокирован, пожалуйста, подтвердите данные.", "koi8-r"),
+        ("親愛的客戶,您的帳戶已被鎖定,請點擊以下連結驗證您的身份資料,以便繼續使用我們的服務。", "big5"),
+        ("お客様各位、アカウントがロックされました。以下のリンクをクリックしてください。", "cp932"),
+        ("Sayın müşterimiz, hesabınız kilitlendi, lütfen bağlantıya tıklayarak kimliğinizi doğrulayın.", "cp1254"),
+        (
+            "Estimado cliente, su cuenta ha sido bloqueada, haga clic para la verificación según señaló el señor.",
+            "cp1252",
+        ),
+    ],
+)
+def test_languages_are_guessed(text: str, charset: str) -> None:
+    assert decode(text.encode(charset), "", guess_charset) == text
 
 
 def test_a_blank_and_quotes_of_windows_in_text_declared_utf_8() -> None:

@@ -16,6 +16,7 @@ UU = b"begin 644 cat.txt\n" + binascii.b2a_uu(b"hello world") + b"`\nend\n"
         (b"a=3db=\r\nc", "quoted-printable", b"a=bc"),
         (b"a= \t\nb", "quoted-printable", b"ab"),
         (b"a=\rb\nc", "quoted-printable", b"ab\nc"),  # a bare CR swallows nothing
+        (b"a==\nb", "quoted-printable", b"a=b"),
         (b"a=ZZ=", "quoted-printable", b"a=ZZ"),
         (b"none", "quoted-printable", b"none"),
         (b"YWJj\r\n", "base64", b"abc"),

@@ -264,3 +264,42 @@ def test_linear_on_hostile_bodies(body: bytes) -> None:
     started = time.process_time()
     parse(b"Content-Type: multipart/mixed; boundary=b\n\n" + body)
     assert time.process_time() - started < 2.0
+
+
+TWO_READINGS = (
+    "",
+    "--a", "Content-Type: text/plain", "", "what one reader shows", "--a--", "",
+    "--b", "Content-Type: application/x-msdownload; name=pay.exe", "", "what another shows", "--b--", "",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "multipart/mixed; boundary=a; boundary=b",
+        "multipart/mixed; boundary=b; boundary=a",
+        "multipart/mixed; boundary=a; boundary*=us-ascii''b",
+        "multipart/mixed; boundary=a; boundary*0=b",
+    ],
+)
+def test_both_readings_of_two_boundaries_are_looked_at(content_type: str) -> None:
+    """CVE-2024-28054: a scanner that follows one boundary misses what the reader's other one shows."""
+    parsed = message(f"Content-Type: {content_type}", *TWO_READINGS)
+    assert {"text/plain", "application/x-msdownload"} <= {part.content_type for part in parsed.parts}
+    assert "pay.exe" in {part.filename for part in parsed.parts}
+    assert "MIME_BOUNDARY_AMBIGUOUS" in parsed.defects
+    assert len({part.path for part in parsed.parts}) == len(parsed.parts)
+
+
+def test_a_second_boundary_that_splits_nothing_adds_nothing() -> None:
+    parsed = message("Content-Type: multipart/mixed; boundary=a; boundary=c", *TWO_READINGS[:6])
+    assert shape(parsed) == [("1", "multipart/mixed"), ("1.1", "text/plain")]
+
+
+@pytest.mark.parametrize(
+    "written", ["multipart / mixed", "multipart/(c)mixed", "(c) multipart/mixed", "multipart/ mixed (c)"]
+)
+def test_blanks_and_comments_in_a_type(written: str) -> None:
+    """RFC 5322 §3.2.2 lets white space and comments stand between its words; what is inside has to be seen."""
+    parsed = message(f"Content-Type: {written}; boundary=a", *TWO_READINGS[:6])
+    assert shape(parsed) == [("1", "multipart/mixed"), ("1.1", "text/plain")]
