@@ -94,6 +94,7 @@ class Html:
     has_script: bool
     has_form: bool
     defects: tuple[str, ...] = ()
+    flow: str = ""  # all text but code, seen or hidden, in document order; empty lines stand between paragraphs
 
 
 @dataclass(frozen=True, slots=True)

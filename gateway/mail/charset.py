@@ -23,6 +23,8 @@ _ALIASES = {
     "default": "utf-8", "utf8": "utf-8", "cp65001": "utf-8", "unicode-1-1-utf-8": "utf-8", "utf8mb4": "utf-8",
     "unicode-1-1-utf-7": "utf-7", "unicode": "utf-16", "ucs-2": "utf-16", "": "utf-8",
 }  # fmt: skip
+# ASCII, and the blank, dashes, quotes and signs that are the same in all of Windows' code pages
+_PLAIN = bytes(range(0x80)) + b"\xa0\xa9\xad\x82\x84\x85\x91\x92\x93\x94\x95\x96\x97\x99"
 _CODE_PAGE = re.compile(r"(?:windows|win|ibm|cp|ms)-?([0-9]{3,5})")
 # Python's other codecs are no charsets (base64, unicode_escape), or take quadratic time (punycode, idna)
 _IS_CHARSET = re.compile(
@@ -75,7 +77,11 @@ def decode(content: bytes, charset: str = "", guess: Guess | None = None) -> str
 
 
 def _misfit(content: bytes, guess: Guess | None) -> str:
-    """Mostly UTF-8 with a broken sequence or two is UTF-8; else the guess, else what the West used."""
+    """A few signs are Windows'; mostly UTF-8 with a broken sequence or two is UTF-8; else the guess, else what the West
+    used.
+    """
+    if not content.translate(None, _PLAIN):
+        return "cp1252"
     text = content.decode("utf-8", "replace")
     if text.count("\N{REPLACEMENT CHARACTER}") * 50 < len(text):
         return "utf-8"

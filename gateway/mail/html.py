@@ -36,6 +36,12 @@ _BLOCK = frozenset(
     "address article aside blockquote body br caption center dd dir div dl dt fieldset footer form h1 h2 h3 h4 h5 h6 "
     "header hr legend li main menu nav ol option p pre section select table tbody textarea tfoot thead tr ul".split()
 )
+# What elements put between words in the text as rules see it, at their beginning and at their end
+_FLOW = {
+    **dict.fromkeys(("br", "div"), _BREAK),
+    **dict.fromkeys("li th td dt dd embed h1 h2 h3 h4 h5 h6".split(), " "),
+    **dict.fromkeys("p hr blockquote pre listing plaintext xmp title".split(), _BREAK * 2),
+}
 _CELL = frozenset(("td", "th"))
 _VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
 _NOT_TEXT = frozenset("script style title template object iframe noembed noframes".split())  # neither shown nor hidden
@@ -74,6 +80,7 @@ _SPECIAL = (
     frozenset("address article aside blockquote center div dl fieldset form li ol p pre section ul".split()) | _SCOPE
 )
 
+_CODE = frozenset(("script", "style"))
 _UNUSUAL_TEXT = _NOT_TEXT | {"noscript"}
 _NOSCRIPT = "noscript, read"  # such an element's name on the stack once its content was read
 
@@ -82,6 +89,7 @@ class _Element(NamedTuple):
     """What is known of a tag: looked up once for each start and end tag."""
 
     gap: str = ""  # what stands in the text for it
+    flow: str = ""  # what stands in the text for it as rules see it
     is_void: bool = False
     implied: tuple[tuple[tuple[str, ...], frozenset[str]], ...] = ()  # (elements it closes, what it looks beyond not)
     bounds: frozenset[str] = _SPECIAL  # what its end tag does not look beyond
@@ -91,6 +99,7 @@ def _element(tag: str) -> _Element:
     implied = ((_P,) if tag in _CLOSES_P else ()) + ((_CLOSES[tag],) if tag in _CLOSES else ())
     return _Element(
         gap=_BREAK if tag in _BLOCK else " " if tag in _CELL else "",
+        flow=_FLOW.get(tag, ""),
         is_void=tag in _VOID,
         implied=tuple((closed, frozenset(("", *bounds))) for closed, bounds in implied),
         bounds=(
@@ -105,7 +114,7 @@ def _element(tag: str) -> _Element:
     )
 
 
-_ELEMENTS = {tag: _element(tag) for tag in _BLOCK | _CELL | _VOID | _SPECIAL | _CLOSES.keys()}
+_ELEMENTS = {tag: _element(tag) for tag in _BLOCK | _CELL | _VOID | _SPECIAL | _CLOSES.keys() | _FLOW.keys()}
 _OTHER = _Element()
 
 _LINKS: dict[str, _Source] = {
@@ -154,7 +163,7 @@ class _Scope(NamedTuple):
 def render(text: str) -> Html:
     """What the HTML shows, hides and leads to. Never raises."""
     walk = _Walk()
-    within = text[:MAX_CHARACTERS]
+    within = text[:MAX_CHARACTERS].replace("&nbsp;", " ")
     tokens = turbohtml.tokenize(within.replace("\0", "") if "\0" in within else within)
     walk.read(islice(tokens, MAX_TOKENS))
     is_cut = walk.is_cut or len(text) > MAX_CHARACTERS or next(iter(tokens), None) is not None
@@ -167,6 +176,7 @@ def render(text: str) -> Html:
     return Html(
         text=_tidy(walk.shown),
         hidden_text=_tidy(walk.hidden),
+        flow=_flowing(walk.flow),
         links=tuple(walk.followed_links()),
         tags=dict(walk.tags),
         image_count=walk.tags.get("img", 0),
@@ -182,6 +192,7 @@ class _Walk:
     def __init__(self) -> None:
         self.shown: list[str] = []
         self.hidden: list[str] = []
+        self.flow: list[str] = []
         self.links: list[tuple[str, _Source, list[str]]] = []  # url as written, source, pieces of visible text
         self.tags: defaultdict[str, int] = defaultdict(int)
         self.open: list[str] = [""]  # element names; `scopes` runs beside it
@@ -194,18 +205,21 @@ class _Walk:
 
     def read(self, tokens: Iterable[turbohtml.Token]) -> None:
         """Take all tokens. Half of an HTML message's cost is here: what is usual is done in place."""
-        names, scopes, shown, start = self.open, self.scopes, self.shown, self._start
+        names, scopes, shown, flow, start = self.open, self.scopes, self.shown, self.flow, self._start
         for token in tokens:
             kind = token.type
             if kind is _TEXT:
                 name = names[-1]
                 if name not in _UNUSUAL_TEXT:
                     data, (_, sink, _) = token.data or "", scopes[-1]
+                    flow.append(data)
                     sink.append(data)
                     if self.anchor is not None and sink is shown:
                         self.anchor.append(data)
                 elif name == "noscript":
                     self._noscript(token.data or "")
+                elif name not in _CODE:
+                    flow.append(token.data or "")
             elif kind is _START:
                 start(token.tag or "", token.attrs)
             elif kind is _END:
@@ -232,7 +246,9 @@ class _Walk:
     def _start(self, tag: str, attributes: list[tuple[str, str]] | None) -> None:
         self.tags[tag] += 1
         names, scopes = self.open, self.scopes
-        gap, is_void, implied, _ = _ELEMENTS.get(tag, _OTHER)
+        gap, flow, is_void, implied, _ = _ELEMENTS.get(tag, _OTHER)
+        if flow:
+            self.flow.append(flow)
         for closed, bounds in implied:
             if names[-1] not in bounds:
                 self._close(closed, bounds)
@@ -251,6 +267,9 @@ class _Walk:
         scopes.append(scope)
 
     def _end(self, tag: str) -> None:
+        element = _ELEMENTS.get(tag, _OTHER)
+        if element.flow:
+            self.flow.append(element.flow)
         names, scopes = self.open, self.scopes
         if tag == names[-1] and scopes[-1].sink is self.shown and not self.unpushed:
             names.pop()
@@ -259,7 +278,7 @@ class _Walk:
             self.unpushed -= 1
             return
         else:
-            self._close((_NOSCRIPT if tag == "noscript" else tag,), _ELEMENTS.get(tag, _OTHER).bounds)
+            self._close((_NOSCRIPT if tag == "noscript" else tag,), element.bounds)
         if tag in _BLOCK:
             scopes[-1].sink.append(_BREAK)
         elif tag == "a":
@@ -404,6 +423,13 @@ def _followed(url: str, base: str) -> str:
         return urljoin(base, url)
     except ValueError:
         return url
+
+
+def _flowing(pieces: list[str]) -> str:
+    """No blanks beside a line end; curly quotes straight, as rules are written for them."""
+    lines = "".join(pieces).replace("\n", " ").split(_BREAK)
+    text = "\n".join([line.strip(" \t\r\f\v") for line in lines])
+    return text if text.isascii() else text.replace("\u201c", '"').replace("\u201d", '"')
 
 
 def _tidy(pieces: list[str]) -> str:

@@ -16,7 +16,7 @@ from gateway.rules.matcher import Candidates, Matcher, Span
 from gateway.rules.metas import Values
 from gateway.rules.regex import is_unicode
 from gateway.rules.rule import Rule
-from gateway.rules.text import SEPARATOR, Texts, crowded_texts, text_at, texts_in
+from gateway.rules.text import SEPARATOR, Texts, crowded_texts, has_line_end, text_at, texts_in
 from gateway.types import Finding
 
 _EVIDENCE = 80
@@ -81,11 +81,12 @@ class Group:
         self._kind = kind
         self._is_folded = is_folded
         self._selectors = tuple(dict.fromkeys(rule.selector for rule in self.rules))
+        self._selectors_with_end = {selector: has_line_end(kind, selector) for selector in self._selectors}
         flags = [tflags.get(rule.name, frozenset()) for rule in self.rules]
         self._limits = tuple(max_hits(one) for one in flags)
         self._no_subject = frozenset(number for number, one in enumerate(flags) if "nosubject" in one)
         self._negated = tuple(number for number, rule in enumerate(self.rules) if rule.is_negated)
-        self._unset = {number: self._when_unset(number) for number, rule in enumerate(self.rules) if rule.if_unset}
+        self._unset = self._hits_without_field() if kind == "header" else {}
 
     def match(self, texts: Texts, hits: Hits) -> None:
         """Add what hit."""
@@ -151,9 +152,10 @@ class Group:
         return self._kind == "header"
 
     def _texts(self, number: int, buffer: bytes) -> Sequence[bytes]:
+        keeps_line_end = self._selectors_with_end[self.rules[number].selector]
         if self._is_single:
-            return (buffer,)
-        texts = texts_in(buffer, keeps_line_end=self._kind != "uri")
+            return (buffer if keeps_line_end else buffer[:-1],)
+        texts = texts_in(buffer, keeps_line_end=keeps_line_end)
         return texts[1:] if number in self._no_subject else texts
 
     def _confirm(self, number: int, likely: Sequence[bytes] | None, buffer: bytes, hits: Hits) -> Where | None:
@@ -200,7 +202,7 @@ class Group:
             return 1.0
         matcher = self.matcher
         try:
-            if not self._is_single and number in matcher.wholesale and number not in self._no_subject:
+            if not self._is_single and number in matcher.wholesale & matcher.exact and number not in self._no_subject:
                 found = matcher.count_lines(number, buffer)
             else:
                 found = matcher.count(number, self._texts(number, buffer))
@@ -213,10 +215,15 @@ class Group:
         hits.counts[name] = 1.0
         hits.where[name] = Where(self, number, b"")
 
-    def _when_unset(self, number: int) -> bool:
-        """Whether the rule hits when its field is missing and another text stands for it."""
-        rule = self.rules[number]
-        return (self._find(number, rule.if_unset.encode() + b"\n") is not None) != rule.is_negated
+    def _hits_without_field(self) -> dict[int, bool]:
+        """Whether a rule hits when its field is missing and another text stands for it, by default none."""
+        found = {}
+        for number, rule in enumerate(self.rules):
+            if rule.if_unset or not rule.is_negated:
+                is_hit = (self._find(number, rule.if_unset.encode()) is not None) != rule.is_negated
+                if is_hit or rule.if_unset:
+                    found[number] = is_hit
+        return found
 
 
 def max_hits(flags: frozenset[str]) -> int:

@@ -27,6 +27,7 @@ _TOKEN = re.compile(
     r"|[()|]|\{\d+(?:,\d*)?\}[+?]?|[*+?][+?]?|.",
     re.DOTALL,
 )
+_SPACING = re.compile(r"(\\.|\[\^?\]?(?:\\.|\[:\^?[a-z]+:\]|[^\]\\])*\]|\(\?#)|\s+|#[^\n]*", re.DOTALL)
 _REPEAT = re.compile(r"\{(\d+)(?:,(\d*))?\}([+?]?)")
 _DEFINE = "(?(DEFINE)"
 _LOOKS = frozenset(("(?=", "(?!", "(?<=", "(?<!"))
@@ -94,6 +95,11 @@ def _choices(whole: _Item) -> Iterator[tuple[float, Loosened]]:
             if all(stretches):
                 texts = tuple("".join(one.text for one in stretch) for stretch in stretches)
                 yield min(_worth(stretch) for stretch in stretches), Loosened(texts)
+
+
+def unspaced(text: str) -> str:
+    """A pattern written with the flag x, as it is without."""
+    return _SPACING.sub(lambda match: match[1] or "", text)
 
 
 def _read(pattern: str, called: Mapping[str, _Item], keeps_anchors: bool) -> tuple[_Item, _Reader]:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import hyperscan
 
 from gateway.rules import loosen as loosening
-from gateway.rules.loosen import Loosened, loosen
+from gateway.rules.loosen import Loosened, loosen, unspaced
 from gateway.rules.regex import compile_confirming, count, is_unicode, search
 from gateway.rules.rule import Regex
 
@@ -78,6 +78,11 @@ class Matcher:
     def find(self, number: int, text: bytes) -> Span | None:
         """Where the pattern first matches this one text. Raises TimeoutError at the step limit."""
         return search(self._pattern(number), text)
+
+    def first_group(self, number: int, text: bytes) -> bytes:
+        """What the first group of its first match holds, b"" without one. Raises TimeoutError at the step limit."""
+        span = search(self._pattern(number), text, group=1)
+        return text[span[0] : span[1]] if span else b""
 
     def find_line(self, number: int, buffer: bytes) -> Span | None:
         """Where it first matches the buffer, its bounds being line ends. Raises TimeoutError at the step limit."""
@@ -157,7 +162,9 @@ def _way(regex: Regex) -> str:
 def _mode(regex: Regex, way: str) -> str:
     if way != "plain":
         return "alone" if way == "alone" else "confirm"
-    return "confirm" if _for_pass(regex, way).is_looser or _CROSSING.search(regex.text) else "exact"
+    return (
+        "confirm" if "x" in regex.flags or _for_pass(regex, way).is_looser or _CROSSING.search(regex.text) else "exact"
+    )
 
 
 def _compile(regexes: Sequence[Regex], numbers: Sequence[int], ways: Sequence[str]) -> Any:
@@ -182,9 +189,8 @@ def _compile(regexes: Sequence[Regex], numbers: Sequence[int], ways: Sequence[st
 
 
 def _for_pass(regex: Regex, way: str = "plain") -> Loosened:
-    if "x" in regex.flags:
-        return Loosened((f"(?x){regex.text}",), is_looser=False)
-    return loosen(regex.text, keeps_anchors=way != "unanchored")
+    text = unspaced(regex.text) if "x" in regex.flags else regex.text
+    return loosen(text, keeps_anchors=way != "unanchored")
 
 
 def _flags(regex: Regex, way: str) -> int:

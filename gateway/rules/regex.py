@@ -87,8 +87,10 @@ def compile_confirming(regex: Regex) -> Any:
         raise ValueError(f"pattern: {str(error).splitlines()[0]}") from None
 
 
-def search(pattern: Any, subject: bytes, position: int = 0) -> tuple[int, int] | None:
-    """Span of the first match from there on; None without one. Raises TimeoutError when the step limit is reached.
+def search(pattern: Any, subject: bytes, position: int = 0, group: int = 0) -> tuple[int, int] | None:
+    """Span of the first match from there on, or of a group in it; None without one.
+
+    Raises TimeoutError when the step limit is reached.
 
     Calls the binding's inner function: its Python layer costs six times the search (3.1 against 0.4 µs).
     """
@@ -96,7 +98,7 @@ def search(pattern: Any, subject: bytes, position: int = 0) -> tuple[int, int] |
         found = _cy.match(pattern._pcre2_code, subject, len(subject), position, _CONTEXT, 0)[0]
     except pcre2.LibraryError:
         raise TimeoutError("pattern gave up") from None
-    return None if found is None else _cy.match_substring_span_bynumber(found, subject, 0)
+    return None if found is None else _cy.match_substring_span_bynumber(found, subject, group)
 
 
 def count(pattern: Any, subject: bytes) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from gateway.rules.evals import Calls, Facts, Knowledge
 from gateway.rules.group import Hits, groups
 from gateway.rules.metas import Metas
+from gateway.rules.relays import ORIGIN_FIELDS, relays_of
 from gateway.rules.rule import RuleFiles
 from gateway.rules.text import Texts
+from gateway.rules.uri import UriReader
 from gateway.types import Finding, Hit, MailObject, Prediction
 
 GAVE_UP, FAULT = "RULES_PATTERN_GAVE_UP", "RULES_FUNCTION_FAULT"
@@ -39,6 +42,9 @@ class Rules:
         self._exists = [rule for rule in active if rule.is_exists]
         self._calls = Calls(active)
         self._knowledge = Knowledge(files)
+        self._uris = UriReader(files, cache_dir)
+        named = files.lists.words.get("originating_ip_headers", set())
+        self._origin_fields = frozenset(name.lower() for name in named) or ORIGIN_FIELDS
 
     def match(
         self, mail: MailObject, findings: Sequence[Finding], prediction: Prediction | None = None
@@ -63,13 +69,14 @@ class Rules:
         return self.files.score(name)
 
     def _evaluate(self, mail: MailObject, findings: Sequence[Finding], prediction: Prediction | None) -> Hits:
-        texts, hits = Texts(mail), Hits()
+        relays = cache(lambda: relays_of(mail, self.files.networks, self._origin_fields))
+        texts, hits = Texts(mail, relays, self._uris), Hits()
         for group in self._groups:
             group.match(texts, hits)
         for rule in self._exists:
             if texts.header(rule.selector) is not None:
                 hits.counts[rule.name] = 1.0
-        called, faults = self._calls.hits(Facts(mail, self._knowledge, prediction))
+        called, faults = self._calls.hits(Facts(mail, self._knowledge, prediction, lambda name: relays().text(name)))
         hits.counts.update(dict.fromkeys(called, 1.0))
         own = [Finding(name, tuple(words)) for name, words in ((GAVE_UP, hits.gave_up), (FAULT, faults)) if words]
         for finding in (*findings, *own):

@@ -257,6 +257,8 @@ DIRECTIVES: Mapping[str, Directive] = {
     "ok_locales": _words("ok_locales"),
     "originating_ip_headers": _words("originating_ip_headers"),
     "clear_originating_ip_headers": _clear_words("originating_ip_headers"),
+    "util_rb_tld": _words("util_rb_tld"),
+    "clear_util_rb": _clear_words("util_rb_tld"),
     **{f"{which}_networks": _networks(which) for which in ("trusted", "internal", "msa")},
     **{f"clear_{which}_networks": _clear_networks(which) for which in ("trusted", "internal", "msa")},
     "required_score": _required_score,
@@ -289,7 +291,7 @@ _BECAUSE = {
     "DNS lists are not asked": """skip_rbl_checks skip_uribl_checks dns_block_rule dns_block_time rbl_headers
         uridnsbl_skip_domain clear_uridnsbl_skip_domain uridnsbl_max_domains uridnsbl_skip_mailto uridnsbl_timeout
         hashbl_ignore hashbl_email_regex hashbl_email_welcomelist hashbl_email_domain_alias hashbl_acl_freemail""",
-    "public suffixes come from the Public Suffix List": "util_rb_tld util_rb_2tld util_rb_3tld clear_util_rb",
+    "public suffixes come from the Public Suffix List": "util_rb_2tld util_rb_3tld",
     "the SMTP envelope is known at first hand": """envelope_sender_header always_trust_envelope_sender
         ignore_received_spf_header use_newest_received_spf_header do_not_use_mail_spf do_not_use_mail_spf_query""",
     "limits of time and memory are the gateway's own": """time_limit body_part_scan_size rawbody_part_scan_size

@@ -1,11 +1,12 @@
 """What each kind of rule is matched against, as bytes, made once for a message and only when a rule asks.
 
 header      the decoded field, folds as one blank; :raw as received, :addr the addresses, :name the display names;
-            several fields of one name follow each other; ALL the whole header
+            several fields of one name follow each other; ALL the whole header, ALL-TRUSTED and its like parts of it
 mimeheader  the same of every MIME part
-body        subject, then the rendered text, hidden text included; one paragraph at a time, white space as one blank
-rawbody     each text part decoded, HTML with its tags, a few kilobytes at a time
-uri         each link's URL
+body        subject, then the rendered text of every part, hidden text included; one paragraph at a time, white space as
+            one blank; 50 KB of a part
+rawbody     each text part without its transfer encoding, HTML with its tags, a few kilobytes at a time
+uri         each form of each URI (gateway.rules.uri)
 full        the message as received, line ends as LF
 
 All texts of a kind are one buffer, each with a line end (as in SpamAssassin), SEPARATOR between them: no `.` and no run
@@ -16,12 +17,23 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from html import unescape
+from itertools import dropwhile, islice
+from typing import AnyStr
 
+from gateway.mail import decode_body
 from gateway.mail.address import parse_mailboxes
+from gateway.mail.charset import decode
+from gateway.mail.header import decode_text, unfold
+from gateway.mail.html import render
 from gateway.rules.regex import fold
-from gateway.types import Address, HeaderField, MailObject, Message
+from gateway.rules.relays import Relays, relays_of
+from gateway.rules.rule import Networks
+from gateway.rules.uri import UriReader
+from gateway.types import Address, HeaderField, Html, MailObject, Message, Part
 
 SEPARATOR = b"\x00\n"
 MAX_BYTES = 1 << 20  # of one kind; a message's megabytes beyond it are attachments in disguise
@@ -30,15 +42,34 @@ _MAX_LINE = 2048  # SpamAssassin cuts body lines there
 _GAP = re.compile(r"\n+\s*\n+")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _BREAKS = (b"\n", b">", b" ")
+_BREAKS_IN_TEXT = ("\n", " ")
+_BLANKS = frozenset(" \t\n\r\f\v\xa0")
+_MAX_BODY_PART, _MAX_RAW_PART = 50_000, 500_000  # of a part: SpamAssassin's body_part_scan_size, rawbody_part_scan_size
+_NOT_RENDERED = frozenset(("text/calendar", "text/x-vcard"))
+_CONTAINERS = ("multipart/", "message/rfc822", "message/global")
+_REDIRECTED = "data-saferedirecturl"  # what Gmail makes of a link in mail that it shows, and its users forward
+_BY_GMAIL = re.compile(_REDIRECTED + r"=[\"']([^\"'>]{1,4096})")
+_HTML_FILE = re.compile(r"\.s?html?$", re.IGNORECASE)
+_WORD_KEPT = "\x01?"  # stands for the "=?" of an encoded-word that is not to be decoded
+# Fields in which encoded-words are none, as SpamAssassin sees it
+_NEVER_ENCODED = re.compile(
+    r"received|(?:resent-)?(?:message-id|date)|mime-version|references|in-reply-to|list-.*", re.IGNORECASE
+)
+_WITHOUT_LINE_END = re.compile(r"EnvelopeFrom|X-Spam-Relays-|.*:(?:addr|name|host|domain|ip|revip)\b")
+
+
+_Special = Callable[["Texts", Sequence[str]], "bytes | None"]
 
 
 class Texts:
     """The texts of one message. Buffers are b"" when the message has nothing of the kind."""
 
-    def __init__(self, mail: MailObject, relays: Callable[[str], str] | None = None) -> None:
-        self._mail = mail
+    def __init__(
+        self, mail: MailObject, relays: Callable[[], Relays] | None = None, uris: UriReader | None = None
+    ) -> None:
+        self.mail = mail
         self._relays = relays
-        self._fields: dict[str, list[HeaderField]] | None = None
+        self._uris = uris or _ANY_URIS
         self._buffers: dict[tuple[str, str], bytes | None] = {}
 
     def buffers(self, kind: str, selectors: Iterable[str], *, is_folded: bool = False) -> dict[str, bytes]:
@@ -59,27 +90,58 @@ class Texts:
     def _made(self, kind: str, selector: str) -> bytes | None:
         if kind == "header":
             return self.header(selector)
-        return self._mime_header(selector) if kind == "mimeheader" else _BODIES[kind](self._mail.message)
+        if kind == "mimeheader":
+            return self._mime_header(selector)
+        return self._uri() if kind == "uri" else self._body() if kind == "body" else _BODIES[kind](self.mail.message)
+
+    @property
+    def relays(self) -> Relays:
+        """The relays; those a message has without any trusted_networks line when nobody said otherwise."""
+        return self._relays() if self._relays is not None else relays_of(self.mail, Networks())
 
     def header(self, selector: str) -> bytes | None:
         """The text of a header selector; None when the message has no such field."""
         name, *modifiers = selector.split(":")
         special = _SPECIAL.get(name)
         if special is not None:
-            found = special(self._mail, "raw" in modifiers)
+            found = special(self, modifiers)
             return None if found is None else found[:MAX_BYTES]
-        if self._fields is None:
-            self._fields = _by_name(self._mail.message.fields)
-        fields = self._fields.get(name.lower())
+        fields = self.mail.message.by_name.get(name.lower())
         return None if fields is None else _text_of(fields, modifiers)
+
+    @cached_property
+    def _parts(self) -> list[tuple[str, Html | None]]:
+        return list(_rendered(self.mail.message))
+
+    def _body(self) -> bytes:
+        """Paragraphs stand between NULs while white space is folded, then between separators."""
+        cut = (_cut(text, _MAX_BODY_PART, _BREAKS_IN_TEXT) for text, _ in self._parts)
+        text = "\n".join(dropwhile(lambda one: not one, cut))[:MAX_BYTES]
+        folded = " ".join(_GAP.sub("\0", text).split())
+        start, end = " " if text[:1] in _BLANKS else "", " " if text[-1:] in _BLANKS else ""
+        subject = self.header("Subject:last") or b"\n"
+        whole = subject[:-1] + f"\0{start}{folded}{end}".encode("utf-8", "replace")
+        lines = whole.split(b"\0")
+        if len(max(lines, key=len)) > _MAX_LINE:
+            whole = b"\0".join(piece for line in lines for piece in _short_lines(line))
+        return whole.replace(b"\0", b"\n" + SEPARATOR) + b"\n"
+
+    def _uri(self) -> bytes:
+        body = self._buffer("body", "") or b""
+        linked = dict.fromkeys(link.url for _, html in self._parts if html is not None for link in html.links)
+        for part in self.mail.message.parts:
+            if part.text is not None and _REDIRECTED in part.text:
+                linked.update(dict.fromkeys(unescape(url) for url in _BY_GMAIL.findall(part.text)))
+        uris = self._uris.read(linked, body.replace(b"\0", b" ").decode("utf-8", "replace"))
+        return SEPARATOR.join(uri.encode("utf-8", "replace") + b"\n" for uri in uris)[:MAX_BYTES]
 
     def _mime_header(self, selector: str) -> bytes:
         name, *modifiers = selector.split(":")
         found = []
-        for part in self._mail.message.parts:
+        for part in self.mail.message.parts:
             fields = part.fields if name == "ALL" else _by_name(part.fields).get(name.lower())
             if fields:
-                text = _all_of(fields, "raw" in modifiers) if name == "ALL" else _text_of(fields, modifiers)
+                text = _all_of(fields, modifiers) if name == "ALL" else _text_of(fields, modifiers)
                 if text is not None:
                     found.append(text)
         return SEPARATOR.join(found[:_MAX_TEXTS])[:MAX_BYTES]
@@ -87,6 +149,11 @@ class Texts:
 
 def _folded(buffer: bytes) -> bytes:
     return buffer if buffer.isascii() else fold(buffer.decode("utf-8", "replace")).encode()
+
+
+def has_line_end(kind: str, selector: str) -> bool:
+    """Whether a pattern sees a line end at a text's end. Addresses, names, relays and URLs are without one."""
+    return kind != "uri" and not (kind == "header" and _WITHOUT_LINE_END.match(selector))
 
 
 def texts_in(buffer: bytes, *, keeps_line_end: bool = True) -> list[bytes]:
@@ -147,63 +214,128 @@ def _text_of(fields: Sequence[HeaderField], modifiers: Sequence[str]) -> bytes |
 
 
 def _mailbox_texts(fields: Sequence[HeaderField], modifiers: Sequence[str]) -> list[str]:
-    boxes: Iterator[Address] = (box for field in fields for box in parse_mailboxes(field))
+    is_written = "raw" in modifiers and "name" in modifiers
+    shown = [_undecoded(field) for field in fields] if is_written else fields
+    boxes: Iterator[Address] = (box for field in shown for box in parse_mailboxes(field))
     found = (box.address if "addr" in modifiers else box.display_name for box in islice(boxes, _MAX_TEXTS))
-    values = [one for one in found if one]
+    values = [one.replace(_WORD_KEPT, "=?") if is_written else one for one in found if one]
     return [one.rpartition("@")[2] for one in values] if "domain" in modifiers or "host" in modifiers else values
+
+
+def _undecoded(field: HeaderField) -> HeaderField:
+    """The field as if its encoded-words were none."""
+    if b"=?" not in field.raw:
+        return field
+    raw = field.raw.replace(b"=?", _WORD_KEPT.encode())
+    return HeaderField(field.name, raw, unfold(raw[raw.index(b":") + 1 :]))
 
 
 def _value(field: HeaderField) -> bytes:
     """The decoded value; a fold counts as one blank, unless encoded-words were joined over it."""
     raw = field.raw
-    if b"=?" not in raw and raw.isascii():
+    if raw.isascii() and (b"=?" not in raw or _NEVER_ENCODED.fullmatch(field.name)):
         value = raw[raw.index(b":") + 1 :].strip()
         return _FOLD.sub(b" ", value) if b"\n" in value else value
+    if b"\n" in raw and b"=?" in raw:
+        return decode_text(_FOLD.sub(b" ", raw[raw.index(b":") + 1 :])).encode("utf-8", "replace")
     return field.text.encode("utf-8", "replace")
 
 
 def _raw_value(field: HeaderField) -> bytes:
-    value = field.raw[field.raw.index(b":") + 1 :].lstrip(b" \t").replace(b"\r\n", b"\n")
-    return _ended(value)
+    return _ended(field.raw[field.raw.index(b":") + 1 :].replace(b"\r\n", b"\n"))
 
 
-def _all_of(fields: Sequence[HeaderField], is_raw: bool) -> bytes:
-    if is_raw:
+def _all_of(fields: Iterable[HeaderField], modifiers: Sequence[str]) -> bytes:
+    if "raw" in modifiers:
         return b"".join(field.raw for field in fields).replace(b"\r\n", b"\n")
     return b"".join(b"%s: %s\n" % (field.name.encode("ascii", "replace"), _value(field)) for field in fields)
 
 
-def _joined(*names: str) -> Callable[[MailObject, bool], bytes | None]:
+def _joined(*names: str) -> _Special:
     """Fields of several names as one text."""
 
-    def joined(mail: MailObject, is_raw: bool) -> bytes | None:
-        by_name = _by_name(mail.message.fields)
+    def joined(texts: Texts, modifiers: Sequence[str]) -> bytes | None:
+        by_name = texts.mail.message.by_name
         found = [field for name in names for field in by_name.get(name, ())]
-        return b"".join(_raw_value(one) if is_raw else _value(one) + b"\n" for one in found) if found else None
+        return _text_of(found, modifiers) if found else None
 
     return joined
 
 
-_SPECIAL: dict[str, Callable[[MailObject, bool], bytes | None]] = {
-    "ALL": lambda mail, is_raw: _all_of(mail.message.fields, is_raw),
+def _until(is_internal: bool) -> _Special:
+    """The fields that trusted relays wrote: up to the first untrusted relay's own Received, which is theirs too."""
+
+    def until(texts: Texts, modifiers: Sequence[str]) -> bytes | None:
+        end = texts.relays.internal_fields if is_internal else texts.relays.trusted_fields
+        return (
+            _all_of(texts.mail.message.fields[: _place(texts, end, behind=1)], modifiers) or None if end >= 0 else None
+        )
+
+    return until
+
+
+def _since(is_internal: bool) -> _Special:
+    """The fields from there on."""
+
+    def since(texts: Texts, modifiers: Sequence[str]) -> bytes | None:
+        start = texts.relays.internal_fields if is_internal else texts.relays.trusted_fields
+        fields = texts.mail.message.fields
+        return _all_of(fields[_place(texts, start) if start >= 0 else 0 :], modifiers) or None
+
+    return since
+
+
+def _place(texts: Texts, number: int, behind: int = 0) -> int:
+    """Where the Received field of this number stands, or behind it; the end when there are fewer."""
+    received = (place for place, one in enumerate(texts.mail.message.fields) if one.name.lower() == "received")
+    place = next(islice(received, number, None), None)
+    return len(texts.mail.message.fields) if place is None else place + behind
+
+
+def _relays(name: str) -> _Special:
+    return lambda texts, _: texts.relays.text(name).encode("utf-8", "replace") + b"\n"
+
+
+_SPECIAL: Mapping[str, _Special] = {
+    "ALL": lambda texts, modifiers: _all_of(texts.mail.message.fields, modifiers),
+    "ALL-TRUSTED": _until(is_internal=False),
+    "ALL-INTERNAL": _until(is_internal=True),
+    "ALL-UNTRUSTED": _since(is_internal=False),
+    "ALL-EXTERNAL": _since(is_internal=True),
     "ToCc": _joined("to", "cc"),
     "MESSAGEID": _joined("x-message-id", "resent-message-id", "x-original-message-id", "message-id"),
-    "EnvelopeFrom": lambda mail, _: mail.envelope.reverse_path.encode("utf-8", "replace") + b"\n",
+    "EnvelopeFrom": lambda texts, _: texts.mail.envelope.reverse_path.encode("utf-8", "replace") + b"\n",
+    **{f"X-Spam-Relays-{which}": _relays(which) for which in ("Trusted", "Untrusted", "Internal", "External")},
 }
 
 
 # --- bodies ---------------------------------------------------------------------------------------------------------
 
 
-def _body(message: Message) -> bytes:
-    """Paragraphs stand between NULs while white space is folded, then between separators."""
-    text = f"{message.text}\n\n{message.hidden_text}" if message.hidden_text else message.text
-    folded = " ".join(_GAP.sub("\0", text[:MAX_BYTES]).split())
-    whole = " ".join(message.subject.split()).encode("utf-8", "replace") + b"\0" + folded.encode("utf-8", "replace")
-    lines = whole.split(b"\0")
-    if len(max(lines, key=len)) > _MAX_LINE:
-        whole = b"\0".join(piece for line in lines for piece in _short_lines(line))
-    return whole.replace(b"\0", b"\n" + SEPARATOR) + b"\n"
+def _rendered(message: Message) -> Iterator[tuple[str, Html | None]]:
+    """The text of each part that is text, attached or not; of a file of HTML whatever its type. "" for the others."""
+    for part in message.parts:
+        if part.html is not None:
+            yield part.html.flow, part.html
+        elif part.content_type == "text/html" or _HTML_FILE.search(part.filename):
+            html = render(_decoded(part))
+            yield html.flow, html
+        elif part.content_type.startswith("text/") and part.content_type not in _NOT_RENDERED:
+            yield part.text if part.text is not None else _decoded(part), None
+        elif not part.content_type.startswith(_CONTAINERS):
+            yield "", None
+
+
+def _decoded(part: Part) -> str:
+    """The text of an attached part, as far as rules look at one."""
+    return decode(_bytes_of(part)[: 2 * _MAX_BODY_PART], part.charset)
+
+
+def _bytes_of(part: Part) -> bytes:
+    """Its bytes without their encoding; line ends as LF. Big ones are cut before they are decoded."""
+    if len(part.raw) > 2 * _MAX_RAW_PART:
+        part = replace(part, raw=part.raw[: 2 * _MAX_RAW_PART])
+    return decode_body(part).replace(b"\r\n", b"\n")
 
 
 def _short_lines(line: bytes) -> Iterator[bytes]:
@@ -218,14 +350,32 @@ def _short_lines(line: bytes) -> Iterator[bytes]:
 
 
 def _rawbody(message: Message) -> bytes:
-    room = MAX_BYTES
     found: list[bytes] = []
+    room = MAX_BYTES
     for part in message.parts:
-        if part.text and room > 0:
-            text = part.text[:room].encode("utf-8", "replace")
+        if room > 0 and part.content_type.startswith(("text/", "message/")) and part.content_type != "text/calendar":
+            text = _cut(_raw_text(part), _MAX_RAW_PART, _BREAKS)[:room]
             room -= len(text)
-            found += _chunks(text)
+            found += _chunks(text) if text else ()
     return SEPARATOR.join(found)
+
+
+def _raw_text(part: Part) -> bytes:
+    """In its own charset: made from the text where that gives the same bytes, to decode nothing twice."""
+    if part.text is not None and (part.text.isascii() or (part.charset == "utf-8" and "\ufffd" not in part.text)):
+        return part.text.encode("utf-8", "replace")
+    return _bytes_of(part)
+
+
+def _cut(text: AnyStr, size: int, signs: Sequence[AnyStr]) -> AnyStr:
+    """At most so long, and a little more when a good place to cut follows."""
+    if len(text) <= size:
+        return text
+    for sign in signs:
+        found = text.find(sign, size, size + 1024 + 1)
+        if found >= 0:
+            return text[: found + 1]
+    return text[:size]
 
 
 def _chunks(text: bytes) -> Iterator[bytes]:
@@ -247,13 +397,9 @@ def _ended(text: bytes) -> bytes:
     return text if text.endswith(b"\n") else text + b"\n"
 
 
-def _uri(message: Message) -> bytes:
-    urls = dict.fromkeys(link.url for link in message.links)
-    return SEPARATOR.join(url.encode("utf-8", "replace") + b"\n" for url in islice(urls, _MAX_TEXTS))[:MAX_BYTES]
-
-
 def _full(message: Message) -> bytes:
     return message.raw[:MAX_BYTES].replace(b"\r\n", b"\n")
 
 
-_BODIES: dict[str, Callable[[Message], bytes]] = {"body": _body, "rawbody": _rawbody, "uri": _uri, "full": _full}
+_BODIES: dict[str, Callable[[Message], bytes]] = {"rawbody": _rawbody, "full": _full}
+_ANY_URIS = UriReader()

@@ -93,3 +93,7 @@ def test_a_few_bytes_are_not_guessed() -> None:
 )
 def test_languages_are_guessed(text: str, charset: str) -> None:
     assert decode(text.encode(charset), "", guess_charset) == text
+
+
+def test_a_blank_and_quotes_of_windows_in_text_declared_utf_8() -> None:
+    assert decode(b"it\x92s \x93here\x94\xa0now", "utf-8") == "it’s “here”\xa0now"

@@ -73,11 +73,13 @@ def ruleset(tmp_path_factory: pytest.TempPathFactory) -> rules.Rules:
             "SUBJ FROM_ADDR FROM_NAME NOT_THERE NEGATED HAS_DATE ENVELOPE WHOLE FIRST_IS_SUBJECT RAW T_TEST",
             "HAS_NONE PRIZE OFF",
         ),
-        (message_bytes("You  have\r\nwon\r\n\r\nsecond paragraph\r\n"), "PRIZE ANCHORED", "LOOKAHEAD"),
+        (message_bytes("You  have\r\nwon\r\n\r\nsecond paragraph\r\n\r\nlast"), "PRIZE ANCHORED", "LOOKAHEAD"),
+        (message_bytes("won\r\n\r\nsecond paragraph\r\n"), "", "ANCHORED"),  # a blank stands at the end, as there
         (message_bytes("payment"), "LOOKAHEAD", "PRIZE"),
         (message_bytes("payless"), "", "LOOKAHEAD"),
         (message_bytes("see http://evil.example/x now"), "LINK", ""),
-        (message_bytes("see http://good.example/?http://evil.example/"), "", "LINK"),
+        (message_bytes("see http://good.example/?evil.example/"), "", "LINK"),
+        (message_bytes("see http://good.example/?http://evil.example/"), "LINK", ""),  # where a redirector leads
         (message_bytes("<b>bold</b>", Content_Type="text/html"), "TAG", ""),
         (message_bytes("apple"), "BOTH", "SUM"),
         (message_bytes("apple banana"), "SUM", "BOTH"),
