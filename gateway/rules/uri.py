@@ -20,7 +20,6 @@ from gateway.rules.rule import RuleFiles
 MAX_URIS = 4000
 MAX_URI = 8192
 _LONG_WORD, _MAX_LONG_WORDS, _MAX_WORD = 300, 50, 4096
-_BLANKS = dict.fromkeys(map(ord, "\0\t\n\v\f\r\x85\u2028\u2029\u3000"), " ")
 _MAX_FORMS = 20  # of one URI: redirectors within redirectors
 
 _END = r"><\"`}\]{\[|\s\x1b\xa0"
@@ -75,7 +74,7 @@ class UriReader:
 
         Args:
             linked: URIs of HTML, as written.
-            text: what is rendered, subject included.
+            text: what `body` rules see, white space folded.
         """
         found: dict[str, None] = {}
         whole = [uri[:MAX_URI] for uri in linked if uri]
@@ -186,7 +185,7 @@ class UriReader:
 
 def _likely_words(text: str) -> Iterator[str]:
     """Words in which something follows a dot, or digits a scheme: no other can be a URI, and few are like that."""
-    text = text.translate(_BLANKS)
+    text = text.replace("\n", " ").replace("\0", " ")
     for sign, follows in ((".", str.isalnum), ("://", str.isdigit)):
         found = text.find(sign)
         while found >= 0:
