@@ -9,6 +9,7 @@ and the mere presence of signatures (the corpora's README names them; docs/model
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,40 +19,41 @@ from numpy.typing import NDArray
 
 from gateway.classify import facts
 from gateway.classify.normalise import FIELD_END, MAX_CHARACTERS, normalise
-from gateway.classify.words import Indices, Words, to_indices
+from gateway.classify.words import Words
 from gateway.types import MailObject
 
-VERSION = 2
+VERSION = 3
 _BITS = 17
 HALF = 1 << _BITS
 SIZE = 2 * HALF
 _NAME_CHARACTERS, _SUBJECT_CHARACTERS = 60, 400
 _ORDER = np.arange(1 << 15, dtype=np.uint16)
 
+Indices = NDArray[np.intp]
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)  # frozen ones take longer to make
 class Features:
     """A message's features."""
 
-    indices: Indices  # distinct: the named ones first, then the 3-grams
+    indices: Indices  # with repetitions: the named ones first, then the 3-grams
     named: int  # how many are named
+    counted: NDArray[np.bool_]  # the last of each that is repeated
     scales: tuple[float, float]  # the value of each named one, and of each 3-gram
-    _origins: Indices  # (named,) what each named one came from: a fact, or one of the words' hashes
     _facts: list[str]
     _words: Words
 
     def vector(self) -> tuple[Indices, NDArray[np.float32]]:
-        """Indices and values of the scaled sparse vector."""
+        """Indices and values of the scaled sparse vector, each index once."""
         values = np.full(len(self.indices), self.scales[1], dtype=np.float32)
         values[: self.named] = self.scales[0]
-        return self.indices, values
+        return self.indices[self.counted], values[self.counted]
 
     def describe(self, number: int) -> str:
         """What the named feature of this number is, for people."""
-        origin = int(self._origins[number])
-        if origin < len(self._facts):
-            return facts.describe(self._facts[origin])
-        return self._words.describe(origin - len(self._facts))
+        if number < len(self._facts):
+            return facts.describe(self._facts[number])
+        return self._words.describe(number - len(self._facts))
 
 
 def extract(mail: MailObject, *, body: bool = True, relations: bool = True) -> Features:
@@ -59,14 +61,18 @@ def extract(mail: MailObject, *, body: bool = True, relations: bool = True) -> F
     text = normalise(_text(mail) if body else "")
     words = Words(text)
     keys = [*(facts.facts(mail, text) if body else ()), *(facts.relations(mail) if relations else ())]
-    named = np.array([_slot(key) for key in keys], dtype=np.intp)
-    hashed = to_indices(words.hashes(), _BITS)
-    grams = words.grams(_BITS) + HALF
-    every = np.concatenate([named, hashed, grams])
-    kept = _distinct(every)
-    count = int(kept.searchsorted(len(named) + len(hashed)))
-    scales = 1.0 / max(1, count) ** 0.5, 1.0 / max(1, len(kept) - count) ** 0.5
-    return Features(every[kept], count, scales, kept[:count], keys, words)
+    grams = words.grams()
+    hashes = np.concatenate([np.array([_hash(key) for key in keys], dtype=np.uint32), *words.hashes(), grams])
+    indices = np.right_shift(hashes, 32 - _BITS, dtype=np.intp)
+    named = len(indices) - len(grams)
+    indices[named:] += HALF
+    counted = _last_of_each(indices)
+    scales = _unit(counted[:named]), _unit(counted[named:])
+    return Features(indices, named, counted, scales, keys, words)
+
+
+def _unit(counted: NDArray[np.bool_]) -> float:
+    return 1 / math.sqrt(np.count_nonzero(counted) or 1)
 
 
 def _text(mail: MailObject) -> str:
@@ -75,15 +81,15 @@ def _text(mail: MailObject) -> str:
     return FIELD_END.join((name, message.subject[:_SUBJECT_CHARACTERS], message.text[:MAX_CHARACTERS]))
 
 
-def _distinct(indices: Indices) -> Indices:
-    """Where each different index stands (one place each), in order. No sort: the last writer of a slot stays."""
+def _last_of_each(indices: Indices) -> NDArray[np.bool_]:
+    """True in one place for each different index. No sort: the last writer of a slot stays."""
     slots = np.empty(SIZE, dtype=np.uint16)
     order = _ORDER[: len(indices)]
     slots[indices] = order
-    kept: Indices = (slots.take(indices) == order).nonzero()[0]
-    return kept
+    last: NDArray[np.bool_] = slots.take(indices) == order
+    return last
 
 
 @lru_cache(maxsize=8192)
-def _slot(key: str) -> int:
-    return zlib.crc32(key.encode("utf-8", "replace")) % HALF
+def _hash(key: str) -> int:
+    return zlib.crc32(key.encode("utf-8", "replace"))

@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,17 +62,23 @@ class Model:
 
     def decide(self, features: Features) -> float:
         """Log-odds of spam."""
-        return self._log_odds(features, self.weights.take(features.indices))
+        return self._log_odds(features, self._weights(features))
 
     def predict(self, mail: MailObject) -> Prediction:
         """Probability and what spoke loudest."""
         features = extract(mail)
-        weights = self.weights.take(features.indices)
+        weights = self._weights(features)
         log_odds = max(-30.0, min(30.0, self._log_odds(features, weights)))
         return Prediction(1.0 / (1.0 + math.exp(-log_odds)), self.model_id, self._contributions(features, weights))
 
+    def _weights(self, features: Features) -> Weights:
+        """The weight of each feature where it counts, else 0."""
+        weights = self.weights.take(features.indices)
+        weights *= features.counted
+        return weights
+
     def _log_odds(self, features: Features, weights: Weights) -> float:
-        named, grams = weights[: features.named].sum(), weights[features.named :].sum()
+        named, grams = np.add.reduce(weights[: features.named]), np.add.reduce(weights[features.named :])
         score = float(named) * features.scales[0] + float(grams) * features.scales[1]
         return self.slope * (score + self.bias) + self.offset
 
@@ -81,17 +86,19 @@ class Model:
         """The strongest named features; the 3-grams repeat what the words say and have no name."""
         scale = self.slope * features.scales[0]
         strongest = _largest(np.abs(weights[: features.named]), _CONTRIBUTIONS)
-        return tuple(Contribution(features.describe(i), round(float(weights[i]) * scale, 3)) for i in strongest)
+        return tuple([Contribution(features.describe(i), float(weights[i]) * scale) for i in strongest])
 
 
-def _largest(values: Weights, number: int) -> Iterator[int]:
+def _largest(values: Weights, number: int) -> list[int]:
     """Where the largest positive values stand, the largest first. Empties them."""
+    found: list[int] = []
     for _ in range(min(number, len(values))):
         largest = int(values.argmax())
         if not values[largest] > 0:
-            return
-        yield largest
+            break
+        found.append(largest)
         values[largest] = 0
+    return found
 
 
 def save(

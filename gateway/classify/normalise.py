@@ -1,4 +1,4 @@
-"""Text as the model sees it: an array of folded code points, one gather in a table for the whole text.
+"""Text as the model sees it: an array of folded characters, one look-up in a table for the whole text.
 
 Case, accents and styled forms go (NFKC and the bare letter); digits become 0; every white space a space; invisible
 characters vanish. Persian and Arabic: yeh, kaf, digits, kashida and vowel signs as rules.regex.fold has them; ZWNJ
@@ -17,23 +17,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Codes = NDArray[np.uint64]
+Codes = NDArray[np.uint8] | NDArray[np.uint32]  # ASCII as it is, other code points times 256; + WORD inside words
 MAX_CHARACTERS = 12_500
 FIELD_END = "\x1e"  # white space that stays what it is
-WORD = 1 << 20  # added to the code points that words are made of
-_CODE = WORD - 1
+WORD = 0x80
+_LETTER = 1 << 20  # marks, while the table is made, the code points that words are made of
 _GONE, _SEVERAL, _SPACE = 0, 1, 32  # what a code point may fold to besides another
 _LIMIT = 0x20000  # code points from here on (rare ideographs, tags) are taken for invisible
 _FOLD = {
-    **{ord(a): WORD + ord(b) for a, b in zip("يىئكةۀ", "ییئکهه", strict=True)},
+    **{ord(a): _LETTER + ord(b) for a, b in zip("يىئكةۀ", "ییئکهه", strict=True)},
     **dict.fromkeys([*range(0x300, 0x370), *range(0x64B, 0x653), *range(0xFE00, 0xFE10)], _GONE),
     **dict.fromkeys([0x640, 0x670, 0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F)], _GONE),
     **dict.fromkeys([*range(0x2060, 0x2070), 0xFEFF], _GONE),
     # would fold to several characters, and are too common for that
     **{ord(a): ord(b) for a, b in zip("…™´¨¯¸", ". '   ", strict=True)},
-    **dict.fromkeys(map(ord, "¼½¾"), WORD + 48),
-    **dict.fromkeys(map(ord, "'’"), WORD + ord("'")),
-    ord("-"): WORD + ord("-"),
+    **dict.fromkeys(map(ord, "¼½¾"), _LETTER + 48),
+    **dict.fromkeys(map(ord, "'’"), _LETTER + ord("'")),
+    ord("-"): _LETTER + ord("-"),
 }
 # look-alikes of Latin letters, folded inside words that have Latin letters too
 _TWINS = dict(
@@ -50,39 +50,36 @@ _LOCAL_PART = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._%
 class Text:
     """A text folded."""
 
-    codes: Codes  # (n,) folded code points, + WORD inside words; a space at either end
+    codes: Codes  # (n,) a space at either end
     invisible: int  # invisible characters between ASCII letters
     twins: int  # look-alikes inside Latin words
 
     def shown(self, start: int, end: int) -> str:
         """The folded characters from start to end."""
-        return "".join([chr(code & _CODE) for code in self.codes[start:end].tolist()])
+        return "".join([chr(code >> 8 or code & ~WORD) for code in self.codes[start:end].tolist()])
 
 
 def normalise(text: str) -> Text:
     """Fold the first MAX_CHARACTERS. Never raises."""
     text = without_addresses(text[:MAX_CHARACTERS])
     if text.isascii():
-        return Text(_TABLE.take(np.frombuffer(f" {text} ".encode(), dtype=np.uint8)), 0, 0)
+        return Text(np.frombuffer(f" {text} ".encode().translate(_ASCII), dtype=np.uint8), 0, 0)
     raw, codes = _gather(text)
-    if (codes == _SEVERAL).any():
-        raw, codes = _gather(_EXPANDING.sub(lambda match: _EXPANSIONS[match[0]], text, _MAX_EXPANDED)[:MAX_CHARACTERS])
     invisible = 0
-    present = codes != _GONE
-    if not present.all():
+    if codes.min() <= _SEVERAL:
+        if (codes == _SEVERAL).any():
+            text = _EXPANDING.sub(lambda match: _EXPANSIONS[match[0]], text, _MAX_EXPANDED)[:MAX_CHARACTERS]
+            raw, codes = _gather(text)
+        present = codes != _GONE
         invisible = _invisible(raw, ~present)
         codes = codes[present]
     codes, twins = _untwin(codes)
     return Text(codes, invisible, twins)
 
 
-def _gather(text: str) -> tuple[NDArray[np.uint32], Codes]:
+def _gather(text: str) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     raw = np.frombuffer(f" {text} ".encode("utf-32-le", "replace"), dtype="<u4")
     return raw, _TABLE.take(raw, mode="clip")
-
-
-def _is_latin(codes: Codes) -> NDArray[np.bool_]:
-    return (codes >= WORD + 97) & (codes <= WORD + 122)
 
 
 def _invisible(raw: NDArray[np.uint32], gone: NDArray[np.bool_]) -> int:
@@ -91,28 +88,29 @@ def _invisible(raw: NDArray[np.uint32], gone: NDArray[np.bool_]) -> int:
     return int(np.count_nonzero(latin[:-2] & gone[1:-1] & latin[2:]))
 
 
-def _untwin(codes: Codes) -> tuple[Codes, int]:
+def _untwin(codes: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], int]:
     """Look-alikes replaced inside words that hold Latin letters too, and how many."""
-    foreign = (codes >= WORD + 0x370) & (codes < WORD + 0x530)
+    foreign = (codes - _FOREIGN) < _FOREIGN_SPAN  # below it wraps around
     if not foreign.any():
         return codes, 0
-    latin = _is_latin(codes)
+    latin = (codes >= WORD + 97) & (codes <= WORD + 122)
     if not latin.any():
         return codes, 0
-    starts, ends = word_bounds(codes)
+    edges = word_edges(codes)
+    starts = edges[0::2] + 1
     mixed = np.logical_or.reduceat(latin, starts) & np.logical_or.reduceat(foreign, starts)
-    inside = np.zeros(len(codes) + 1, dtype=np.int8)
+    inside = np.zeros(len(codes), dtype=np.int8)
     inside[starts[mixed]] = 1
-    inside[ends[mixed]] -= 1
-    twins = foreign & np.cumsum(inside[:-1], dtype=np.int8).astype(bool)
-    return np.where(twins, _UNTWINNED.take(codes & np.uint64(_CODE), mode="clip"), codes), int(np.count_nonzero(twins))
+    inside[edges[1::2][mixed] + 1] -= 1
+    twins = foreign & np.cumsum(inside, dtype=np.int8).astype(bool)
+    return np.where(twins, _UNTWINNED.take(codes >> 8, mode="clip"), codes), int(np.count_nonzero(twins))
 
 
-def word_bounds(codes: Codes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where words start and where they end (exclusive)."""
-    is_word = codes >= WORD
-    edges = (is_word[1:] != is_word[:-1]).nonzero()[0] + 1
-    return edges[0::2], edges[1::2]
+def word_edges(codes: Codes) -> NDArray[np.intp]:
+    """In turn: what stands before a word, and its last character."""
+    is_word = codes.astype(np.uint8, copy=False) >= WORD
+    edges: NDArray[np.intp] = (is_word[1:] != is_word[:-1]).nonzero()[0]
+    return edges
 
 
 def without_addresses(text: str) -> str:
@@ -168,32 +166,38 @@ def _folded(code: int) -> int:
     if len(composed) > 1:
         return _SEVERAL
     if composed.isdecimal():
-        return WORD + 48
+        return _LETTER + 48
     bare = unicodedata.normalize("NFD", composed.lower())
     has_accents = all("\u0300" <= mark < "\u0370" for mark in bare[1:])
     first = bare[0] if has_accents else composed.lower()[0]
-    return _FOLD.get(ord(first), ord(first)) | (WORD if first.isalnum() else 0)
+    return _FOLD.get(ord(first), ord(first)) | (_LETTER if first.isalnum() else 0)
 
 
-def _table() -> Codes:
+def _table() -> NDArray[np.uint32]:
     """Code point -> what it becomes. Letters are named one by one only where they fold."""
-    table = np.arange(_LIMIT, dtype=np.uint64)
-    table[0x3400:0xD800] |= WORD
-    table[0xF900:0x1F000] |= WORD
+    table = np.arange(_LIMIT, dtype=np.uint32)
+    table[0x3400:0xD800] |= _LETTER
+    table[0xF900:0x1F000] |= _LETTER
     for start, end in _FOLDED_RANGES:
         table[start:end] = [_folded(code) for code in range(start, end)]
     table[-1] = _GONE
-    return table
+    points = table & (_LETTER - 1)
+    codes: NDArray[np.uint32] = np.where(points < 128, points, points << 8)
+    codes[table >= _LETTER] |= WORD
+    return codes
 
 
-def _untwinned() -> Codes:
-    table = np.arange(0x530, dtype=np.uint64) | np.uint64(WORD)
+def _untwinned() -> NDArray[np.uint32]:
+    table = _TABLE[:0x530].copy()
     for foreign, latin in _TWINS.items():
         table[foreign] = WORD + latin
     return table
 
 
-_TABLE, _UNTWINNED = _table(), _untwinned()
+_TABLE = _table()
+_UNTWINNED = _untwinned()
+_ASCII = _TABLE[:128].astype(np.uint8).tobytes().ljust(256)
+_FOREIGN, _FOREIGN_SPAN = np.uint32(0x370 << 8), np.uint32((0x530 - 0x370) << 8)  # Greek and Cyrillic
 # only these are expanded: NFKC of a whole text is quadratic in its runs of combining marks
 _EXPANSIONS = {
     chr(code): unicodedata.normalize("NFKC", chr(code)) for code in (_TABLE == _SEVERAL).nonzero()[0].tolist()

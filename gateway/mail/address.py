@@ -24,7 +24,8 @@ _TOKEN = re.compile(
 # The forms most mail has, read at a third of the cost, each up to a comma or the end:
 # Name <address>, "Name" <address>, address
 _USUAL = re.compile(
-    r'(?:"?([\w .-]{0,200}+)"?\s?<([\w.+=-]{1,200}@[A-Za-z0-9.-]{1,200})>|([\w.+=-]{1,200}@[A-Za-z0-9.-]{1,200}))'
+    r'(?:(?:"([^"\\=<]{0,200}+)"|"?([\w .-]{0,200}+)"?)\s?<([\w.+=-]{1,200}@[A-Za-z0-9.-]{1,200})>'
+    r"|([\w.+=-]{1,200}@[A-Za-z0-9.-]{1,200}))"
     r"(?:\s*+,\s*+|\Z)"
 )
 _COMMENT_BOUND = re.compile(r"\\.|[()]", re.DOTALL)
@@ -41,9 +42,9 @@ def parse_mailboxes(value: str | HeaderField) -> tuple[Address, ...]:
     text = text[:_MAX_LENGTH]
     found, position = [], 0
     while (usual := _USUAL.match(text, position)) is not None:
-        name, angle, bare = usual.groups()
-        address = angle or bare
-        found.append(Address(_WHITE.sub(" ", name).strip() if name else "", address, domain_of(address)))
+        quoted, phrase, angle, bare = usual.groups()
+        name, address = quoted or phrase, angle or bare
+        found.append(Address(" ".join(name.split()) if name else "", address, domain_of(address)))
         position = usual.end()
         if position == len(text) or len(found) == MAX_MAILBOXES:
             return tuple(found)

@@ -22,6 +22,7 @@ MAX_VALUE = 1 << 16  # bytes of one field that are decoded
 _MAX_PADDING = 10_000  # "=" in the middle of base64; more of them are ignored
 _EOL = r"(?>\r{0,2}\n|\r)"  # CRCRLF is the line end of a gateway that converted twice
 _FIELD = re.compile(rf"([!-9;-~]{{1,256}})[ \t]*:[^\r\n]*{_EOL}?(?:[ \t][^\r\n]*{_EOL}?)*+".encode())
+_USUAL_FIELD = re.compile(r"(?<!.)([!-9;-~]{1,256}):(.*\n(?:[ \t].*\n)*+)")  # where no CR stands alone
 _STRAY = re.compile(rf"[^\r\n]*{_EOL}?(?:[ \t][^\r\n]*{_EOL}?)*+".encode())
 _EMPTY = re.compile(_EOL.encode())
 _EMPTY_LINE = re.compile(f"{_EOL}{_EOL}".encode())
@@ -91,27 +92,43 @@ def _cut(content: bytes, pieces: list[Piece], position: int, end: int) -> Header
     return Header(pieces, first.end() if first else match.end(), match.end(), is_cut=True)
 
 
-def read_fields(content: bytes, header: Header, room: int = MAX_VALUE) -> tuple[HeaderField, ...]:
-    """The fields with their text, in order. Encoded-words are decoded in the first `room` bytes only."""
-    first = header.pieces[0][1] if header.pieces else 0
-    last = header.pieces[-1][2] if header.pieces else 0
-    block = content[first:last] if last - first <= min(room, MAX_VALUE) else b"\xff"
-    if not block.isascii():
-        return tuple(_each_field(content, header, first + room))
-    text, fields = block.decode("ascii"), []
-    for name, start, end in header.pieces:
-        if name:
-            value = text[text.index(":", start - first) + 1 : end - first].strip()
-            if "\n" in value or "\r" in value:
-                value = value.replace("\r", "").replace("\n", "")
-            if "=?" in value:
-                value = decode_words(value).strip(" \t")
-            fields.append(HeaderField(name, content[start:end], value))
-    return tuple(fields)
+def read_header(
+    content: bytes, start: int = 0, end: int | None = None, room: int = MAX_VALUE
+) -> tuple[Header, tuple[HeaderField, ...]]:
+    """The header and its fields with their text. Encoded-words are decoded in the first `room` bytes only."""
+    end = len(content) if end is None else end
+    usual = _read_usual(content, start, end, min(room, MAX_VALUE))
+    if usual is not None:
+        return usual
+    header = split_header(content, start, end)
+    return header, tuple(_each_field(content, header, start + room))
+
+
+def _read_usual(content: bytes, start: int, end: int, room: int) -> tuple[Header, tuple[HeaderField, ...]] | None:
+    """The same at half the cost, for ASCII that is all fields up to an empty line, no CR alone; else None."""
+    end = min(end, start + room)
+    separator = content.find(b"\n\r\n", start, end)
+    bare = content.find(b"\n\n", start, end if separator < 0 else separator)
+    header_end = (separator if bare < 0 else bare) + 1
+    block = content[start:header_end]
+    if not block or not block.isascii() or block.count(b"\r") != block.count(b"\r\n"):
+        return None
+    position, pieces, fields = start, [], []
+    for name, value in _USUAL_FIELD.findall(block.decode("ascii")):
+        began, position = position, position + len(name) + 1 + len(value)
+        pieces.append((name, began, position))
+        text = value.strip()
+        if "\n" in text or "\r" in text:
+            text = text.replace("\r", "").replace("\n", "")
+        if "=?" in text:
+            text = decode_words(text).strip(" \t")
+        fields.append(HeaderField(name, content[began:position], text))
+    if position != header_end or len(pieces) >= MAX_FIELDS:  # there is something else between the fields
+        return None
+    return Header(pieces, header_end, header_end + (1 if bare >= 0 else 2)), tuple(fields)
 
 
 def _each_field(content: bytes, header: Header, decoded_until: int) -> Iterator[HeaderField]:
-    """The same for a header that is long, or not ASCII."""
     charset: str | None = None
     for name, start, end in header.pieces:
         if not name:
@@ -192,7 +209,7 @@ def _word_bytes(encoding: str, payload: str) -> bytes:
 def decode_base64(raw: bytes) -> bytes:
     """Whatever base64 is in there: other bytes are ignored (RFC 2045 §6.8), padding in the middle ends nothing."""
     try:
-        return pybase64.b64decode(raw.replace(b"\r\n", b"").replace(b"\n", b""), validate=True)
+        return pybase64.b64decode(raw.translate(None, b"\r\n"), validate=True)
     except (binascii.Error, ValueError):
         clean = raw.translate(None, _NOT_BASE64).rstrip(b"=")
         if clean.count(b"=") > _MAX_PADDING:

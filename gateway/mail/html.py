@@ -157,6 +157,7 @@ class _Scope(NamedTuple):
 
     look: _Look
     sink: list[str]
+    styled: dict[str, _Scope]  # of children with this style attribute and no other that counts
 
 
 def render(text: str) -> Html:
@@ -195,7 +196,7 @@ class _Walk:
         self.links: list[tuple[str, _Source, list[str]]] = []  # url as written, source, pieces of visible text
         self.tags: defaultdict[str, int] = defaultdict(int)
         self.open: list[str] = [""]  # element names; `scopes` runs beside it
-        self.scopes: list[_Scope] = [_Scope(_Look(), self.shown)]
+        self.scopes: list[_Scope] = [_Scope(_Look(), self.shown, {})]
         self.anchor: list[str] | None = None
         self.base = ""
         self.unpushed = 0  # open elements beyond MAX_DEPTH
@@ -210,7 +211,7 @@ class _Walk:
             if kind is _TEXT:
                 name = names[-1]
                 if name not in _UNUSUAL_TEXT:
-                    data, (_, sink) = token.data or "", scopes[-1]
+                    data, (_, sink, _) = token.data or "", scopes[-1]
                     flow.append(data)
                     sink.append(data)
                     if self.anchor is not None and sink is shown:
@@ -250,16 +251,12 @@ class _Walk:
             self.flow.append(flow)
         for closed, bounds in implied:
             if names[-1] not in bounds:
-                self._close_implied(closed, bounds)
+                self._close(closed, bounds)
         scope = scopes[-1]
         if gap:
             scope.sink.append(gap)
         if attributes:
-            values = {name: value for name, value in attributes if name not in _PLAIN}
-            if values:
-                self._attributes(tag, values)
-                if not is_void and (tag == "a" or not _LOOKING.isdisjoint(values)):
-                    scope = self._scope(tag, values, scope)
+            scope = self._attributes(tag, attributes, scope, is_void)
         if is_void:
             return
         if len(names) > MAX_DEPTH:
@@ -270,29 +267,29 @@ class _Walk:
         scopes.append(scope)
 
     def _end(self, tag: str) -> None:
-        gap, flow, is_void, _, bounds = _ELEMENTS.get(tag, _OTHER)
+        flow = _FLOW.get(tag)
         if flow:
             self.flow.append(flow)
-        if self.unpushed and not is_void:
-            self.unpushed -= 1
-            return
         names, scopes = self.open, self.scopes
-        if tag == "a":
-            self.anchor = None
-        if tag == names[-1] and scopes[-1].sink is self.shown:
+        if tag == names[-1] and scopes[-1].sink is self.shown and not self.unpushed:
             names.pop()
             scopes.pop()
+        elif self.unpushed and tag not in _VOID:
+            self.unpushed -= 1
+            return
         else:
-            self._close(_NOSCRIPT if tag == "noscript" else tag, bounds)
-        if gap == _BREAK:
-            scopes[-1].sink.append(gap)
+            self._close((_NOSCRIPT if tag == "noscript" else tag,), _ELEMENTS.get(tag, _OTHER).bounds)
+        if tag in _BLOCK:
+            scopes[-1].sink.append(_BREAK)
+        elif tag == "a":
+            self.anchor = None
 
     # --- the stack
 
-    def _close(self, tag: str, bounds: frozenset[str]) -> None:
+    def _close(self, closed: tuple[str, ...], bounds: frozenset[str]) -> None:
         names = self.open
         for index in range(len(names) - 1, max(0, len(names) - _MAX_SEARCH), -1):
-            if names[index] == tag:
+            if names[index] in closed:
                 self._pop(index)
                 return
             if names[index] in bounds:
@@ -302,22 +299,18 @@ class _Walk:
         style = values.get("style", "")
         if len(style) > MAX_STYLE:
             style, self.has_long_attribute = style[:MAX_STYLE], True
-        look_of = _look_of_short if len(style) <= SHORT_STYLE else _look
-        if style and len(values) == 1:
-            look = look_of(above.look, style)
-        else:
-            look = look_of(
-                above.look,
-                style,
-                values.get("color" if tag == "font" else "text" if tag == "body" else "", "")[:_MAX_COLOR],
-                values.get("bgcolor", "")[:_MAX_COLOR],
-                bool(values.get("background")),
-                tag == "a" and "href" in values,
-                "hidden" in values,
-            )
+        look = (_look_of_short if len(style) <= SHORT_STYLE else _look)(
+            above.look,
+            style,
+            values.get("color" if tag == "font" else "text" if tag == "body" else "", "")[:_MAX_COLOR],
+            values.get("bgcolor", "")[:_MAX_COLOR],
+            bool(values.get("background")),
+            tag == "a" and "href" in values,
+            "hidden" in values,
+        )
         if look == above.look:
             return above
-        return _Scope(look, self.hidden if look.is_hidden() else self.shown)
+        return _Scope(look, self.hidden if look.is_hidden() else self.shown, {})
 
     def _pop(self, index: int) -> None:
         was_hidden = self.scopes[-1].sink is self.hidden
@@ -325,19 +318,29 @@ class _Walk:
         if was_hidden and self.scopes[-1].sink is self.shown:
             self.hidden.append(_BREAK)
 
-    def _close_implied(self, closed: tuple[str, ...], bounds: frozenset[str]) -> None:
-        names = self.open
-        for index in range(len(names) - 1, max(0, len(names) - _MAX_SEARCH), -1):
-            if names[index] in closed:
-                self._pop(index)
-                return
-            if names[index] in bounds:
-                return
-
     # --- links
 
-    def _attributes(self, tag: str, values: dict[str, str]) -> None:
-        """Links and code in a start tag."""
+    def _attributes(self, tag: str, attributes: list[tuple[str, str]], above: _Scope, is_void: bool) -> _Scope:
+        """Take a start tag's attributes; the scope of what stands in the element."""
+        values = {name: value for name, value in attributes if name not in _PLAIN}
+        if not values:
+            return above
+        style = values.get("style", "")
+        is_only_styled = len(values) == 1 and style != ""
+        if not is_only_styled:
+            self._code_and_links(tag, values)
+        if "url(" in style:
+            for url in parse_style(style).urls:
+                self._add(url, "image")
+        if is_void:
+            return above
+        if is_only_styled:
+            if style not in above.styled:
+                above.styled[style] = self._scope(tag, values, above)
+            return above.styled[style]
+        return self._scope(tag, values, above) if tag == "a" or not _LOOKING.isdisjoint(values) else above
+
+    def _code_and_links(self, tag: str, values: dict[str, str]) -> None:
         for name in values:
             if name[:2] == "on" and len(name) > 4:  # the shortest is "oncut"
                 self.has_script = True
@@ -349,9 +352,6 @@ class _Walk:
                 self._add(match[1] if match else "", "other")
         elif not _LINKING.isdisjoint(values):
             self._links(tag, values)
-        if "url(" in values.get("style", ""):
-            for url in parse_style(values["style"]).urls:
-                self._add(url, "image")
 
     def _links(self, tag: str, values: dict[str, str]) -> None:
         if "href" in values:

@@ -17,7 +17,7 @@ from turbohtml.detect import detect
 
 from gateway.mail.charset import codec_of, decode
 from gateway.mail.encoding import ENCODINGS, decode_bytes, find_enclosures
-from gateway.mail.header import MAX_VALUE, Header, read_fields, split_header, written_value
+from gateway.mail.header import MAX_VALUE, Header, read_header, written_value
 from gateway.mail.html import render
 from gateway.mail.parameter import Parameter, parameter, parse_parameters, without_comment
 from gateway.types import HeaderField, Html, Part
@@ -41,6 +41,7 @@ _LINE_ENDS = b"\r\n"
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+((?>\r{0,2}\n|\r)|\Z)")
 _BETWEEN = re.compile(r"\([^()]{0,500}\)|\s+")  # RFC 5322 §3.2.2
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+*'-]{1,127}/[a-z0-9!#$&^_.+*'-]{1,127}")
+_LONE_CR = re.compile(r"\r(?!\n)")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 
 
@@ -70,8 +71,7 @@ class Structure:
 
     def read_header(self, content: bytes, start: int = 0, end: int | None = None) -> tuple[Header, Fields]:
         """A header and its fields, while the room for headers lasts; what is wrong with them is noted."""
-        header = split_header(content, start, end)
-        fields = read_fields(content, header, max(0, self.header_room))
+        header, fields = read_header(content, start, end, max(0, self.header_room))
         self.header_room -= header.end - start
         if self.header_room < 0:
             self.note("HEADER_TOO_LONG")
@@ -203,7 +203,7 @@ def _read_head(entity: _Entity, structure: Structure) -> _Head:
         disposition=disposition if disposition in ("", "inline") else "attachment",
         # the name a reader shows, and a different one that another reader may show
         filename=names[0] if names else "",
-        other_filename=next((name for name in names[1:] if name != names[0]), ""),
+        other_filename=next((name for name in names[1:] if name != names[0]), "") if len(names) > 1 else "",
         boundary=of_type.boundary if is_multipart else "",
         other_boundary=of_type.other_boundary if is_multipart else "",
     )
@@ -273,8 +273,8 @@ def _leaf(entity: _Entity, head: _Head, structure: Structure) -> list[Part]:
         meta = _META_CHARSET.search(shown, 0, 2048)
         charset = meta[1].decode("ascii") if meta else ""
     text = decode(shown, charset, structure.guess)
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\r" in text:  # taking single characters out is the quickest
+        text = text.replace("\r\n", "\n").replace("\r", "\n") if _LONE_CR.search(text) else text.replace("\r", "")
     html = render(text) if head.content_type == "text/html" else None
     for defect in html.defects if html else ():
         structure.note(defect)

@@ -15,7 +15,7 @@ from gateway.mail.charset import decode
 from gateway.mail.date import parse_date
 from gateway.mail.domain import to_a_label, to_u_label
 from gateway.mail.edit import edit_header, format_field, inbound_field_to_strip, to_crlf
-from gateway.mail.header import MAX_FIELDS, split_header
+from gateway.mail.header import MAX_FIELDS, read_header, split_header
 from gateway.mail.html import render
 from gateway.mail.link import find_links, host_of
 from gateway.mail.summary import clean, summarise
@@ -130,6 +130,15 @@ def test_stripping_before_or_after_line_ends_are_mended_is_the_same(content: byt
         return [name for name, _, _ in split_header(mail).pieces if name]
 
     assert names(to_crlf(content)) == names(content)
+
+
+@given(MAIL)
+def test_the_usual_header_is_read_as_every_header_is_split(content: bytes) -> None:
+    header, fields = read_header(content)
+    assert header == split_header(content)
+    assert [(field.name, field.raw) for field in fields] == [
+        (name, content[start:end]) for name, start, end in header.pieces if name
+    ]
 
 
 @given(st.text(max_size=20), st.text(max_size=400))

@@ -27,7 +27,9 @@ def described(features: Features) -> set[str]:
 
 def test_indices_are_distinct_and_in_their_halves() -> None:
     found = of("one two one two one two, and once more one two\r\n")
-    assert len(set(found.indices.tolist())) == len(found.indices)
+    indices = found.vector()[0]
+    assert len(set(indices.tolist())) == len(indices) < len(found.indices)
+    assert set(indices.tolist()) == set(found.indices.tolist())
     assert 0 <= found.indices[: found.named].min() <= found.indices[: found.named].max() < HALF
     assert HALF <= found.indices[found.named :].min() <= found.indices[found.named :].max() < SIZE
 
@@ -35,8 +37,8 @@ def test_indices_are_distinct_and_in_their_halves() -> None:
 def test_each_half_is_of_unit_length() -> None:
     found = of("some words here\r\n")
     indices, values = found.vector()
-    assert np.sum(values[: found.named] ** 2) == pytest.approx(1, abs=1e-5)
-    assert np.sum(values[found.named :] ** 2) == pytest.approx(1, abs=1e-5)
+    assert np.sum(values[indices < HALF] ** 2) == pytest.approx(1, abs=1e-5)
+    assert np.sum(values[indices >= HALF] ** 2) == pytest.approx(1, abs=1e-5)
     assert len(indices) == len(values)
 
 
@@ -154,24 +156,26 @@ def test_facts_are_described(key: str, shown: str) -> None:
 )
 def test_every_hash_is_described(text: str) -> None:
     words = Words(normalise(text))
-    shown = [words.describe(number) for number in range(len(words.hashes()))]
-    assert len(shown) == len(words.hashes())
+    shown = [words.describe(number) for number in range(sum(map(len, words.hashes())))]
+    assert all(shown)
     with pytest.raises(IndexError):
         words.describe(len(shown))
 
 
 def test_a_hash_is_that_of_the_word_alone() -> None:
     """Wherever it stands."""
-    alone = Words(normalise("word")).hashes()[0]
-    assert Words(normalise("another text with this word")).hashes()[4] == alone
-    assert Words(normalise("wordy")).hashes()[0] != alone
-    assert Words(normalise("drow")).hashes()[0] != alone
+    alone = Words(normalise("word")).hashes()[0][0]
+    assert Words(normalise("another text with this word")).hashes()[0][4] == alone
+    assert Words(normalise("nicht für word")).hashes()[0][2] == alone  # not ASCII: wider codes
+    assert Words(normalise("wordy")).hashes()[0][0] != alone
+    assert Words(normalise("drow")).hashes()[0][0] != alone
 
 
 @given(st.binary(max_size=400))
 def test_total(content: bytes) -> None:
     found = extract(mail(content))
-    assert len(set(found.indices.tolist())) == len(found.indices) < 1 << 16
+    indices = found.vector()[0].tolist()
+    assert len(set(indices)) == len(indices) <= len(found.indices) < 1 << 15
     assert all(found.describe(number) for number in range(found.named))
 
 
@@ -183,5 +187,5 @@ def test_bounded(unit: str) -> None:
     """Whatever is repeated: few features, and far from a second (about 1 ms each)."""
     hostile = mail(message_bytes(unit * 200_000))
     began = time.process_time()
-    assert len(extract(hostile).indices) < 10_000
+    assert len(extract(hostile).indices) < 15_000
     assert time.process_time() - began < 0.05

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from gateway.mail.address import MAX_MAILBOXES, domain_of, parse_mailboxes
-from gateway.mail.header import read_fields, split_header
+from gateway.mail.header import read_header
 
 
 def read(text: str) -> list[tuple[str, str, str]]:
@@ -64,7 +64,7 @@ def test_an_encoded_bracket_forges_no_mailbox() -> None:
 
 def test_a_field_is_read_before_its_encoded_words_are_decoded() -> None:
     content = b"From: =?utf-8?Q?a=40bank.example=2C_b?=\r\n <c@evil.example>\r\n\r\n"
-    (field,) = read_fields(content, split_header(content))
+    _, (field,) = read_header(content)
     (mailbox,) = parse_mailboxes(field)
     assert (mailbox.display_name, mailbox.address) == ("a@bank.example, b", "c@evil.example")
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.mail.header import MAX_FIELDS, decode_base64, decode_text, decode_words, read_fields, split_header
+from gateway.mail.header import MAX_FIELDS, decode_base64, decode_text, decode_words, read_header, split_header
 
 
 def fields_of(content: bytes) -> list[tuple[str, str]]:
-    return [(field.name, field.text) for field in read_fields(content, split_header(content))]
+    return [(field.name, field.text) for field in read_header(content)[1]]
 
 
 def body_of(content: bytes) -> bytes:
@@ -22,7 +22,7 @@ def test_any_line_end(line_end: bytes) -> None:
 
 def test_mixed_line_ends_and_raw_fields_make_up_the_header() -> None:
     content = b"A: 1\nB: 2\r\n x\rC: 3\n\r\nbody"
-    raw = b"".join(field.raw for field in read_fields(content, split_header(content)))
+    raw = b"".join(field.raw for field in read_header(content)[1])
     assert raw == b"A: 1\nB: 2\r\n x\rC: 3\n"
     assert body_of(content) == b"body"
 
