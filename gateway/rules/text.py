@@ -132,7 +132,7 @@ class Texts:
         for part in self.mail.message.parts:
             if part.text is not None and _REDIRECTED in part.text:
                 linked.update(dict.fromkeys(unescape(url) for url in _BY_GMAIL.findall(part.text)))
-        uris = self._uris.read(linked, body.replace(b"\0", b" ").decode("utf-8", "replace"))
+        uris = self._uris.read(linked, body.decode("utf-8", "replace"))
         return SEPARATOR.join(uri.encode("utf-8", "replace") + b"\n" for uri in uris)[:MAX_BYTES]
 
     def _mime_header(self, selector: str) -> bytes:

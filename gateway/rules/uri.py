@@ -35,7 +35,6 @@ _IN_TEXT = re.compile(
     )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_INNER_DOT = re.compile(r"\.[A-Za-z0-9]")
 _SCHEME = re.compile(r"(?:https?|ftp|mailto):", re.IGNORECASE)
 _NO_URI = re.compile(r"[cm]id:|\w+:/{0,2}$", re.IGNORECASE)
 _WWW = re.compile(r"www\d{0,2}\.", re.IGNORECASE)
@@ -57,6 +56,7 @@ _PLAIN = re.compile(r"https?://[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?/[
 _HTTP = re.compile(r"https?:/{0,2}[^&#]+", re.IGNORECASE)
 _OCTETS = re.compile(r"(?:0x[0-9a-f]+|\d+)(?:\.(?:0x[0-9a-f]+|\d+)){3}", re.IGNORECASE)
 _ONE_NUMBER = re.compile(r"0x[0-9a-f]{1,64}|\d{1,32}", re.IGNORECASE)
+_BLANK_AT_END = re.compile(r"(?:%20)+$")
 _IPV4 = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
 _GENERIC = frozenset("com net org info biz edu gov mil int name pro mobi app dev xyz top online site shop club".split())
@@ -74,7 +74,7 @@ class UriReader:
 
         Args:
             linked: URIs of HTML, as written.
-            text: what is rendered, subject included.
+            text: what `body` rules see, white space folded.
         """
         found: dict[str, None] = {}
         whole = [uri[:MAX_URI] for uri in linked if uri]
@@ -91,9 +91,7 @@ class UriReader:
     def _in_text(self, text: str) -> Iterator[str]:
         """Those that a reader would make links of, or could be asked to copy."""
         long_words = 0
-        for word in dict.fromkeys(text.split()):
-            if "." not in word or not _INNER_DOT.search(word):
-                continue
+        for word in dict.fromkeys(_likely_words(text)):
             long_words += len(word) > _LONG_WORD
             if long_words <= _MAX_LONG_WORDS or len(word) <= _LONG_WORD:
                 for match in _IN_TEXT.finditer(word[:_MAX_WORD]):
@@ -120,10 +118,10 @@ class UriReader:
             return True
         if uri[:7].lower() == "mailto:":
             match = _HOST_OF_MAIL.search(decoded(uri))
-            return match is not None and self._is_known(match[1].rstrip("."))
+            return match is not None and self._is_known(_BLANK_AT_END.sub("", match[1]).rstrip("."))
         match = _PARTS.match(decoded(uri))
         host = match[3] if match else uri.partition("://")[2].partition("/")[0]
-        return self._is_known(host) or (match is not None and self._leads_through(match[4]))
+        return self._is_known(host) or _as_number(host) or (match is not None and self._leads_through(match[4]))
 
     def _leads_through(self, rest: str) -> bool:
         match = _HTTP.search(rest)
@@ -183,6 +181,21 @@ class UriReader:
             return self._redirectors.first_group(number, uri.encode("utf-8", "replace")).decode("utf-8", "replace")
         except TimeoutError:
             return ""
+
+
+def _likely_words(text: str) -> Iterator[str]:
+    """Words in which something follows a dot, or digits a scheme: no other can be a URI, and few are like that."""
+    text = text.replace("\n", " ").replace("\0", " ")
+    for sign, follows in ((".", str.isalnum), ("://", str.isdigit)):
+        found = text.find(sign)
+        while found >= 0:
+            behind = found + len(sign)
+            if follows(text[behind : behind + 1]):
+                end = text.find(" ", found)
+                end = end if end >= 0 else len(text)
+                yield text[text.rfind(" ", 0, found) + 1 : end]
+                behind = end
+            found = text.find(sign, behind)
 
 
 def is_host(name: str) -> bool:
@@ -277,6 +290,11 @@ def _forms_of_host(parts: re.Match[str]) -> Iterator[str]:
         label = name.removeprefix("www.")
         if "." not in label:
             yield f"http://www.{label}.com{rest}"
+
+
+def _as_number(host: str) -> bool:
+    """An address written as inet_aton takes it."""
+    return _OCTETS.fullmatch(host) is not None or _ONE_NUMBER.fullmatch(host) is not None
 
 
 def _number(text: str) -> int:
