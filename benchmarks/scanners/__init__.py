@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -87,14 +88,14 @@ class Scanner(Protocol):
         """Of all messages of a run. Raises Misconfigured when they cannot be those of a scanner that looked at them."""
 
 
-class OneAtATime:
+class OneAtATime(ABC):
     """scan_block for scanners that are asked message by message: each worker has one message in hand."""
 
     count: int
 
+    @abstractmethod
     async def scan(self, mail: Mail) -> Answer:
         """One message. Raises Misconfigured."""
-        raise NotImplementedError
 
     async def scan_block(self, block: Sequence[Mail]) -> list[Timed]:
         """As Running."""
