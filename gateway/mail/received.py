@@ -4,7 +4,7 @@ Servers agree on little but "from ... by ...". What stands between the two says,
 client called itself (helo), its address, and its name in the DNS where the server looked that up (rdns). The shapes are
 a table; the first that fits is taken, and a field in none of them is searched for an address in brackets. Total;
 linear: every pattern is anchored, and no two unbounded runs of the same characters meet. Whether the field is true,
-nothing here says. Cost: about 8 µs a field.
+nothing here says. Cost: about 12 µs a field.
 """
 
 from __future__ import annotations
