@@ -30,7 +30,9 @@ def configure(level: Literal["debug", "info", "warning"] = "info") -> None:
     """Set up structlog for this process and the ones forked from it; libraries' own logging joins in at warning."""
     terminal = sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(ensure_ascii=False)
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)  # no values: they are mail
+        if terminal
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
     structlog.configure(
         processors=[

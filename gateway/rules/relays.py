@@ -3,8 +3,8 @@
 Newest first: the client that the gateway itself talks to, then what the Received fields tell (gateway.mail.received),
 then the webmail user's address where a field names one. A relay is trusted while every one before it was: by
 trusted_networks, or without such lines when its address is no public one or it authenticated itself. A client at a
-loopback address is no relay but whatever hands the gateway its mail (a proxy, a file on the command line): then the
-Received fields alone count.
+loopback address is no relay but whatever hands the gateway its mail (a proxy, a file on the command line), and neither is
+one without an address: then the Received fields alone count.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def is_among(ip: str, networks: tuple[tuple[Network, bool], ...], *, is_own_alwa
 
 def _client(mail: MailObject) -> Hop | None:
     client = mail.envelope.client
-    if client.ip.startswith(_LOOPBACK):
+    if client.ip.startswith(_LOOPBACK) or not _is_address(client.ip):
         return None
     name = next((one.domain for one in mail.auth if one.method == "iprev" and one.result == "pass"), "")
     return Hop(
@@ -121,6 +121,15 @@ def _client(mail: MailObject) -> Hop | None:
         envelope_from=clean_name(mail.envelope.reverse_path),
         id=mail.envelope.queue_id,
     )
+
+
+@lru_cache(maxsize=4096)
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _unfolded(field: HeaderField) -> str:

@@ -28,3 +28,23 @@ def test_a_fault_of_the_log_does_not_reach_the_message(fault: str) -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=broken, check=False)
     os.close(broken)
     assert done.stdout.split() == [b"alive"]
+
+
+NAMES_A_VALUE = """
+import sys, structlog
+sys.stderr.isatty = lambda: True
+from gateway import log
+log.configure()
+def read(content):
+    raise ValueError("odd")
+try:
+    read("what somebody " + "wrote")
+except ValueError:
+    structlog.get_logger("darban").exception("stage failed")
+"""
+
+
+def test_a_terminal_shows_a_fault_without_the_mail_that_made_it() -> None:
+    done = subprocess.run([sys.executable, "-c", NAMES_A_VALUE], capture_output=True, text=True, check=True)
+    assert "ValueError: odd" in done.stderr
+    assert "what somebody wrote" not in done.stderr

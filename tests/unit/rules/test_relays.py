@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
+import pytest
+
 from gateway.rules.relays import relays_of
 from gateway.rules.rule import Networks
 from gateway.rules.text import Texts
@@ -36,6 +38,12 @@ def test_the_client_comes_first() -> None:
         "id=TESTQUEUEID1 auth= msa=0 ]"
     )
     assert found.text("X-Spam-Relays-Trusted") == ""
+
+
+@pytest.mark.parametrize("ip", ["", "unknown", "193.ab.1.2", "1.2.3.4.5", "::g"])
+def test_a_client_without_an_address_is_no_relay(ip: str) -> None:
+    """As a front door that was told nothing of it, or an odd line of XCLIENT, would hand it on."""
+    assert kinds(message(BORDER, client=Client(ip)), Networks()) == kinds(message(BORDER, client=LOCAL), Networks())
 
 
 def test_its_name_is_the_one_iprev_confirmed() -> None:
