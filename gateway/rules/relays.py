@@ -3,8 +3,8 @@
 Newest first: the client that the gateway itself talks to, then what the Received fields tell (gateway.mail.received),
 then the webmail user's address where a field names one. A relay is trusted while every one before it was: by
 trusted_networks, or without such lines when its address is no public one or it authenticated itself. A client at a
-loopback address is no relay but whatever hands the gateway its mail (a proxy, a file on the command line), and neither is
-one without an address: then the Received fields alone count.
+loopback address, or without one, is no relay but whatever hands the gateway its mail (a proxy, a file on the command
+line): then the Received fields alone count.
 """
 
 from __future__ import annotations
