@@ -191,29 +191,6 @@ def passed_on(node: Node) -> frozenset[str]:
     return frozenset()
 
 
-def triggers(node: Node) -> frozenset[str] | None:
-    """Names of which one must have hit for a value other than 0; None when it may have one with no hit at all.
-
-    For a conjunction those of its smallest part are enough.
-    """
-    if isinstance(node, Name):
-        return frozenset((node.name,))
-    if isinstance(node, Number):
-        return frozenset() if not node.value else None
-    if isinstance(node, Unary):
-        return None if node.sign == "!" else triggers(node.operand)
-    left, right = triggers(node.left), triggers(node.right)
-    if node.sign in ("&&", "&", "*"):
-        sides = [side for side in (left, right) if side is not None]
-        return min(sides, key=len) if sides else None
-    if node.sign == "/":
-        return left
-    if node.sign in ("||", "|", "+"):
-        return None if left is None or right is None else left | right
-    every = names(node)
-    return every if not evaluate(node, {}) else None
-
-
 def names(node: Node) -> frozenset[str]:
     """Every rule named."""
     if isinstance(node, Name):

@@ -7,10 +7,11 @@ _MAX_GIVE_UPS of them in one message no pattern is confirmed any more.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from gateway.rules.matcher import Candidates, Matcher, Span
 from gateway.rules.metas import Values
@@ -35,6 +36,20 @@ class Where:
     number: int
     text: bytes
     span: Span | None = None  # None: not looked for yet
+
+
+class _Seen(NamedTuple):
+    """The texts in which the pass saw a candidate: all it may match (`is_all`), or those to look at first."""
+
+    texts: tuple[bytes, ...]
+    is_all: bool
+
+    def and_(self, other: _Seen) -> _Seen:
+        """In two passes over different texts."""
+        return _Seen(self.texts + other.texts, self.is_all and other.is_all)
+
+
+_ANYWHERE = _Seen((), is_all=False)
 
 
 @dataclass(slots=True)
@@ -120,31 +135,38 @@ class Group:
     def _matched(self, buffers: Mapping[str, bytes], hits: Hits) -> dict[int, Where]:
         """Number -> where, for every pattern that matches a text of its selector."""
         matched: dict[int, Where] = {}
-        if not buffers:
-            return matched
+        seen: dict[int, _Seen] = {}
         is_one = len(self._selectors) == 1 and not self._is_single
-        whole = next(iter(buffers.values())) if is_one else SEPARATOR.join(buffers.values())
-        candidates = self.matcher.candidates(whole)
-        for number, end in candidates.ends.items():
+        texts = next(iter(buffers.values()), b"") if is_one else b""
+        for part in (
+            _parts([texts] if texts.isascii() else texts.split(SEPARATOR)) if is_one else _parts(buffers.values())
+        ):
+            candidates = self.matcher.candidates(part)
+            for number, end in candidates.ends.items():
+                one = self._seen(number, part, end, candidates) if is_one else _ANYWHERE
+                if number in self._no_subject and one.texts and texts.startswith(one.texts[0]):
+                    one = _ANYWHERE
+                if one.texts and number in candidates.exact:
+                    matched[number] = Where(self, number, one.texts[0])
+                else:
+                    seen[number] = one if number not in seen else seen[number].and_(one)
+        for number, one in seen.items():
             buffer = buffers.get(self.rules[number].selector)
-            if buffer is None:
+            if buffer is None or number in matched:
                 continue
-            likely = self._likely(number, buffer, end, candidates) if is_one else None
-            if likely and number in self.matcher.exact:
-                matched[number] = Where(self, number, likely[0])
-            elif number in self._lazy:
+            if number in self._lazy:
                 name = self.rules[number].name
-                hits.values.pending[name] = partial(self._find_out, number, likely, buffer, hits)
-            elif where := self._confirm(number, likely, buffer, hits):
+                hits.values.pending[name] = partial(self._find_out, number, one, buffer, hits)
+            elif where := self._confirm(number, one, buffer, hits):
                 matched[number] = where
         return matched
 
-    def _likely(self, number: int, buffer: bytes, end: int, candidates: Candidates) -> Sequence[bytes] | None:
-        """The texts to look at first; None when there is no telling."""
+    def _seen(self, number: int, part: bytes, end: int, candidates: Candidates) -> _Seen:
         if number in candidates.counted:
-            return crowded_texts(buffer, candidates.counted[number], self.matcher.times[number])
-        text = text_at(buffer, end) if end >= 0 else b""
-        return (text,) if text and not (number in self._no_subject and buffer.startswith(text)) else None
+            crowded = crowded_texts(part, candidates.counted[number], candidates.times[number])
+            return _Seen(tuple(crowded), is_all=True)
+        text = text_at(part, end) if end >= 0 else b""
+        return _Seen((text,), is_all=False) if text else _ANYWHERE
 
     @property
     def _is_single(self) -> bool:
@@ -158,16 +180,14 @@ class Group:
         texts = texts_in(buffer, keeps_line_end=keeps_line_end)
         return texts[1:] if number in self._no_subject else texts
 
-    def _confirm(self, number: int, likely: Sequence[bytes] | None, buffer: bytes, hits: Hits) -> Where | None:
-        """Where it matches one text alone: a likely one, else any."""
+    def _confirm(self, number: int, seen: _Seen, buffer: bytes, hits: Hits) -> Where | None:
+        """Where it matches one text alone: one it was seen in, else any."""
         if hits.is_spent:
             return None
         matcher = self.matcher
         try:
-            if likely and (where := self._first(number, likely)):
+            if (where := self._first(number, seen.texts)) or seen.is_all:
                 return where
-            if matcher.times[number] > 1 and likely is not None:
-                return None  # no other text has enough of it
             if not self._is_single and number in matcher.wholesale and not matcher.find_line(number, buffer):
                 return None
             return self._first(number, self._texts(number, buffer))
@@ -182,9 +202,9 @@ class Group:
                 return Where(self, number, text, span)
         return None
 
-    def _find_out(self, number: int, likely: Sequence[bytes] | None, buffer: bytes, hits: Hits) -> float:
+    def _find_out(self, number: int, seen: _Seen, buffer: bytes, hits: Hits) -> float:
         """How often a candidate matches."""
-        where = self._confirm(number, likely, buffer, hits)
+        where = self._confirm(number, seen, buffer, hits)
         if where is None:
             return 0.0
         hits.where[self.rules[number].name] = where
@@ -224,6 +244,15 @@ class Group:
                 if is_hit or rule.if_unset:
                     found[number] = is_hit
         return found
+
+
+def _parts(texts: Collection[bytes]) -> list[bytes]:
+    """The texts in ASCII in one buffer, the others in one."""
+    inside = [text for text in texts if text.isascii()]
+    if len(inside) == len(texts):
+        return [SEPARATOR.join(inside)] if inside else []
+    outside = [text for text in texts if not text.isascii()]
+    return [SEPARATOR.join(part) for part in (inside, outside) if part]
 
 
 def max_hits(flags: frozenset[str]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -35,12 +35,13 @@ class Rules:
         on = [rule for rule in files.rules.values() if self.scores.get(rule.name) != 0.0]
         scored = {rule.name for rule in on if everything or self.score(rule.name)}
         lazy = frozenset(() if everything else (rule.name for rule in on if rule.name not in scored))
-        self._metas = Metas([rule for rule in on if rule.kind == "meta"], scored, lazy)
+        functions = {rule.name for rule in on if rule.kind == "eval"} & lazy
+        self._metas = Metas([rule for rule in on if rule.kind == "meta"], scored, lazy, functions)
         used = self._metas.needed(scored)
         active = [rule for rule in on if rule.name in used]
         self._groups = groups(active, files.tflags, cache_dir, lazy)
         self._exists = [rule for rule in active if rule.is_exists]
-        self._calls = Calls(active)
+        self._calls = Calls(active, functions - self._metas.always_called)
         self._knowledge = Knowledge(files)
         self._uris = UriReader(files, cache_dir)
         named = files.lists.words.get("originating_ip_headers", set())
@@ -62,7 +63,8 @@ class Rules:
         self, mail: MailObject, findings: Sequence[Finding] = (), prediction: Prediction | None = None
     ) -> dict[str, float]:
         """How often each name hit, sub-rules included."""
-        return self._evaluate(mail, findings, prediction).counts
+        counts = self._evaluate(mail, findings, prediction).counts
+        return {name: count for name, count in counts.items() if count}
 
     def score(self, name: str) -> float:
         """Its `score` line; a rule without one counts 1, a sub-rule and a finding nobody scored nothing."""
@@ -76,14 +78,19 @@ class Rules:
         for rule in self._exists:
             if texts.header(rule.selector) is not None:
                 hits.counts[rule.name] = 1.0
-        called, faults = self._calls.hits(Facts(mail, self._knowledge, prediction, lambda name: relays().text(name)))
+        facts = Facts(mail, self._knowledge, prediction, lambda name: relays().text(name))
+        called, faults = self._calls.hits(facts)
         hits.counts.update(dict.fromkeys(called, 1.0))
-        own = [Finding(name, tuple(words)) for name, words in ((GAVE_UP, hits.gave_up), (FAULT, faults)) if words]
-        for finding in (*findings, *own):
+        hits.values.called = lambda name: self._calls.value(name, facts, faults)
+        self._add((*findings, *_own(hits, faults)), hits)
+        self._metas.evaluate(hits.values)
+        self._add([finding for finding in _own(hits, faults) if finding.name not in hits.evidence], hits)
+        return hits
+
+    def _add(self, findings: Iterable[Finding], hits: Hits) -> None:
+        for finding in findings:
             if finding.name not in self.files.rules:  # a rule of that name stands for the finding
                 hits.add(finding)
-        self._metas.evaluate(hits.values)
-        return hits
 
     def _evidence(self, name: str, hits: Hits) -> tuple[str, ...]:
         where = hits.where.get(name)
@@ -92,3 +99,8 @@ class Rules:
         if name in hits.evidence:
             return hits.evidence[name]
         return tuple(one for one in self._metas.names(name) if hits.counts.get(one))[:_MAX_EVIDENCE]
+
+
+def _own(hits: Hits, faults: Sequence[str]) -> list[Finding]:
+    """What went wrong in the rules themselves, as findings."""
+    return [Finding(name, tuple(words)) for name, words in ((GAVE_UP, hits.gave_up), (FAULT, faults)) if words]
