@@ -13,7 +13,10 @@ from gateway.types import Part
 
 Function = Callable[..., bool]
 _MAX_RAW = 1 << 20  # of one part's encoded bytes that are looked at
-_QP_NEEDLESS = re.compile(rb"=(?:09|3[0-9ABCEF]|[2456][0-9A-F]|7[0-9A-E])")  # encoded, though it need not be
+# Encoded, though it need not be; a blank has to be at the end of a line
+_QP_NEEDLESS = re.compile(
+    rb"=(?:(?:09|20)(?!(?:=09|=20){0,99}[ \t]{0,99}\r?$)|3[0-9ABCEF]|2[1-9A-F]|[456][0-9A-F]|7[0-9A-E])", re.MULTILINE
+)
 _BAD_ISO = re.compile(r"iso-\S+-\S+\b(?<!iso-8859-\d)(?<!iso-8859-\d\d)", re.IGNORECASE)
 _GOOD_ISO = re.compile(r"iso-(?:8859-\d{1,2}|2022-(?:jp|kr))\b")
 _ASCII = ("us-ascii", "ascii", "ansi_x3.4-1968", "iso-ir-6", "iso646-us", "us", "ibm367", "cp367", "csascii")
@@ -75,9 +78,7 @@ def _count_part(part: Part, found: dict[str, float]) -> None:
 def _quoted(part: Part) -> tuple[int, int, bool]:
     """Needlessly encoded bytes, bytes in all, and whether a line is longer than RFC 5322 wants."""
     raw = part.raw[:_MAX_RAW]
-    at_line_end = sum(raw.count(blank + end) for blank in (b"=20", b"=09") for end in (b"\n", b"\r\n"))
-    needless = len(_QP_NEEDLESS.findall(raw)) - at_line_end  # a blank at the end of a line has to be encoded
-    return needless, len(raw), any(len(line.rstrip(b"\r")) > 78 for line in raw.split(b"\n"))
+    return len(_QP_NEEDLESS.findall(raw)), len(raw), any(len(line.rstrip(b"\r")) > 78 for line in raw.split(b"\n"))
 
 
 def _is_illegal_text(part: Part) -> bool:
@@ -203,9 +204,10 @@ def _longest_base64(facts: Facts) -> int:
 
 
 def body_length(facts: Facts, most: str) -> bool:
-    """Bytes behind the header, at most these."""
+    """Bytes behind the header, a line end counted as one: at most these."""
     message = facts.mail.message
-    return len(message.raw) - message.body_offset <= float(most)
+    size, limit = len(message.raw) - message.body_offset, float(most)
+    return size <= limit or (size <= 2 * limit and size - message.raw.count(b"\r\n", message.body_offset) <= limit)
 
 
 def capitals(facts: Facts, low: str, high: str) -> bool:

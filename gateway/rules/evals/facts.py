@@ -21,6 +21,7 @@ T = TypeVar("T")
 _RELAY = re.compile(r"\[ ([^\]]*) \]")
 _RELAY_FACT = re.compile(r"(\w+)=(\S*)")
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
+_ANGLE = re.compile(r"<([^<>\s@]{1,320}@[^<>\s@]{1,255})>")
 _MAX_ADDRESSES = 256
 _MAX_TEXT = 1 << 18
 _MAX_FIELD = 1 << 16
@@ -140,9 +141,9 @@ class Facts:
 
     @property
     def author(self) -> str:
-        """The first author's address, "" without one."""
-        author = self.mail.message.author
-        return author[0].address if author else ""
+        """The first address that stands in From, be it in a comment; "" without one."""
+        written = next((box.address for box in self.mail.message.author if box.address), "")
+        return written or self.once("author in a comment", _author_in_comment)
 
     def senders(self) -> list[str]:
         """Every address that says whom the message is from, the envelope's included."""
@@ -163,6 +164,11 @@ class Facts:
     def hops(self, which: str) -> Sequence[Relay]:
         """Relays, the last one first; which: Trusted or Untrusted."""
         return self.once(f"hops {which}", lambda facts: _hops(facts, which))
+
+
+def _author_in_comment(facts: Facts) -> str:
+    match = _ANGLE.search(facts.raw_header("From"))
+    return match[1] if match else ""
 
 
 def _by_name(facts: Facts) -> dict[str, list[HeaderField]]:
