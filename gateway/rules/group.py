@@ -100,6 +100,9 @@ class Group:
         flags = [tflags.get(rule.name, frozenset()) for rule in self.rules]
         self._limits = tuple(max_hits(one) for one in flags)
         self._no_subject = frozenset(number for number, one in enumerate(flags) if "nosubject" in one)
+        self._counted_in_lines = (
+            frozenset[int]() if self._is_single else (self.matcher.wholesale & self.matcher.exact) - self._no_subject
+        )
         self._negated = tuple(number for number, rule in enumerate(self.rules) if rule.is_negated)
         self._unset = self._hits_without_field() if kind == "header" else {}
 
@@ -220,15 +223,14 @@ class Group:
         limit = self._limits[number]
         if limit == 1:
             return 1.0
-        matcher = self.matcher
         try:
-            if not self._is_single and number in matcher.wholesale & matcher.exact and number not in self._no_subject:
-                found = matcher.count_lines(number, buffer)
+            if number in self._counted_in_lines:
+                found = self.matcher.count_lines(number, buffer, limit)
             else:
-                found = matcher.count(number, self._texts(number, buffer))
+                found = self.matcher.count(number, self._texts(number, buffer), limit)
         except TimeoutError:
             return 1.0
-        return float(max(1, min(limit, found)))
+        return float(max(1, found))
 
     def _add(self, number: int, hits: Hits) -> None:
         name = self.rules[number].name

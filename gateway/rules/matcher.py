@@ -35,6 +35,8 @@ _CROSSING = re.compile(r"(?<!\\)\.|\[\^|\\[WDSNXRHVAzZG0x]|[\^$]|(?:^|[(|:])\\s|
 
 # hyperscan 5.4 loses matches of these that begin with a line end, beside others like them in one database
 _LOST = re.compile(r"\^\[\^(?![^\]]*\\n)")
+_LITERAL = re.compile(r"\(\?:([\w ]+)\)|([\w ]+)")
+_MAX_LITERAL = 400
 _AT_BOUNDS = re.compile(r"\(\?<[=!]|\\[AzZG]|\(\*|\(\?[a-z]*-")
 
 # The code that decides what is in a database: a cache made by other code is another cache
@@ -65,6 +67,8 @@ class Matcher:
         self.exact, self.alone = self._pass.exact, self._pass.alone  # whatever the text
         self.unicode = frozenset(number for number, regex in enumerate(self.regexes) if is_unicode(regex))
         # a match in a single text is one in the buffer too: those that look neither behind nor at a text's bounds
+        self._literals = _literals(self.regexes, is_ascii=False)
+        self._ascii_literals = _literals(self.regexes, is_ascii=True)
         self.wholesale = frozenset(
             number for number, regex in enumerate(self.regexes) if not _AT_BOUNDS.search(regex.text)
         )
@@ -86,14 +90,20 @@ class Matcher:
         """Where it first matches the buffer, its bounds being line ends. Raises TimeoutError at the step limit."""
         return search(self._pattern_in_lines(number), buffer)
 
-    def count(self, number: int, texts: Iterable[bytes]) -> int:
-        """How often it matches. Raises TimeoutError at the step limit."""
+    def count(self, number: int, texts: Iterable[bytes], most: int) -> int:
+        """How often it matches, up to `most`. Raises TimeoutError at the step limit."""
         pattern = self._pattern(number)
-        return sum(count(pattern, text) for text in texts)
+        found = 0
+        for text in texts:
+            found += count(pattern, text, most - found)
+            if found >= most:
+                break
+        return found
 
-    def count_lines(self, number: int, buffer: bytes) -> int:
+    def count_lines(self, number: int, buffer: bytes, most: int) -> int:
         """How often it matches the buffer, its bounds being line ends. Raises TimeoutError at the step limit."""
-        return count(self._pattern_in_lines(number), buffer)
+        literal = self._ascii_literals.get(number) if buffer.isascii() else self._literals.get(number)
+        return min(most, buffer.count(literal)) if literal else count(self._pattern_in_lines(number), buffer, most)
 
     def _pattern_in_lines(self, number: int) -> Any:
         pattern = self._in_lines.get(number)
@@ -219,6 +229,18 @@ def _compile(rows: Sequence[_Row]) -> Any:
 def _form(regex: Regex, *, keeps_anchors: bool = True, is_ascii: bool = False) -> Loosened:
     text = unspaced(regex.text) if "x" in regex.flags else regex.text
     return loosen(text, keeps_anchors=keeps_anchors, is_ascii=is_ascii)
+
+
+def _literals(regexes: Sequence[Regex], *, is_ascii: bool) -> dict[int, bytes]:
+    """Number -> the letters that the pattern is, without anything special about them."""
+    found = {}
+    for number, regex in enumerate(regexes):
+        if not regex.flags and len(regex.text) < _MAX_LITERAL:
+            form = _form(regex, is_ascii=is_ascii)
+            match = _LITERAL.fullmatch(form.expressions[0]) if len(form.expressions) == 1 else None
+            if match and not form.is_looser:
+                found[number] = (match[1] or match[2]).encode()
+    return found
 
 
 def _flags(regex: Regex, is_prefilter: bool) -> int:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from gateway.rules import expression
-from gateway.rules.expression import Name, Node, Number, Unary
+from gateway.rules.expression import Binary, Name, Node, Number, Unary
 from gateway.rules.rule import Rule
 
 _META_COST, _PENDING_COST = 2.0, 100.0  # against 1 for a value that is known
+_SETTLED = 20.0
 _MAYBE = 2.0  # of a trigger that may be pending, beyond that of one that has hit
 _CALL = 1000.0  # of a function, before it is known to be called for every message
 _AND, _OR = frozenset(("&&", "&", "*")), frozenset(("||", "|", "+"))
@@ -50,7 +52,7 @@ class Values:
     metas: Mapping[str, _Meta] = field(default_factory=dict)
     possible: set[str] = field(default_factory=set)
 
-    def get(self, name: str, default: float = 0.0) -> float:
+    def get(self, name: str, default: float = 0.0, /) -> float:
         """The value; finds out what is not known."""
         value = self.known.get(name)
         return value if value is not None else self._found_out(name)
@@ -73,6 +75,7 @@ class Metas:
     Args:
         wanted: the names whose value is to be known.
         slow: names that may be pending.
+        most: how often a name may hit, at most.
         functions: names whose value is called for; those in `always_called` have to be known beforehand.
     """
 
@@ -82,9 +85,12 @@ class Metas:
         wanted: Collection[str],
         slow: Collection[str] = (),
         functions: Collection[str] = (),
+        most: Callable[[str], float] = lambda _: inf,
     ) -> None:
         nodes = {rule.name: expression.parse(rule.expression) for rule in rules}
         costs = _Costs(nodes, frozenset(slow), frozenset(functions))
+        lazy = nodes.keys() | set(functions)
+        compiler = expression.Compiler(costs.of, lambda name: name not in lazy, most)
         as_number = _as_number(nodes)
         counting = [name for name in nodes if name in wanted]
         bounds = _Bounds(nodes, frozenset(slow) - frozenset(functions), frozenset(functions))
@@ -93,7 +99,7 @@ class Metas:
         self._metas = {
             name: _Meta(
                 name,
-                expression.compiled(node, costs.of, is_truth=name not in as_number),
+                compiler.value(node, is_truth=name not in as_number),
                 tuple(sorted(expression.names(node))),
                 bounds.triggers(name),
                 bounds.required(name),
@@ -195,8 +201,14 @@ class _Bounds:
             return min(sides, key=self._cost) if sides else None
         if node.sign == "/":
             return left
-        either = None if left is None or right is None else left | right
-        return either if node.sign in _OR or not expression.evaluate(node, {}) else None
+        if node.sign in _OR:
+            return None if left is None or right is None else left | right
+        return self._any_of(expression.names(node)) if not expression.evaluate(node, {}) else None
+
+    def _any_of(self, names: Iterable[str]) -> frozenset[str] | None:
+        found = [self._named(name) for name in names]
+        known = [one for one in found if one is not None]
+        return _NONE.union(*known) if len(known) == len(found) else None
 
     def _required_by(self, node: Node) -> frozenset[str]:
         if isinstance(node, Name):
@@ -243,8 +255,13 @@ class _Costs:
         self._of_name: dict[str, float] = {}
 
     def of(self, node: Node) -> float:
-        """The sum over the names in it."""
-        return sum(self._name(name) for name in expression.names(node))
+        """The sum over the names in it; of a sum that is compared most is settled by what is known."""
+        if isinstance(node, Binary):
+            both = self.of(node.left) + self.of(node.right)
+            return both / _SETTLED if node.sign in (">", ">=") else both
+        if isinstance(node, Unary):
+            return self.of(node.operand)
+        return self._name(node.name) if isinstance(node, Name) else 0.0
 
     def _name(self, name: str) -> float:
         if name not in self._of_name:

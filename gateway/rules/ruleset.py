@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from gateway.rules.evals import Calls, Facts, Knowledge
-from gateway.rules.group import Hits, groups
+from gateway.rules.group import Hits, groups, max_hits
 from gateway.rules.metas import Metas
 from gateway.rules.relays import ORIGIN_FIELDS, relays_of
 from gateway.rules.rule import RuleFiles
@@ -36,7 +36,14 @@ class Rules:
         scored = {rule.name for rule in on if everything or self.score(rule.name)}
         lazy = frozenset(() if everything else (rule.name for rule in on if rule.name not in scored))
         functions = {rule.name for rule in on if rule.kind == "eval"} & lazy
-        self._metas = Metas([rule for rule in on if rule.kind == "meta"], scored, lazy, functions)
+        self._metas = Metas(
+            [rule for rule in on if rule.kind == "meta"],
+            scored,
+            lazy,
+            functions,
+            lambda name: float(max_hits(files.tflags.get(name, frozenset()))),
+        )
+        self._points = {name: self.score(name) for name in (*files.rules, *files.scores)}
         used = self._metas.needed(scored)
         active = [rule for rule in on if rule.name in used]
         self._groups = groups(active, files.tflags, cache_dir, lazy)
@@ -54,8 +61,8 @@ class Rules:
         hits = self._evaluate(mail, findings, prediction)
         found = []
         for name, count in hits.counts.items():
-            score = self.score(name) if count else 0.0
-            if score:
+            score = self._points.get(name)
+            if score and count:
                 found.append(Hit(name, score, self.descriptions.get(name, name), self._evidence(name, hits)))
         return tuple(found)
 
