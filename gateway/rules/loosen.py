@@ -182,8 +182,8 @@ class _Reader:
                 found.append([])
             else:
                 item = self._item(token, depth)
-                if token == "$" and found[-1] and _takes_line_end(found[-1][-1]):
-                    self.is_looser = True  # behind the line end of a text there is no end of a line in the buffer
+                if token == "$" and found[-1] and _takes_line_end(found[-1][-1]):  # noqa: S105 - as above
+                    self.is_looser = True  # behind the line end of a text no line ends in the buffer
                 elif item is not None:
                     found[-1].append(item)
         return [branch for branch in found if keeps_never or not any(map(_is_never, branch))]

@@ -32,7 +32,7 @@ _FOLD = re.compile(rb"\r?\n[ \t]+")
 class Relays:
     """The texts, and where trust ends among the Received fields."""
 
-    texts: dict[str, str]  # of "trusted", "untrusted", "internal", "external"; "unread": fields without a hop, a line each
+    texts: dict[str, str]  # of "trusted", "untrusted", "internal", "external"; "unread": fields without a hop, in lines
     trusted_fields: int  # Received fields before the first untrusted relay's; -1 when the client itself is untrusted
     internal_fields: int
 
