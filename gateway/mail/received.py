@@ -29,7 +29,7 @@ _SHAPES = tuple(
         (rf"\((?:([^\s()\[\]]+) )?\[?{_IP}(?::\d+)?\]?(?: helo=([^\s)]+))?\)", "helo ip said"),
         (rf"(\S+) \[\(?{_IP}\)?\]", "helo ip"),
         (rf"([^\s(]+)\({_IP}(?:, (?:HELO|EHLO) (\S*))?\)", "rdns ip helo"),
-        (rf"[(\[]*{_IP}[\])]*(?= |$)", "ip"),
+        (rf"[(\[]*{_IP}[\])]*(?= ?$| [(\[])", "ip"),
     )
 )
 _ADDRESS_ANYWHERE = re.compile(rf"\[{_IP}\]", re.IGNORECASE)

@@ -228,8 +228,10 @@ def freemail_reply(facts: Facts, what: str = "replyto") -> bool:
 
 def _freemails(facts: Facts) -> frozenset[str]:
     """Freemail addresses in the text; none when there are so many that it is a list of addresses."""
-    urls = [link.url for link in facts.mail.message.links]
-    found = [url[7:].partition("?")[0] for url in urls if url.lower().startswith("mailto:")]
+    links = facts.mail.message.links
+    linked = [link.url[7:] for link in links if link.source == "anchor" and link.url[:7].lower() == "mailto:"]
+    shown = "\n".join(facts.paragraphs()) if linked else ""  # an address that is shown is judged as text
+    found = [url.partition("?")[0] for url in linked if url not in shown]
     for paragraph in facts.paragraphs():
         if len(found) > _MOST_LOOKED_AT:
             break

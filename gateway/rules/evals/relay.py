@@ -21,13 +21,13 @@ _SHORT_COUNTRIES = ("ie", "fr", "de")
 
 
 def only_trusted(facts: Facts) -> bool:
-    """There are relays, and all are trusted."""
-    return bool(facts.hops("Trusted")) and not facts.hops("Untrusted")
+    """There are relays, all of them can be read, and all are trusted."""
+    return bool(facts.hops("Trusted")) and not facts.hops("Untrusted") and not unreadable_relay(facts)
 
 
 def no_relays(facts: Facts) -> bool:
-    """There is no relay at all."""
-    return not facts.hops("Trusted") and not facts.hops("Untrusted")
+    """There is no relay at all, not even one that cannot be read."""
+    return not facts.hops("Trusted") and not facts.hops("Untrusted") and not unreadable_relay(facts)
 
 
 def unreadable_relay(facts: Facts) -> bool:
