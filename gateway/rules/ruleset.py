@@ -85,7 +85,7 @@ class Rules:
         for rule in self._exists:
             if texts.header(rule.selector) is not None:
                 hits.counts[rule.name] = 1.0
-        facts = Facts(mail, self._knowledge, prediction, lambda name: relays().text(name))
+        facts = Facts(mail, self._knowledge, prediction, lambda name: relays().text(name), texts)
         called, faults = self._calls.hits(facts)
         hits.counts.update(dict.fromkeys(called, 1.0))
         hits.values.called = lambda name: self._calls.value(name, facts, faults)

@@ -23,7 +23,7 @@ _ASCII = ("us-ascii", "ascii", "ansi_x3.4-1968", "iso-ir-6", "iso646-us", "us", 
 _SHOUTING = re.compile(r"[\w-]*(?:koi|jp|jis|euc|gb|big5|isoir|cp1251|windows-1251|georgianps|pt154|tis)[\w-]*")
 _ENTITY = re.compile(rb"&#x[0-9A-F]{4};")
 _NOT_ASCII = re.compile(rb"[\x00\x80-\xff]|\r(?!\n)")
-_BASE64_LINES = re.compile(r"(?:[A-Za-z0-9+/=]{60,76} ){2}")
+_BASE64_LINES = re.compile(rb"(?:[A-Za-z0-9+/=]{60,76} ){2}")
 _SHOUTING_FROM = 200
 _UPPER, _LOWER = string.ascii_uppercase.encode(), (string.ascii_lowercase + string.digits).encode()
 _FIELD_START = re.compile(rb"[!-9;-~]+:")
@@ -218,10 +218,10 @@ def capitals(facts: Facts, low: str, high: str) -> bool:
 def _capital_share(facts: Facts) -> float:
     if any(_SHOUTING.fullmatch(part.charset) for part in facts.mail.message.parts if part.charset):
         return 0.0
-    lines = [line for line in facts.paragraphs() if " " in line and not _BASE64_LINES.match(line)]
-    if sum(map(len, lines)) < _SHOUTING_FROM:
+    lines = [line for line in facts.paragraphs() if b" " in line.strip() and not _BASE64_LINES.match(line)]
+    text = b"".join(lines)
+    if len(text) < _SHOUTING_FROM:
         return 0.0
-    text = "".join(lines).encode("utf-8", "replace")
     upper = len(text) - len(text.translate(None, _UPPER))
     lower = len(text) - len(text.translate(None, _LOWER))
     return 100 * upper / (upper + lower) if upper + lower else 0.0
@@ -242,8 +242,8 @@ def spaced_words(facts: Facts, low: str, high: str) -> bool:
     return float(low) <= share < (101 if float(high) >= 100 else float(high))
 
 
-def _blank_share(text: str) -> int:
-    blanks = text.count(" ")
+def _blank_share(text: bytes) -> int:
+    blanks = text.count(b" ")
     others = len(text) - blanks
     return 100 if blanks > others or not others else 100 * blanks // others
 

@@ -230,9 +230,9 @@ def _freemails(facts: Facts) -> frozenset[str]:
     """Freemail addresses in the text; none when there are so many that it is a list of addresses."""
     links = facts.mail.message.links
     linked = [link.url[7:] for link in links if link.source == "anchor" and link.url[:7].lower() == "mailto:"]
-    shown = "\n".join(facts.paragraphs()) if linked else ""  # an address that is shown is judged as text
-    found = [url.partition("?")[0] for url in linked if url not in shown]
-    for paragraph in facts.paragraphs():
+    shown = b"".join(facts.paragraphs()).decode("utf-8", "replace")
+    found = [url.partition("?")[0] for url in linked if url not in shown]  # what is shown is judged as text
+    for paragraph in shown.split("\n") if "@" in shown else ():
         if len(found) > _MOST_LOOKED_AT:
             break
         if "@" in paragraph:
