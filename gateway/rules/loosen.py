@@ -43,6 +43,7 @@ _HIGH = re.compile(  # without the two letters that are, caseless, s and k
     r"|[^\x00-\x7f\u017f\u212a]"
 )
 _IN_CLASS = re.compile(rf"(?:{_CODE}|\[:\^?[a-z]+:\]|\\.|.)(?:-(?:{_CODE}|\\.|.))?", re.DOTALL)
+_LINE_END = re.compile(r"\\[nsWDRvX]|\[\^|\[[^\]]*\\[nsWD]")  # may match one
 _WIDE = re.compile(r"\.|\\[WSDHVNwsh]|\[\^.*", re.DOTALL)  # matches nearly any character
 
 
@@ -117,6 +118,11 @@ def _choices(whole: _Item) -> Iterator[tuple[float, Loosened]]:
                 yield min(_worth(stretch) for stretch in stretches), Loosened(texts)
 
 
+def ending_at_nul(text: str) -> str:
+    """The pattern for a buffer of many texts: its $ is also at the end of a text whose line end was matched before."""
+    return "".join("(?:$|(?=\\x00))" if one == "$" else one for one in _TOKEN.findall(text)) if "$" in text else text
+
+
 def unspaced(text: str) -> str:
     """A pattern written with the flag x, as it is without."""
     return _SPACING.sub(lambda match: match[1] or "", text)
@@ -176,7 +182,9 @@ class _Reader:
                 found.append([])
             else:
                 item = self._item(token, depth)
-                if item is not None:
+                if token == "$" and found[-1] and _takes_line_end(found[-1][-1]):  # noqa: S105 - as above
+                    self.is_looser = True  # behind the line end of a text no line ends in the buffer
+                elif item is not None:
                     found[-1].append(item)
         return [branch for branch in found if keeps_never or not any(map(_is_never, branch))]
 
@@ -242,6 +250,11 @@ class _Reader:
             return ("*" if not lowest else "+" if lowest == 1 else f"{{{lowest},}}"), lowest, max(1, lowest)
         self.is_looser = self.is_looser or match[3] == "+"
         return token.rstrip("+"), lowest, max(highest, lowest, 1)
+
+
+def _takes_line_end(item: _Item) -> bool:
+    """Whether it has to match something, which may be a line end alone."""
+    return bool(item.lowest) and _LINE_END.search(item.text) is not None
 
 
 def _in_ascii(token: str) -> str:

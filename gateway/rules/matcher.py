@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import hyperscan
 
 from gateway.rules import loosen as loosening
-from gateway.rules.loosen import Loosened, loosen, unspaced
+from gateway.rules.loosen import Loosened, ending_at_nul, loosen, unspaced
 from gateway.rules.regex import compile_confirming, count, is_unicode, search
 from gateway.rules.rule import Regex
 
@@ -35,6 +35,8 @@ _CROSSING = re.compile(
     r"(?<!\\)\.|\[\^|\\[WDSNXRHVAzZG0]|\\x(?:0[0-9aA]|\{)|[\^$]|(?:^|[(|:])\\s|\(\?[a-z]*[sx]|\[\[:\^"
 )
 
+# hyperscan 5.4 loses matches of these that begin with a line end, beside others like them in one database
+_LOST = re.compile(r"\^\[\^(?![^\]]*\\n)")
 _LITERAL = re.compile(r"\(\?:([\w ]+)\)|([\w ]+)")
 _MAX_LITERAL = 400
 _AT_BOUNDS = re.compile(r"\(\?<[=!]|\\[AzZG]|\(\*|\(\?[a-z]*-")
@@ -109,7 +111,8 @@ class Matcher:
         pattern = self._in_lines.get(number)
         if pattern is None:
             regex = self.regexes[number]
-            pattern = self._in_lines[number] = compile_confirming(Regex(regex.text, f"{regex.flags}m"))
+            text = ending_at_nul(unspaced(regex.text) if "x" in regex.flags else regex.text)
+            pattern = self._in_lines[number] = compile_confirming(Regex(text, f"{regex.flags}m"))
         return pattern
 
     def _pattern(self, number: int) -> Any:
@@ -199,7 +202,8 @@ class _Taken(NamedTuple):
 
 def _taken(regex: Regex, is_ascii: bool) -> _Taken:
     """Loosened as it is, without ^ and $, by hyperscan's own approximation: the first form that it takes."""
-    for keeps_anchors, is_prefilter in ((True, False), (False, False), (True, True)):
+    is_lost = "m" in regex.flags and _LOST.search(regex.text) is not None
+    for keeps_anchors, is_prefilter in ((True, False), (False, False), (True, True))[is_lost:]:
         form = _form(regex, keeps_anchors=keeps_anchors, is_ascii=is_ascii)
         if not form.expressions:
             return _Taken("never")

@@ -88,7 +88,7 @@ class Rules:
             group.match(texts, hits)
         for selector in self._existing.present(texts):
             hits.counts.update(dict.fromkeys(self._exists[selector], 1.0))
-        facts = Facts(mail, self._knowledge, prediction, lambda name: relays().text(name))
+        facts = Facts(mail, self._knowledge, prediction, lambda name: relays().text(name), texts)
         called, faults = self._calls.hits(facts)
         hits.counts.update(dict.fromkeys(called, 1.0))
         hits.values.called = lambda name: self._calls.value(name, facts, faults)

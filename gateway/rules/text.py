@@ -189,6 +189,7 @@ class Texts:
     def _uri(self) -> bytes:
         body = self._buffer("body")
         linked = dict.fromkeys(link.url for _, html in self._parts if html is not None for link in html.links)
+        linked.update(dict.fromkeys(url for _, html in self._parts if html is not None for url in html.schemeless))
         for part in self.mail.message.parts:
             if part.text is not None and _REDIRECTED in part.text:
                 linked.update(dict.fromkeys(unescape(url) for url in _BY_GMAIL.findall(part.text)))

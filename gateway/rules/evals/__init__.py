@@ -42,7 +42,6 @@ _REASONS: Mapping[str, str] = {
         check_for_forged_juno_received_headers check_for_forged_eudoramail_received_headers
         check_for_fake_aol_relay_in_rcvd check_for_msn_groups_headers check_for_forged_gw05_received_headers""",
     _CHARSETS: """check_for_faraway_charset check_for_faraway_charset_in_headers html_charset_faraway""",
-    "Received fields that cannot be read are findings of the gateway's own": "check_relays_unparseable",
     "it looks for words of stock advertisements of 2006; write a body rule": "check_stock_info",
     "how long a URL was before it was cut is not kept": "check_uri_truncated",
 }

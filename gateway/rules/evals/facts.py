@@ -15,12 +15,13 @@ from gateway.mail.header import written_value
 from gateway.rules import perl
 from gateway.rules.regex import compile_confirming, search
 from gateway.rules.rule import Lists, Regex, RuleFiles
+from gateway.rules.text import Texts, texts_in
 from gateway.types import AuthResult, HeaderField, MailObject, Part, Prediction
 
 T = TypeVar("T")
 _RELAY = re.compile(r"\[ ([^\]]*) \]")
 _RELAY_FACT = re.compile(r"(\w+)=(\S*)")
-_PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
+_ANGLE = re.compile(r"<([^<>\s@]{1,320}@[^<>\s@]{1,255})>")
 _MAX_ADDRESSES = 256
 _MAX_TEXT = 1 << 18
 _MAX_FIELD = 1 << 16
@@ -103,6 +104,7 @@ class Facts:
     knowledge: Knowledge
     prediction: Prediction | None = None
     relays: Callable[[str], str] | None = None
+    texts: Texts | None = None  # what pattern rules see; made from the message when there is none
     memo: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def once(self, name: str, make: Callable[[Facts], T]) -> T:
@@ -140,9 +142,9 @@ class Facts:
 
     @property
     def author(self) -> str:
-        """The first author's address, "" without one."""
-        author = self.mail.message.author
-        return author[0].address if author else ""
+        """The first address that stands in From, be it in a comment; "" without one."""
+        written = next((box.address for box in self.mail.message.author if box.address), "")
+        return written or self.once("author in a comment", _author_in_comment)
 
     def senders(self) -> list[str]:
         """Every address that says whom the message is from, the envelope's included."""
@@ -156,13 +158,18 @@ class Facts:
         """Parts that are no containers."""
         return [part for part in self.mail.message.parts if not part.content_type.startswith("multipart/")]
 
-    def paragraphs(self) -> list[str]:
-        """The subject, then the rendered text, white space as one blank."""
+    def paragraphs(self) -> list[bytes]:
+        """What `body` rules see: the subject, then the paragraphs of the rendered text, each with a line end."""
         return self.once("paragraphs", _paragraphs)
 
     def hops(self, which: str) -> Sequence[Relay]:
         """Relays, the last one first; which: Trusted or Untrusted."""
         return self.once(f"hops {which}", lambda facts: _hops(facts, which))
+
+
+def _author_in_comment(facts: Facts) -> str:
+    match = _ANGLE.search(facts.raw_header("From"))
+    return match[1] if match else ""
 
 
 def _by_name(facts: Facts) -> dict[str, list[HeaderField]]:
@@ -199,10 +206,8 @@ def _unique(addresses: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(one for one in addresses if one))
 
 
-def _paragraphs(facts: Facts) -> list[str]:
-    message = facts.mail.message
-    texts = [message.subject, *_PARAGRAPH.split(f"{message.text}\n\n{message.hidden_text}"[:_MAX_TEXT])]
-    return [folded for text in texts if (folded := " ".join(text.split()))]
+def _paragraphs(facts: Facts) -> list[bytes]:
+    return texts_in((facts.texts or Texts(facts.mail)).buffers("body", ("",)).get("", b""))
 
 
 def _hops(facts: Facts, which: str) -> tuple[Relay, ...]:

@@ -111,8 +111,8 @@ def recipient_in_subject(facts: Facts, what: str) -> bool:
 
 
 def missing_recipient(facts: Facts) -> bool:
-    """Neither To nor Apparently-To says anything."""
-    return not facts.header("To").strip() and not facts.header("Apparently-To").strip()
+    """There is neither To nor Apparently-To."""
+    return not facts.fields("To") and not facts.fields("Apparently-To")
 
 
 def field_count(facts: Facts, name: str, low: str, high: str = "999") -> bool:

@@ -228,9 +228,11 @@ def freemail_reply(facts: Facts, what: str = "replyto") -> bool:
 
 def _freemails(facts: Facts) -> frozenset[str]:
     """Freemail addresses in the text; none when there are so many that it is a list of addresses."""
-    urls = [link.url for link in facts.mail.message.links]
-    found = [url[7:].partition("?")[0] for url in urls if url.lower().startswith("mailto:")]
-    for paragraph in facts.paragraphs():
+    links = facts.mail.message.links
+    linked = [link.url[7:] for link in links if link.source == "anchor" and link.url[:7].lower() == "mailto:"]
+    shown = b"".join(facts.paragraphs()).decode("utf-8", "replace")
+    found = [url.partition("?")[0] for url in linked if url not in shown]  # what is shown is judged as text
+    for paragraph in shown.split("\n") if "@" in shown else ():
         if len(found) > _MOST_LOOKED_AT:
             break
         if "@" in paragraph:

@@ -25,6 +25,7 @@ LETTER = r"(?:[aA4@]|\\xc3\\xa4|&auml;)"
         (r"a{0,2048}b{3,}c{2,100}", "a*b{3,}c{2,}"),
         (r"(?>a|b)c++d?+", "(?:a|b)c+d?"),
         (r"a|b(?=c)", "a|b"),
+        (r"a\s$|b\s*$|(?:c|\W)$", r"a\s|b\s*$|(?:c|\W)"),  # behind a text's line end no line ends in the buffer
         (r"[^]a(]b", "[^]a(]b"),
         (r"a\(b(?!\))", r"a\(b"),
         (r"(?&T0)x(?&T1){2}(?(DEFINE)(?<T0>a|b)(?<T1>[cd]))", "(?:a|b)x(?:[cd]){2}"),
