@@ -160,7 +160,16 @@ class Facts:
 
     def paragraphs(self) -> list[bytes]:
         """What `body` rules see: the subject, then the paragraphs of the rendered text, each with a line end."""
-        return self.once("paragraphs", _paragraphs)
+        return self.once("paragraphs", lambda facts: facts.seen("body"))
+
+    def uris(self) -> list[bytes]:
+        """What `uri` rules see."""
+        return self.once("uris", lambda facts: facts.seen("uri", keeps_line_end=False))
+
+    def seen(self, kind: str, *, keeps_line_end: bool = True) -> list[bytes]:
+        """The single texts that rules of this kind see."""
+        buffers = (self.texts or Texts(self.mail)).buffers(kind, ("",))
+        return texts_in(buffers[""], keeps_line_end=keeps_line_end) if buffers else []
 
     def hops(self, which: str) -> Sequence[Relay]:
         """Relays, the last one first; which: Trusted or Untrusted."""
@@ -204,10 +213,6 @@ def _recipients(facts: Facts) -> list[str]:
 
 def _unique(addresses: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(one for one in addresses if one))
-
-
-def _paragraphs(facts: Facts) -> list[bytes]:
-    return texts_in((facts.texts or Texts(facts.mail)).buffers("body", ("",)).get("", b""))
 
 
 def _hops(facts: Facts, which: str) -> tuple[Relay, ...]:
