@@ -39,7 +39,7 @@ _SCHEME = re.compile(r"(?:https?|ftp|mailto):", re.IGNORECASE)
 _NO_URI = re.compile(r"[cm]id:|\w+:/{0,2}$", re.IGNORECASE)
 _WWW = re.compile(r"www\d{0,2}\.", re.IGNORECASE)
 _SAID_BEFORE_MAIL = re.compile(r"(?:skype|e?-?mail)?:+", re.IGNORECASE)
-_HOST_OF_MAIL = re.compile(r"@([^?&>]*)")
+_HOST_OF_MAIL = re.compile(r"[^?@]*@([^?&>]*)")
 _TRAILING = "-~!@#^&*()_+=:;'?,."
 
 _RELATIVE = re.compile("[#?&/]")  # a reader opens //host as http://host, which is among the links too
@@ -53,6 +53,7 @@ _REFERENCE = re.compile(r"&#(?:0*(\d{2,5})|x0*([0-9a-f]{2,4}));", re.IGNORECASE)
 _DOTS = frozenset((0x2E, 0x3002, 0xFF0E, 0xFF61))
 _PARTS = re.compile(r"(https?://)([^@/?#]*@)?([^/?#:]+)((?::(\d*))?.*)$", re.IGNORECASE | re.DOTALL)
 _PLAIN = re.compile(r"https?://[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?/[^%\\&]*", re.ASCII)
+_NO_PORT = re.compile(r":(?:[/?#]|$)")
 _HTTP = re.compile(r"https?:/{0,2}[^&#]+", re.IGNORECASE)
 _OCTETS = re.compile(r"(?:0x[0-9a-f]+|\d+)(?:\.(?:0x[0-9a-f]+|\d+)){3}", re.IGNORECASE)
 _ONE_NUMBER = re.compile(r"0x[0-9a-f]{1,64}|\d{1,32}", re.IGNORECASE)
@@ -117,9 +118,11 @@ class UriReader:
         if not self._domains:
             return True
         if uri[:7].lower() == "mailto:":
-            match = _HOST_OF_MAIL.search(decoded(uri))
+            match = _HOST_OF_MAIL.match(decoded(uri)[7:])
             return match is not None and self._is_known(_BLANK_AT_END.sub("", match[1]).rstrip("."))
         match = _PARTS.match(decoded(uri))
+        if match is not None and match[5] == "" and not _NO_PORT.match(match[4]):
+            return False
         host = match[3] if match else uri.partition("://")[2].partition("/")[0]
         return self._is_known(host) or _as_number(host) or (match is not None and self._leads_through(match[4]))
 

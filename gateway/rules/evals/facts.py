@@ -15,7 +15,7 @@ from gateway.mail.header import written_value
 from gateway.rules import perl
 from gateway.rules.regex import compile_confirming, search
 from gateway.rules.rule import Lists, Regex, RuleFiles
-from gateway.rules.text import Selectors, Texts, texts_in
+from gateway.rules.text import Texts, texts_in
 from gateway.types import AuthResult, HeaderField, MailObject, Part, Prediction
 
 T = TypeVar("T")
@@ -173,7 +173,16 @@ class Facts:
 
     def paragraphs(self) -> list[bytes]:
         """What `body` rules see: the subject, then the paragraphs of the rendered text, each with a line end."""
-        return self.once("paragraphs", _paragraphs)
+        return self.once("paragraphs", lambda facts: facts.seen("body"))
+
+    def uris(self) -> list[bytes]:
+        """What `uri` rules see."""
+        return self.once("uris", lambda facts: facts.seen("uri", keeps_line_end=False))
+
+    def seen(self, kind: str, *, keeps_line_end: bool = True) -> list[bytes]:
+        """The single texts that rules of this kind see."""
+        buffers = (self.texts or Texts(self.mail)).buffers(kind, Selectors(("",)))
+        return texts_in(buffers[""], keeps_line_end=keeps_line_end) if buffers else []
 
     def hops(self, which: str) -> Sequence[Relay]:
         """Relays, the last one first; which: Trusted or Untrusted."""
@@ -216,10 +225,6 @@ def _recipients(facts: Facts) -> list[str]:
 
 def _unique(addresses: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(one for one in addresses if one))
-
-
-def _paragraphs(facts: Facts) -> list[bytes]:
-    return texts_in((facts.texts or Texts(facts.mail)).buffers("body", Selectors(("",))).get("", b""))
 
 
 def _hops(facts: Facts, which: str) -> tuple[Relay, ...]:

@@ -149,7 +149,7 @@ def link_in_named(facts: Facts, name: str) -> bool:
 
 
 def _hosts(facts: Facts) -> list[str]:
-    found = [host_of(link.url) for link in facts.mail.message.links if not link.url.lower().startswith("mailto:")]
+    found = [host_of(uri.decode("utf-8", "replace")) for uri in facts.uris()]
     return list(dict.fromkeys(host for host in found if host))
 
 

@@ -41,6 +41,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> UriReader:
         ("http://192.0.2.1/x", "http://192.0.2.1/x"),
         ("at http://3221225985/x", "http://3221225985/x http://192.0.2.1/x"),
         ("sara@a.nowhere", ""),
+        ("http://192.0.2.1:port/ http://a.org:/x", "http://a.org:/x"),
+        ("=?utf-8?Q?x?=@a.org", ""),
         ("[cid:image.png@01D4.E3.org]", ""),
         ("قیمت:https://a.ir/x", "https://a.ir/x"),
         ("twice a.org a.org", "http://a.org"),
