@@ -21,6 +21,7 @@ from gateway.types import AuthResult, HeaderField, MailObject, Part, Prediction
 T = TypeVar("T")
 _RELAY = re.compile(r"\[ ip=(\S*) rdns=(\S*) helo=(\S*) by=(\S*) ")
 _ANGLE = re.compile(r"<([^<>\s@]{1,320}@[^<>\s@]{1,255})>")
+_WITHOUT = Selectors(("",))  # kinds of text that have none
 _MAX_ADDRESSES = 256
 _MAX_KEPT = 4096  # answers, for domains met again
 _MAX_TEXT = 1 << 18
