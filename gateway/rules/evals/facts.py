@@ -15,7 +15,7 @@ from gateway.mail.header import written_value
 from gateway.rules import perl
 from gateway.rules.regex import compile_confirming, search
 from gateway.rules.rule import Lists, Regex, RuleFiles
-from gateway.rules.text import Texts, texts_in
+from gateway.rules.text import Selectors, Texts, texts_in
 from gateway.types import AuthResult, HeaderField, MailObject, Part, Prediction
 
 T = TypeVar("T")
