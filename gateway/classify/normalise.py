@@ -139,7 +139,7 @@ def _between(text: str, mark: str, bounds: Callable[[str, int, int], tuple[int, 
 
 def _url(text: str, at: int, floor: int) -> tuple[int, int]:
     scheme = text[max(floor, at - 5) : at].lower()
-    length = next((len(name) for name in ("https", "http", "ftp") if scheme.endswith(name)), 0)
+    length = 4 if scheme.endswith("http") else 5 if scheme == "https" else 3 if scheme.endswith("ftp") else 0
     rest = _URL_REST.match(text, at + 3) if length else None
     return at - length, rest.end() if rest else at
 

@@ -16,8 +16,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
@@ -30,8 +29,7 @@ _LENGTH = struct.Struct("!I")
 _BEHIND_LENGTH = _HEAD.size - _LENGTH.size
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame."""
 
     kind: int
