@@ -94,6 +94,7 @@ class Html:
     has_script: bool
     has_form: bool
     defects: tuple[str, ...] = ()
+    schemeless: tuple[str, ...] = ()  # links to //host, as they are written
     flow: str = ""  # all text but code, seen or hidden, in document order; empty lines stand between paragraphs
 
 

@@ -19,6 +19,7 @@ ENCODINGS = UUENCODED | {"7bit", "8bit", "binary", "base64", "quoted-printable"}
 # takes "==" for one sign that breaks nothing
 _ODD_BREAK = re.compile(rb"=(?:[ \t]++[\r\n]|\r(?!\n)|=)")
 _MAX_ODD = 1_000_000
+_BLANKS_AT_END = re.compile(r"(?<![ \t])[ \t]++(?=\r?\n|\Z)")
 _SOFT_BREAK = re.compile(r"=[ \t]*+(?:\r?\n|\r)")
 _BEGIN = re.compile(rb"(?:^|(?<=[\r\n]))begin [0-7]{3,4} ([^\r\n]{1,255})(?:\r?\n|\r)")
 _END = re.compile(rb"[\r\n]end[ \t]*(?=[\r\n]|$)")
@@ -37,12 +38,19 @@ def decode_bytes(raw: bytes, encoding: str) -> bytes:
     if encoding == "base64":
         return decode_base64(raw)
     if encoding == "quoted-printable":
-        if _ODD_BREAK.search(raw):  # as text, since joining bytes takes 80 bytes a piece
-            raw = _SOFT_BREAK.sub("", raw.decode("latin-1"), _MAX_ODD).encode("latin-1")
+        if _has_blanks_at_end(raw) or _ODD_BREAK.search(raw):  # as text, since joining bytes takes 80 bytes a piece
+            text = _BLANKS_AT_END.sub("", raw.decode("latin-1"), _MAX_ODD)
+            raw = _SOFT_BREAK.sub("", text, _MAX_ODD).encode("latin-1")
         return binascii.a2b_qp(raw) if b"=" in raw else raw
     if encoding in UUENCODED:
         return b"".join(_uuencoded_lines(raw))
     return raw
+
+
+def _has_blanks_at_end(raw: bytes) -> bool:
+    """Whether a line ends in blanks: somebody on the way added them (RFC 2045 §6.7). One search, tabs being rare."""
+    end = b"\r\n" if b"\r" in raw else b"\n"
+    return b" " + end in raw or (b"\t" in raw and b"\t" + end in raw) or raw[-1:] in (b" ", b"\t")
 
 
 def find_enclosures(text: bytes) -> Iterator[Enclosure]:

@@ -181,6 +181,7 @@ def render(text: str) -> Html:
         hidden_text=_tidy(walk.hidden),
         flow=_flowing(walk.flow),
         links=tuple(walk.followed_links()),
+        schemeless=tuple(walk.schemeless),
         tags=tags,
         image_count=tags.get("img", 0),
         has_script=walk.has_script or "script" in tags,
@@ -197,6 +198,7 @@ class _Walk:
         self.hidden: list[str] = []
         self.flow: list[str] = []
         self.links: list[tuple[str, _Source, list[str]]] = []  # url as written, source, pieces of visible text
+        self.schemeless: list[str] = []
         self.seen: list[str] = []  # the start tags
         self.open: list[str] = [""]  # element names; `scopes` runs beside it
         self.scopes: list[_Scope] = [_Scope(_Look(), self.shown, {})]
@@ -261,7 +263,12 @@ class _Walk:
     def followed_links(self) -> Iterator[Link]:
         """The links as a client would follow them; <base> counts for all (HTML §4.2.3)."""
         for url, source, pieces in self.links:
-            yield Link(_followed(url, self.base), " ".join("".join(pieces).split()), source)
+            if url.startswith("//"):
+                self.schemeless.append(url)
+                followed = f"http:{url}"
+            else:
+                followed = _followed(url, self.base) if self.base else url
+            yield Link(followed, " ".join("".join(pieces).split()), source)
 
     # --- tokens
 
@@ -437,9 +444,7 @@ _look_of_short = lru_cache(maxsize=2048)(_look)  # most messages repeat a few st
 
 
 def _followed(url: str, base: str) -> str:
-    if url.startswith("//"):
-        return f"http:{url}"
-    if not base or _HAS_SCHEME.match(url):
+    if _HAS_SCHEME.match(url):
         return url
     try:
         return urljoin(base, url)

@@ -29,7 +29,7 @@ _SHAPES = tuple(
         (rf"\((?:([^\s()\[\]]+) )?\[?{_IP}(?::\d+)?\]?(?: helo=([^\s)]+))?\)", "helo ip said"),
         (rf"(\S+) \[\(?{_IP}\)?\]", "helo ip"),
         (rf"([^\s(]+)\({_IP}(?:, (?:HELO|EHLO) (\S*))?\)", "rdns ip helo"),
-        (rf"[(\[]*{_IP}[\])]*(?= |$)", "ip"),
+        (rf"[(\[]*{_IP}[\])]*(?= ?$| [(\[])", "ip"),
     )
 )
 _ADDRESS_ANYWHERE = re.compile(rf"\[{_IP}\]", re.IGNORECASE)
@@ -43,6 +43,18 @@ _ENVELOPE_FROM = re.compile(r"(?:eturn-path:? |nvelope-(?:sender|from)[ =])(\S+)
 # Handed on within one machine, or fetched by a mail reader
 _NO_HOP = (" with local for ", " with BSMTP", " with POP3", " with IMAP", "[local]")
 _NAME_ALONE = re.compile(r"(?![0-9]{1,3}\.[0-9.]{5,11}\b)[^\s(\[]+ (?:by|with|via|for|id|\(unverified\) by) ")
+# Forms of servers that never say an address: a program of theirs wrote the message, or they do not log enough
+_NO_ADDRESS = re.compile(
+    r"""\S+[ ]by[ ]\S+[ ](?:with|via|for|\() | (?!\[)\S+[ ]by[ ][^\s;]+[ ]?; | \S+[ ]id[ ][^\s;]+(?:;|$)
+    | \S+[ ](?:(?:with|via|for)[ ]\S+|\(unverified\))[ ]by\b | \S+@\S+[ ]by[ ]\S+[ ] | \S+@localhost\)[ ]by[ ]
+    | mail[ ]pickup[ ]service[ ]by[ ] | \(AUTH:[ ]\S+\)[ ]by[ ] | \S+[ ]\((?:\S+@)?localhost(?:\.localdomain)?\)[ ]
+    | localhost[ ]\(localhost[ ]\[\[UNIX:[ ] | \S+[ ]\(\[unix[ ]socket\]\)[ ]by[ ] | \S+[ ]\(\S+[ ]\[local\]\)[ ]by[ ]
+    | \S+[ ]\(unknown\)[ ]by[ ]\S+[ ]\(SG\)[ ] | \S+[ ]\(\S+\)[ ]by[ ]\S+[ ]\(Content[ ]Technologies[ ]
+    | \S+[ ]named[ ]\S+[ ]by[ ]gmailapi\. | facebook\.com[ ]\([^()]+\)[ ]by[ ]facebook\.com[ ]with[ ]Thrift[ ]
+    | Unknown/Local[ ]\(""",
+    re.VERBOSE,
+)
+_LOCAL_SIGNS = (" with local for ", " with BSMTP", "with POP3", "with IMAP", "(LSMTP for", "(Jetsend ")
 _WITH = re.compile(r" with ((?:ES|L|UTF8S|UTF8L)MTPS?A|ASMTP|HTTP[SU]?)(?= |;|$)", re.IGNORECASE)
 _VIA = re.compile(r" \(via (HTTP.?)\)(?= |;|$)")
 _POSTFIX = re.compile(r"\) \(Authenticated sender: \S+\) by \S+ \(([^)]+)\) with ")
@@ -86,7 +98,7 @@ def parse_received(value: str) -> Hop | None:
     Args:
         value: the field's value, unfolded.
     """
-    text = " ".join(value[:_MAX_FIELD].split()).rstrip("; ")
+    text = _one_line(value)
     if not text[:6].lower().startswith(_STARTS):
         return None
     end = text.find(" by ")
@@ -109,6 +121,22 @@ def parse_received(value: str) -> Hop | None:
         id=_said(_ID, text),
         auth=_authentication(text),
     )
+
+
+def tells_of_no_hop(value: str) -> bool:
+    """Whether a field that gives no Hop is one that need not: nobody handed the message on, or the form has no address.
+
+    Any other one cannot be read. Never raises.
+    """
+    text = _one_line(value)
+    if not text[:6].lower().startswith(_STARTS) or any(sign in text for sign in _LOCAL_SIGNS):
+        return True
+    is_local = "Exim" in text and " with local" in text
+    return is_local or _NO_ADDRESS.match(text, text.index(" ") + 1) is not None
+
+
+def _one_line(value: str) -> str:
+    return " ".join(value[:_MAX_FIELD].split()).rstrip("; ")
 
 
 def _facts(told: str, text: str) -> dict[str, str]:

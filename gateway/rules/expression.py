@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,80 +95,155 @@ def evaluate(node: Node, values: Mapping[str, float]) -> float:
 
 
 class Lookup(Protocol):
-    """Where values are: a mapping, or something that finds them out."""
+    """Where values are, or are found out."""
 
-    def get(self, name: str, default: float, /) -> float:
+    @property
+    def known(self) -> Mapping[str, float]:
+        """The values that are known."""
+
+    @property
+    def possible(self) -> Set[str]:
+        """Of the plain names those whose value may differ from 0."""
+
+    def get(self, name: str, default: float = 0.0, /) -> float:
         """The value of a name."""
 
 
 Value = Callable[[Lookup], float]
 
 
-def compiled(node: Node, cost: Callable[[Node], float], *, is_truth: bool) -> Value:
-    """The tree as nested functions, about five times as fast as `evaluate`.
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """Makes trees into nested functions, about five times as fast as `evaluate`.
 
-    Operands of && and || are asked in the order of their cost. Where only the truth of a node matters (`is_truth`) its
-    value may be another one than `evaluate` gives, but is true or false alike; elsewhere it is the same.
+    Operands of && and || are asked in the order of their cost. A name is plain when it counts 0 unless it is among
+    Lookup.possible: of a long sum of such names only those are looked at, and what is not known yet only when it can
+    decide whether the sum is above a number.
     """
-    if isinstance(node, Name):
-        name = node.name
-        return lambda values: values.get(name, 0.0)
-    if isinstance(node, Number):
-        number = node.value
-        return lambda _: number
-    if isinstance(node, Unary):
-        operand = compiled(node.operand, cost, is_truth=node.sign == "!")
-        return (lambda values: float(not operand(values))) if node.sign == "!" else (lambda values: -operand(values))
-    if node.sign in _LOGICAL:
-        return _logical(node, cost, is_truth=is_truth)
-    left, right = (compiled(side, cost, is_truth=False) for side in (node.left, node.right))
-    function = _BINARY[node.sign][1]
-    return lambda values: function(left(values), right(values))
 
+    cost: Callable[[Node], float]
+    is_plain: Callable[[str], bool]
+    most: Callable[[str], float]  # how often a plain name may hit
 
-def _logical(node: Binary, cost: Callable[[Node], float], *, is_truth: bool) -> Value:
-    """A chain of && or of ||. Of && all operands but the last are only asked whether they are true."""
-    sides = _chain(node, _LOGICAL[node.sign])
-    is_and = _LOGICAL[node.sign] == "&&"
-    operands = [compiled(side, cost, is_truth=is_truth or (is_and and side is not sides[-1])) for side in sides]
-    last = operands[-1]
-    if is_and or is_truth:
-        operands = [
-            operand for _, operand in sorted(zip(map(cost, sides), operands, strict=True), key=lambda one: one[0])
-        ]
-    first, *others = operands
-    if len(others) == 1:
-        second = others[0]
-        if not is_and:
-            return lambda values: first(values) or second(values)
-        if second is last:
-            return lambda values: first(values) and second(values)
-    return _all_of(operands, last) if is_and else _any_of(operands)
+    def value(self, node: Node, *, is_truth: bool) -> Value:
+        """Where only the truth of a node matters (`is_truth`) its value may be another one than `evaluate` gives, but
+        is true or false alike; elsewhere it is the same.
+        """
+        if isinstance(node, Name):
+            return _named(node.name)
+        if isinstance(node, Number):
+            number = node.value
+            return lambda _: number
+        if isinstance(node, Unary):
+            operand = self.value(node.operand, is_truth=node.sign == "!")
+            return (
+                (lambda values: float(not operand(values))) if node.sign == "!" else (lambda values: -operand(values))
+            )
+        if node.sign in _LOGICAL:
+            return self._all(node, is_truth) if _LOGICAL[node.sign] == "&&" else self._any(node, is_truth)
+        if node.sign == "+":
+            return self._sum(node)
+        if node.sign in (">", ">=") and isinstance(node.right, Number) and _is_sum(node.left):
+            return self._is_above(node.sign, node.left, node.right.value)
+        left, right = (self.value(side, is_truth=False) for side in (node.left, node.right))
+        function = _BINARY[node.sign][1]
+        return lambda values: function(left(values), right(values))
 
+    def _all(self, node: Binary, is_truth: bool) -> Value:
+        """A chain of &&: all operands but the last are only asked whether they are true."""
+        sides = _chain(node, "&&")
+        plain, _ = self._split(sides)
+        operands = {side: self.value(side, is_truth=is_truth or side is not sides[-1]) for side in sides}
+        last = operands[sides[-1]]
+        ordered = [operands[side] for side in sorted(sides, key=self.cost)]
 
-def _all_of(operands: Sequence[Value], last: Value) -> Value:
-    def value(values: Lookup) -> float:
-        for operand in operands:
-            if not operand(values):
+        def value(values: Lookup) -> float:
+            if not plain <= values.possible:
                 return 0.0
-        return last(values)
+            for operand in ordered:
+                if not operand(values):
+                    return 0.0
+            return last(values)
 
-    return value
+        return value
+
+    def _any(self, node: Binary, is_truth: bool) -> Value:
+        """A chain of ||: the first that is true."""
+        sides = _chain(node, "||")
+        quick = [side for side in sides if is_truth and self.cost(side) <= 1.0]
+        plain, slow = self._split(quick)
+        others = [*slow, *sorted((side for side in sides if side not in quick), key=self.cost)] if is_truth else sides
+        operands = [self.value(side, is_truth=is_truth) for side in others]
+
+        def value(values: Lookup) -> float:
+            for name in plain & values.possible:
+                if found := values.get(name):
+                    return found
+            for operand in operands:
+                if found := operand(values):
+                    return found
+            return 0.0
+
+        return value
+
+    def _sum(self, node: Binary) -> Value:
+        plain, others = self._split(_chain(node, "+"))
+        operands = [self.value(side, is_truth=False) for side in others]
+
+        def value(values: Lookup) -> float:
+            total = sum(map(values.get, plain & values.possible), 0.0)
+            for operand in operands:
+                total += operand(values)
+            return total
+
+        return value
+
+    def _is_above(self, sign: str, total: Node, bound: float) -> Value:
+        """Whether a sum is above a number (>), or not below it (>=)."""
+        plain, others = self._split(_chain(total, "+"))
+        operands = [self.value(side, is_truth=False) for side in others]
+        is_above = _BINARY[sign][1]
+        most = {name: self.most(name) for name in plain}
+
+        def value(values: Lookup) -> float:
+            known, names = values.known, plain & values.possible
+            unknown = [name for name in names if name not in known]
+            least = sum([known[name] for name in names if name in known], 0.0)
+            if not operands and not is_above(least + sum([most[name] for name in unknown]), bound):
+                return 0.0
+            for operand in operands:
+                least += operand(values)
+            for name in unknown:
+                if is_above(least, bound):
+                    return 1.0
+                least += values.get(name)
+            return is_above(least, bound)
+
+        return value
+
+    def _split(self, sides: Sequence[Node]) -> tuple[frozenset[str], list[Node]]:
+        """The plain names among operands, and the others; one that stands there again is among the others."""
+        plain: set[str] = set()
+        others: list[Node] = []
+        for side in sides:
+            if isinstance(side, Name) and side.name not in plain and self.is_plain(side.name):
+                plain.add(side.name)
+            else:
+                others.append(side)
+        return frozenset(plain), others
 
 
-def _any_of(operands: Sequence[Value]) -> Value:
-    def value(values: Lookup) -> float:
-        for operand in operands:
-            if found := operand(values):
-                return found
-        return 0.0
+def _named(name: str) -> Value:
+    return lambda values: values.get(name)
 
-    return value
+
+def _is_sum(node: Node) -> bool:
+    return isinstance(node, Binary) and node.sign == "+"
 
 
 def _chain(node: Node, sign: str) -> list[Node]:
     """The operands of a chain of one operator, left to right."""
-    if isinstance(node, Binary) and _LOGICAL.get(node.sign) == sign:
+    if isinstance(node, Binary) and _LOGICAL.get(node.sign, node.sign) == sign:
         return [*_chain(node.left, sign), *_chain(node.right, sign)]
     return [node]
 
@@ -189,29 +264,6 @@ def passed_on(node: Node) -> frozenset[str]:
     if isinstance(node, Binary) and node.sign in _LOGICAL:
         return passed_on(node.right) | (passed_on(node.left) if _LOGICAL[node.sign] == "||" else frozenset())
     return frozenset()
-
-
-def triggers(node: Node) -> frozenset[str] | None:
-    """Names of which one must have hit for a value other than 0; None when it may have one with no hit at all.
-
-    For a conjunction those of its smallest part are enough.
-    """
-    if isinstance(node, Name):
-        return frozenset((node.name,))
-    if isinstance(node, Number):
-        return frozenset() if not node.value else None
-    if isinstance(node, Unary):
-        return None if node.sign == "!" else triggers(node.operand)
-    left, right = triggers(node.left), triggers(node.right)
-    if node.sign in ("&&", "&", "*"):
-        sides = [side for side in (left, right) if side is not None]
-        return min(sides, key=len) if sides else None
-    if node.sign == "/":
-        return left
-    if node.sign in ("||", "|", "+"):
-        return None if left is None or right is None else left | right
-    every = names(node)
-    return every if not evaluate(node, {}) else None
 
 
 def names(node: Node) -> frozenset[str]:

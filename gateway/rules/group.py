@@ -7,16 +7,27 @@ _MAX_GIVE_UPS of them in one message no pattern is confirmed any more.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from gateway.rules.matcher import Candidates, Matcher, Span
 from gateway.rules.metas import Values
 from gateway.rules.regex import is_unicode
 from gateway.rules.rule import Rule
-from gateway.rules.text import SEPARATOR, Texts, crowded_texts, has_line_end, text_at, texts_in
+from gateway.rules.text import (
+    SEPARATOR,
+    Selectors,
+    Texts,
+    canonical,
+    crowded_texts,
+    folded,
+    has_line_end,
+    text_at,
+    texts_in,
+)
 from gateway.types import Finding
 
 _EVIDENCE = 80
@@ -35,6 +46,20 @@ class Where:
     number: int
     text: bytes
     span: Span | None = None  # None: not looked for yet
+
+
+class _Seen(NamedTuple):
+    """The texts in which the pass saw a candidate: all it may match (`is_all`), or those to look at first."""
+
+    texts: tuple[bytes, ...]
+    is_all: bool
+
+    def and_(self, other: _Seen) -> _Seen:
+        """In two passes over different texts."""
+        return _Seen(self.texts + other.texts, self.is_all and other.is_all)
+
+
+_ANYWHERE = _Seen((), is_all=False)
 
 
 @dataclass(slots=True)
@@ -80,28 +105,35 @@ class Group:
         self.matcher = Matcher([rule.regex for rule in self.rules if rule.regex is not None], cache_dir)
         self._kind = kind
         self._is_folded = is_folded
-        self._selectors = tuple(dict.fromkeys(rule.selector for rule in self.rules))
+        self._keys = tuple(canonical(rule.selector) for rule in self.rules)
+        self._selectors = tuple(dict.fromkeys(self._keys))
+        self._asked = Selectors(self._selectors)
         self._selectors_with_end = {selector: has_line_end(kind, selector) for selector in self._selectors}
         flags = [tflags.get(rule.name, frozenset()) for rule in self.rules]
         self._limits = tuple(max_hits(one) for one in flags)
         self._no_subject = frozenset(number for number, one in enumerate(flags) if "nosubject" in one)
+        self._counted_in_lines = (
+            frozenset[int]() if self._is_single else (self.matcher.wholesale & self.matcher.exact) - self._no_subject
+        )
         self._negated = tuple(number for number, rule in enumerate(self.rules) if rule.is_negated)
         self._unset = self._hits_without_field() if kind == "header" else {}
 
     def match(self, texts: Texts, hits: Hits) -> None:
         """Add what hit."""
-        buffers = texts.buffers(self._kind, self._selectors, is_folded=self._is_folded)
+        buffers = texts.buffers(self._kind, self._asked)
+        if self._is_folded:
+            buffers = {selector: folded(buffer) for selector, buffer in buffers.items()}
         matched = self._matched(buffers, hits)
         for number, where in matched.items():
             rule = self.rules[number]
             if not rule.is_negated:
-                hits.counts[rule.name] = self._count(number, buffers[rule.selector])
+                hits.counts[rule.name] = self._count(number, buffers[self._keys[number]])
                 hits.where[rule.name] = where
         for number in self._negated:
-            if number not in matched and (number not in self._unset or self.rules[number].selector in buffers):
+            if number not in matched and (number not in self._unset or self._keys[number] in buffers):
                 self._add(number, hits)
         for number, is_hit in self._unset.items():
-            if is_hit and self.rules[number].selector not in buffers:
+            if is_hit and self._keys[number] not in buffers:
                 self._add(number, hits)
 
     def evidence(self, where: Where) -> str:
@@ -120,31 +152,38 @@ class Group:
     def _matched(self, buffers: Mapping[str, bytes], hits: Hits) -> dict[int, Where]:
         """Number -> where, for every pattern that matches a text of its selector."""
         matched: dict[int, Where] = {}
-        if not buffers:
-            return matched
+        seen: dict[int, _Seen] = {}
         is_one = len(self._selectors) == 1 and not self._is_single
-        whole = next(iter(buffers.values())) if is_one else SEPARATOR.join(buffers.values())
-        candidates = self.matcher.candidates(whole)
-        for number, end in candidates.ends.items():
-            buffer = buffers.get(self.rules[number].selector)
-            if buffer is None:
+        texts = next(iter(buffers.values()), b"") if is_one else b""
+        for part in (
+            _parts([texts] if texts.isascii() else texts.split(SEPARATOR)) if is_one else _parts(buffers.values())
+        ):
+            candidates = self.matcher.candidates(part)
+            for number, end in candidates.ends.items():
+                one = self._seen(number, part, end, candidates) if is_one else _ANYWHERE
+                if number in self._no_subject and one.texts and texts.startswith(one.texts[0]):
+                    one = _ANYWHERE
+                if one.texts and number in candidates.exact:
+                    matched[number] = Where(self, number, one.texts[0])
+                else:
+                    seen[number] = one if number not in seen else seen[number].and_(one)
+        for number, one in seen.items():
+            buffer = buffers.get(self._keys[number])
+            if buffer is None or number in matched:
                 continue
-            likely = self._likely(number, buffer, end, candidates) if is_one else None
-            if likely and number in self.matcher.exact:
-                matched[number] = Where(self, number, likely[0])
-            elif number in self._lazy:
+            if number in self._lazy:
                 name = self.rules[number].name
-                hits.values.pending[name] = partial(self._find_out, number, likely, buffer, hits)
-            elif where := self._confirm(number, likely, buffer, hits):
+                hits.values.pending[name] = partial(self._find_out, number, one, buffer, hits)
+            elif where := self._confirm(number, one, buffer, hits):
                 matched[number] = where
         return matched
 
-    def _likely(self, number: int, buffer: bytes, end: int, candidates: Candidates) -> Sequence[bytes] | None:
-        """The texts to look at first; None when there is no telling."""
+    def _seen(self, number: int, part: bytes, end: int, candidates: Candidates) -> _Seen:
         if number in candidates.counted:
-            return crowded_texts(buffer, candidates.counted[number], self.matcher.times[number])
-        text = text_at(buffer, end) if end >= 0 else b""
-        return (text,) if text and not (number in self._no_subject and buffer.startswith(text)) else None
+            crowded = crowded_texts(part, candidates.counted[number], candidates.times[number])
+            return _Seen(tuple(crowded), is_all=True)
+        text = text_at(part, end) if end >= 0 else b""
+        return _Seen((text,), is_all=False) if text else _ANYWHERE
 
     @property
     def _is_single(self) -> bool:
@@ -152,22 +191,20 @@ class Group:
         return self._kind == "header"
 
     def _texts(self, number: int, buffer: bytes) -> Sequence[bytes]:
-        keeps_line_end = self._selectors_with_end[self.rules[number].selector]
+        keeps_line_end = self._selectors_with_end[self._keys[number]]
         if self._is_single:
             return (buffer if keeps_line_end else buffer[:-1],)
         texts = texts_in(buffer, keeps_line_end=keeps_line_end)
         return texts[1:] if number in self._no_subject else texts
 
-    def _confirm(self, number: int, likely: Sequence[bytes] | None, buffer: bytes, hits: Hits) -> Where | None:
-        """Where it matches one text alone: a likely one, else any."""
+    def _confirm(self, number: int, seen: _Seen, buffer: bytes, hits: Hits) -> Where | None:
+        """Where it matches one text alone: one it was seen in, else any."""
         if hits.is_spent:
             return None
         matcher = self.matcher
         try:
-            if likely and (where := self._first(number, likely)):
+            if (where := self._first(number, seen.texts)) or seen.is_all:
                 return where
-            if matcher.times[number] > 1 and likely is not None:
-                return None  # no other text has enough of it
             if not self._is_single and number in matcher.wholesale and not matcher.find_line(number, buffer):
                 return None
             return self._first(number, self._texts(number, buffer))
@@ -182,9 +219,9 @@ class Group:
                 return Where(self, number, text, span)
         return None
 
-    def _find_out(self, number: int, likely: Sequence[bytes] | None, buffer: bytes, hits: Hits) -> float:
+    def _find_out(self, number: int, seen: _Seen, buffer: bytes, hits: Hits) -> float:
         """How often a candidate matches."""
-        where = self._confirm(number, likely, buffer, hits)
+        where = self._confirm(number, seen, buffer, hits)
         if where is None:
             return 0.0
         hits.where[self.rules[number].name] = where
@@ -200,15 +237,14 @@ class Group:
         limit = self._limits[number]
         if limit == 1:
             return 1.0
-        matcher = self.matcher
         try:
-            if not self._is_single and number in matcher.wholesale & matcher.exact and number not in self._no_subject:
-                found = matcher.count_lines(number, buffer)
+            if number in self._counted_in_lines:
+                found = self.matcher.count_lines(number, buffer, limit)
             else:
-                found = matcher.count(number, self._texts(number, buffer))
+                found = self.matcher.count(number, self._texts(number, buffer), limit)
         except TimeoutError:
             return 1.0
-        return float(max(1, min(limit, found)))
+        return float(max(1, found))
 
     def _add(self, number: int, hits: Hits) -> None:
         name = self.rules[number].name
@@ -224,6 +260,15 @@ class Group:
                 if is_hit or rule.if_unset:
                     found[number] = is_hit
         return found
+
+
+def _parts(texts: Collection[bytes]) -> list[bytes]:
+    """The texts in ASCII in one buffer, the others in one."""
+    inside = [text for text in texts if text.isascii()]
+    if len(inside) == len(texts):
+        return [SEPARATOR.join(inside)] if inside else []
+    outside = [text for text in texts if not text.isascii()]
+    return [SEPARATOR.join(part) for part in (inside, outside) if part]
 
 
 def max_hits(flags: frozenset[str]) -> int:

@@ -5,6 +5,9 @@ begins and ends at a line end), atomic and possessive become plain, and long bou
 a pattern too large for one automaton the most telling stretch is kept: where the whole matches, each of its stretches
 does. hyperscan's own prefiltering turns such patterns into ones that match nearly anything (measured on SpamAssassin's
 fuzzy rules: 30 µs a pattern and message, against 2), or compiles them for half a minute.
+
+For text in ASCII alone there is another form (`is_ascii`): alternatives that need other bytes go. Of SpamAssassin's
+fuzzy rules, which list every letter that looks like another, little is left, and no stretch has to be chosen.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ _MAX_EXPRESSIONS = 16
 _MIN_TELLING = 2.0  # a stretch that fixes less matches everywhere
 _MAX_DEPTH = 50
 _TOKEN = re.compile(
-    r"\\(?:x\{[^}]*\}|.)"  # an escape
+    r"\\(?:x\{[^}]*\}|x[0-9a-fA-F]{2}|.)"  # an escape
     r"|\[\^?\]?(?:\\.|\[:\^?[a-z]+:\]|[^\]\\])*\]"  # a class
     r"|\(\?&\w+\)|\(\?(?:<?[=!]|>|:|[a-z^-]*[:)]|P?<\w+>)?"  # a group that is special
     r"|[()|]|\{\d+(?:,\d*)?\}[+?]?|[*+?][+?]?|.",
@@ -34,6 +37,13 @@ _LOOKS = frozenset(("(?=", "(?!", "(?<=", "(?<!"))
 _ANCHORS = {"\\A": "^", "\\z": "$", "\\Z": "$", "\\G": "", "^": "^", "$": "$", "\\b": "\\b", "\\B": "\\B"}
 _UNTOUCHED = ("\\Q", "\\E", "\\K", "(?#", "(?(", "(?|", "(?R", "(*", "\\g", "\\k")
 _MANY_ENDS = re.compile(r"(?:\.|\\[wWsSdD]|\[\^[^]]*\])(?:[*+]|\{\d+,(?:\d\d+)?\})")  # ends at many places, once begun
+_CODE = r"\\x(?:[0-9a-fA-F]{2}|\{[^}]*\})"
+_HIGH = re.compile(  # without the two letters that are, caseless, s and k
+    r"\\x(?:[89a-fA-F][0-9a-fA-F]|\{0*(?!17[fF]\}|212[aA]\})(?:[89a-fA-F]|[1-9a-fA-F][0-9a-fA-F]{1,6})[0-9a-fA-F]\})"
+    r"|[^\x00-\x7f\u017f\u212a]"
+)
+_IN_CLASS = re.compile(rf"(?:{_CODE}|\[:\^?[a-z]+:\]|\\.|.)(?:-(?:{_CODE}|\\.|.))?", re.DOTALL)
+_LINE_END = re.compile(r"\\[nsWDRvX]|\[\^|\[[^\]]*\\[nsWD]")  # may match one
 _WIDE = re.compile(r"\.|\\[WSDHVNwsh]|\[\^.*", re.DOTALL)  # matches nearly any character
 
 
@@ -49,6 +59,15 @@ class _Item:
     lowest: int = 1  # how often it has to match
 
 
+def _never(opening: str = "") -> _Item:
+    """What matches no text in ASCII."""
+    return _Item("(?!)", 0, 0.0, opening)
+
+
+def _is_never(item: _Item) -> bool:
+    return item.text == "(?!)"
+
+
 @dataclass(frozen=True, slots=True)
 class Loosened:
     """What the pass looks for: a pattern can only match where one of these expressions matches `times` times."""
@@ -58,20 +77,22 @@ class Loosened:
     is_looser: bool = True
 
 
-def loosen(text: str, *, keeps_anchors: bool = True) -> Loosened:
+def loosen(text: str, *, keeps_anchors: bool = True, is_ascii: bool = False) -> Loosened:
     """The looser form of a pattern; one with rare syntax stays as it is.
 
-    `keeps_anchors` False takes out ^ and $ too: the engine refuses them in the middle of a pattern.
+    `keeps_anchors` False takes out ^ and $ too: the engine refuses them in the middle of a pattern. `is_ascii` is for
+    text without other bytes; a pattern that never matches such a text has no expressions.
     """
     pattern, define, groups = text.partition(_DEFINE)
     if any(mark in pattern or mark in groups for mark in _UNTOUCHED):
         return Loosened((text,), is_looser=False)
     try:
-        called = _read(groups.removesuffix(")"), {}, keeps_anchors)[0].branches[0] if define else ()
-        groups_by_opening = {item.opening: _group("(?:", item.branches, ")") for item in called}
-        whole, reader = _read(pattern, groups_by_opening, keeps_anchors)
+        form = _Form(keeps_anchors, is_ascii)
+        whole, reader = _read(pattern, _defined(groups.removesuffix(")"), form) if define else {}, form)
     except ValueError:
         return Loosened((text,), is_looser=False)
+    if _is_never(whole):
+        return Loosened(())
     if whole.weight > MAX_WEIGHT and not reader.has_flags:
         lighter = max(_choices(whole), key=lambda choice: (choice[0] >= _GOOD_TELLING, choice[0]), default=None)
         if lighter is not None and (lighter[0] >= _MIN_TELLING or whole.weight > _UNBEARABLE):
@@ -97,26 +118,45 @@ def _choices(whole: _Item) -> Iterator[tuple[float, Loosened]]:
                 yield min(_worth(stretch) for stretch in stretches), Loosened(texts)
 
 
+def ending_at_nul(text: str) -> str:
+    """The pattern for a buffer of many texts: its $ is also at the end of a text whose line end was matched before."""
+    return "".join("(?:$|(?=\\x00))" if one == "$" else one for one in _TOKEN.findall(text)) if "$" in text else text
+
+
 def unspaced(text: str) -> str:
     """A pattern written with the flag x, as it is without."""
     return _SPACING.sub(lambda match: match[1] or "", text)
 
 
-def _read(pattern: str, called: Mapping[str, _Item], keeps_anchors: bool) -> tuple[_Item, _Reader]:
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What is asked for."""
+
+    keeps_anchors: bool
+    is_ascii: bool
+
+
+def _read(pattern: str, called: Mapping[str, _Item], form: _Form) -> tuple[_Item, _Reader]:
     """Raises ValueError for what is not balanced, or calls a group that is not there."""
-    reader = _Reader(_TOKEN.findall(pattern), called, keeps_anchors)
+    reader = _Reader(_TOKEN.findall(pattern), called, form)
     branches = reader.branches(0)
     if not reader.is_at_end:
         raise ValueError("a group begins nowhere")
     return _group("", branches, ""), reader
 
 
+def _defined(groups: str, form: _Form) -> dict[str, _Item]:
+    """The groups that others call, by how each begins."""
+    items = _Reader(_TOKEN.findall(groups), {}, form).branches(0, keeps_never=True)[0]
+    return {item.opening: _group("(?:", item.branches, ")") for item in items}
+
+
 class _Reader:
     """Reads tokens into sequences of items, loosening each."""
 
-    def __init__(self, tokens: Sequence[str], called: Mapping[str, _Item], keeps_anchors: bool) -> None:
+    def __init__(self, tokens: Sequence[str], called: Mapping[str, _Item], form: _Form) -> None:
         self._tokens = tokens
-        self._keeps_anchors = keeps_anchors
+        self._form = form
         self._called = called
         self._position = 0
         self.is_looser = False
@@ -127,8 +167,11 @@ class _Reader:
         """Whether every token was read."""
         return self._position >= len(self._tokens)
 
-    def branches(self, depth: int) -> list[list[_Item]]:
-        """The alternatives up to the end of the group. Raises ValueError for what is not balanced."""
+    def branches(self, depth: int, *, keeps_never: bool = False) -> list[list[_Item]]:
+        """The alternatives up to the end of the group, without those that never match.
+
+        Raises ValueError for what is not balanced.
+        """
         if depth > _MAX_DEPTH:
             raise ValueError("nested too deep")
         found: list[list[_Item]] = [[]]
@@ -139,9 +182,11 @@ class _Reader:
                 found.append([])
             else:
                 item = self._item(token, depth)
-                if item is not None:
+                if token == "$" and found[-1] and _takes_line_end(found[-1][-1]):  # noqa: S105 - as above
+                    self.is_looser = True  # behind the line end of a text no line ends in the buffer
+                elif item is not None:
                     found[-1].append(item)
-        return found
+        return [branch for branch in found if keeps_never or not any(map(_is_never, branch))]
 
     def _item(self, token: str, depth: int) -> _Item | None:
         """What this token begins, with its repeat; None for nothing."""
@@ -163,11 +208,16 @@ class _Reader:
         elif token in _ANCHORS:
             return self._anchor(token)
         else:
-            item = _Item(token, 1, _telling(token))
+            item = self._character(token)
         return _with_repeat(item, self._repeat())
 
+    def _character(self, token: str) -> _Item:
+        if self._form.is_ascii:
+            token = _in_ascii(token)
+        return _Item(token, 1, _telling(token)) if token else _never()
+
     def _anchor(self, token: str) -> _Item:
-        line = _ANCHORS[token] if self._keeps_anchors or token in ("\\b", "\\B") else ""
+        line = _ANCHORS[token] if self._form.keeps_anchors or token in ("\\b", "\\B") else ""
         self.is_looser = self.is_looser or line != token
         return _Item(line, 0, 0.0)
 
@@ -202,6 +252,21 @@ class _Reader:
         return token.rstrip("+"), lowest, max(highest, lowest, 1)
 
 
+def _takes_line_end(item: _Item) -> bool:
+    """Whether it has to match something, which may be a line end alone."""
+    return bool(item.lowest) and _LINE_END.search(item.text) is not None
+
+
+def _in_ascii(token: str) -> str:
+    """A character or class without what is not in ASCII; "" when nothing is left."""
+    if _HIGH.fullmatch(token):
+        return ""
+    if token[0] != "[" or token.startswith("[^"):
+        return token
+    kept = "".join(one for one in _IN_CLASS.findall(token[1:-1]) if not _HIGH.match(one))
+    return f"[{kept.replace('^', chr(92) + '^', 1) if kept[0] == '^' else kept}]" if kept else ""
+
+
 def _telling(token: str) -> float:
     if _WIDE.fullmatch(token):
         return 0.1
@@ -210,10 +275,12 @@ def _telling(token: str) -> float:
     return 0.3 if token in ("\\d", "\\R", " ") else 1.0
 
 
-def _with_repeat(item: _Item, repeat: tuple[str, int, int] | None) -> _Item:
+def _with_repeat(item: _Item, repeat: tuple[str, int, int] | None) -> _Item | None:
     if repeat is None:
         return item
     text, lowest, highest = repeat
+    if _is_never(item):
+        return item if lowest else None
     kept = replace(
         item, text=item.text + text, weight=item.weight * highest, telling=item.telling * lowest, lowest=lowest
     )
@@ -221,6 +288,8 @@ def _with_repeat(item: _Item, repeat: tuple[str, int, int] | None) -> _Item:
 
 
 def _group(opening: str, branches: Sequence[Sequence[_Item]], closing: str) -> _Item:
+    if not branches:
+        return _never(opening)
     return _Item(
         f"{opening}{'|'.join(''.join(item.text for item in branch) for branch in branches)}{closing}",
         sum(_weight(branch) for branch in branches),

@@ -32,12 +32,12 @@ _FOLD = re.compile(rb"\r?\n[ \t]+")
 class Relays:
     """The texts, and where trust ends among the Received fields."""
 
-    texts: dict[str, str]  # of "trusted", "untrusted", "internal", "external"
+    texts: dict[str, str]  # of "trusted", "untrusted", "internal", "external"; "unread": fields without a hop, in lines
     trusted_fields: int  # Received fields before the first untrusted relay's; -1 when the client itself is untrusted
     internal_fields: int
 
     def text(self, selector: str) -> str:
-        """X-Spam-Relays-Trusted and so on; "" without such a relay."""
+        """X-Spam-Relays-Trusted and so on, Unread for the fields that gave no relay; "" without any."""
         return self.texts.get(selector.rpartition("-")[2].lower(), "")
 
 
@@ -81,7 +81,9 @@ def relays_of(mail: MailObject, networks: Networks, origin_fields: Iterable[str]
     by_name = mail.message.by_name
     client = _client(mail)
     hops: list[Hop | None] = [client] if client else []
-    hops += [parse_received(_unfolded(field)) for field in by_name.get("received", ())[:MAX_HOPS]]
+    fields = [_unfolded(field) for field in by_name.get("received", ())[:MAX_HOPS]]
+    read = [parse_received(value) for value in fields]
+    hops += read
     last_field = len(hops)
     hops += [hop for name in sorted(origin_fields) for hop in _origins(by_name.get(name, ()))]
     texts: dict[str, list[str]] = {"trusted": [], "untrusted": [], "internal": [], "external": []}
@@ -95,6 +97,8 @@ def relays_of(mail: MailObject, networks: Networks, origin_fields: Iterable[str]
         if number < last_field:
             trust.count()
     joined = {name: " ".join(found) for name, found in texts.items()}
+    if None in read:
+        joined["unread"] = "\n".join([value for value, hop in zip(fields, read, strict=True) if hop is None])
     own = 1 if client else 0
     return Relays(joined, trust.trusted_fields - own, trust.internal_fields - own)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from gateway.rules.evals import Calls, Facts, Knowledge
-from gateway.rules.group import Hits, groups
+from gateway.rules.group import Hits, groups, max_hits
 from gateway.rules.metas import Metas
 from gateway.rules.relays import ORIGIN_FIELDS, relays_of
 from gateway.rules.rule import RuleFiles
-from gateway.rules.text import Texts
+from gateway.rules.text import Selectors, Texts
 from gateway.rules.uri import UriReader
 from gateway.types import Finding, Hit, MailObject, Prediction
 
@@ -35,12 +35,24 @@ class Rules:
         on = [rule for rule in files.rules.values() if self.scores.get(rule.name) != 0.0]
         scored = {rule.name for rule in on if everything or self.score(rule.name)}
         lazy = frozenset(() if everything else (rule.name for rule in on if rule.name not in scored))
-        self._metas = Metas([rule for rule in on if rule.kind == "meta"], scored, lazy)
+        functions = {rule.name for rule in on if rule.kind == "eval"} & lazy
+        self._metas = Metas(
+            [rule for rule in on if rule.kind == "meta"],
+            scored,
+            lazy,
+            functions,
+            lambda name: float(max_hits(files.tflags.get(name, frozenset()))),
+        )
+        self._points = {name: self.score(name) for name in (*files.rules, *files.scores)}
         used = self._metas.needed(scored)
         active = [rule for rule in on if rule.name in used]
         self._groups = groups(active, files.tflags, cache_dir, lazy)
-        self._exists = [rule for rule in active if rule.is_exists]
-        self._calls = Calls(active)
+        self._exists: dict[str, list[str]] = {}
+        for rule in active:
+            if rule.is_exists:
+                self._exists.setdefault(rule.selector, []).append(rule.name)
+        self._existing = Selectors(self._exists)
+        self._calls = Calls(active, functions - self._metas.always_called)
         self._knowledge = Knowledge(files)
         self._uris = UriReader(files, cache_dir)
         named = files.lists.words.get("originating_ip_headers", set())
@@ -53,8 +65,8 @@ class Rules:
         hits = self._evaluate(mail, findings, prediction)
         found = []
         for name, count in hits.counts.items():
-            score = self.score(name) if count else 0.0
-            if score:
+            score = self._points.get(name)
+            if score and count:
                 found.append(Hit(name, score, self.descriptions.get(name, name), self._evidence(name, hits)))
         return tuple(found)
 
@@ -62,7 +74,8 @@ class Rules:
         self, mail: MailObject, findings: Sequence[Finding] = (), prediction: Prediction | None = None
     ) -> dict[str, float]:
         """How often each name hit, sub-rules included."""
-        return self._evaluate(mail, findings, prediction).counts
+        counts = self._evaluate(mail, findings, prediction).counts
+        return {name: count for name, count in counts.items() if count}
 
     def score(self, name: str) -> float:
         """Its `score` line; a rule without one counts 1, a sub-rule and a finding nobody scored nothing."""
@@ -73,17 +86,21 @@ class Rules:
         texts, hits = Texts(mail, relays, self._uris), Hits()
         for group in self._groups:
             group.match(texts, hits)
-        for rule in self._exists:
-            if texts.header(rule.selector) is not None:
-                hits.counts[rule.name] = 1.0
-        called, faults = self._calls.hits(Facts(mail, self._knowledge, prediction, lambda name: relays().text(name)))
+        for selector in self._existing.present(texts):
+            hits.counts.update(dict.fromkeys(self._exists[selector], 1.0))
+        facts = Facts(mail, self._knowledge, prediction, lambda name: relays().text(name), texts)
+        called, faults = self._calls.hits(facts)
         hits.counts.update(dict.fromkeys(called, 1.0))
-        own = [Finding(name, tuple(words)) for name, words in ((GAVE_UP, hits.gave_up), (FAULT, faults)) if words]
-        for finding in (*findings, *own):
+        hits.values.called = lambda name: self._calls.value(name, facts, faults)
+        self._add((*findings, *_own(hits, faults)), hits)
+        self._metas.evaluate(hits.values)
+        self._add([finding for finding in _own(hits, faults) if finding.name not in hits.evidence], hits)
+        return hits
+
+    def _add(self, findings: Iterable[Finding], hits: Hits) -> None:
+        for finding in findings:
             if finding.name not in self.files.rules:  # a rule of that name stands for the finding
                 hits.add(finding)
-        self._metas.evaluate(hits.values)
-        return hits
 
     def _evidence(self, name: str, hits: Hits) -> tuple[str, ...]:
         where = hits.where.get(name)
@@ -92,3 +109,8 @@ class Rules:
         if name in hits.evidence:
             return hits.evidence[name]
         return tuple(one for one in self._metas.names(name) if hits.counts.get(one))[:_MAX_EVIDENCE]
+
+
+def _own(hits: Hits, faults: Sequence[str]) -> list[Finding]:
+    """What went wrong in the rules themselves, as findings."""
+    return [Finding(name, tuple(words)) for name, words in ((GAVE_UP, hits.gave_up), (FAULT, faults)) if words]

@@ -42,7 +42,7 @@ _SAID_BEFORE_MAIL = re.compile(r"(?:skype|e?-?mail)?:+", re.IGNORECASE)
 _HOST_OF_MAIL = re.compile(r"@([^?&>]*)")
 _TRAILING = "-~!@#^&*()_+=:;'?,."
 
-_FRAGMENT = re.compile(r"[#?&]|/(?!/)")
+_RELATIVE = re.compile("[#?&/]")  # a reader opens //host as http://host, which is among the links too
 _IS_MAIL = re.compile(r"mailto:|[^:]*@", re.IGNORECASE)
 _ENCODED = re.compile(r"%([0-9a-fA-F]{2})")
 _UNSAFE = re.compile(r'[\0-\x20\x7f-\xff"<>]|%(?![0-9a-fA-F]{2})')
@@ -152,7 +152,7 @@ class UriReader:
         waiting = [uri]
         while waiting and len(forms) < _MAX_FORMS:
             written = "".join(waiting.pop().splitlines()).strip()
-            if len(written) <= 1 or _FRAGMENT.match(written):
+            if len(written) <= 1 or _RELATIVE.match(written):
                 continue
             if _IS_MAIL.match(written):
                 forms += _forms_of_mail(written)

@@ -6,7 +6,7 @@ the Facts once a message (`Facts.once`). It is never called but by `Calls`, whic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from gateway.rules.evals import authentication, body, header, html, image, lists, relay
 from gateway.rules.evals.facts import Facts, Knowledge
@@ -42,7 +42,6 @@ _REASONS: Mapping[str, str] = {
         check_for_forged_juno_received_headers check_for_forged_eudoramail_received_headers
         check_for_fake_aol_relay_in_rcvd check_for_msn_groups_headers check_for_forged_gw05_received_headers""",
     _CHARSETS: """check_for_faraway_charset check_for_faraway_charset_in_headers html_charset_faraway""",
-    "Received fields that cannot be read are findings of the gateway's own": "check_relays_unparseable",
     "it looks for words of stock advertisements of 2006; write a body rule": "check_stock_info",
     "how long a URL was before it was cut is not kept": "check_uri_truncated",
 }
@@ -69,27 +68,47 @@ def refusal(function: str, arguments: Sequence[str]) -> str:
 
 
 class Calls:
-    """The eval rules of a set, in groups that one look at the message can rule out."""
+    """The eval rules of a set, in groups that one look at the message can rule out.
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    Those named in `lazy` are called when somebody asks for one, the others for every message.
+    """
+
+    def __init__(self, rules: Iterable[Rule], lazy: Collection[str] = ()) -> None:
         self._groups: dict[str, list[Rule]] = {}
+        self._lazy: dict[str, Rule] = {}
         for rule in rules:
-            if rule.kind == "eval":
+            if rule.kind == "eval" and rule.name in lazy:
+                self._lazy[rule.name] = rule
+            elif rule.kind == "eval":
                 self._groups.setdefault(_GROUP_OF.get(rule.function, ""), []).append(rule)
 
     def hits(self, facts: Facts) -> tuple[list[str], list[str]]:
         """Names of the rules that hit, and faults in words. Never raises."""
-        found: list[str] = []
         faults: list[str] = []
-        for group, rules in self._groups.items():
-            if not group or _CAN_HIT[group](facts):
-                for rule in rules:
-                    try:
-                        if FUNCTIONS[rule.function](facts, *rule.arguments):
-                            found.append(rule.name)
-                    except Exception as fault:  # noqa: BLE001 - a fault of one rule is named, and counts as not hit
-                        faults.append(f"{rule.name}: {rule.function}: {type(fault).__name__}")
+        found = [
+            rule.name
+            for group, rules in self._groups.items()
+            if not group or _CAN_HIT[group](facts)
+            for rule in rules
+            if _call(rule, facts, faults)
+        ]
         return found, faults
+
+    def value(self, name: str, facts: Facts, faults: list[str]) -> float:
+        """Of a lazy one, 0 for any other name. Adds a fault in words. Never raises."""
+        rule = self._lazy.get(name)
+        if rule is None:
+            return 0.0
+        group = _GROUP_OF.get(rule.function, "")
+        return float((not group or _CAN_HIT[group](facts)) and _call(rule, facts, faults))
+
+
+def _call(rule: Rule, facts: Facts, faults: list[str]) -> bool:
+    try:
+        return FUNCTIONS[rule.function](facts, *rule.arguments)
+    except Exception as fault:  # noqa: BLE001 - a fault of one rule is named, and counts as not hit
+        faults.append(f"{rule.name}: {rule.function}: {type(fault).__name__}")
+    return False
 
 
 _CAN_HIT: Mapping[str, Callable[[Facts], bool]] = {

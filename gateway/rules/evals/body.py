@@ -13,14 +13,17 @@ from gateway.types import Part
 
 Function = Callable[..., bool]
 _MAX_RAW = 1 << 20  # of one part's encoded bytes that are looked at
-_QP_NEEDLESS = re.compile(rb"=(?:09|3[0-9ABCEF]|[2456][0-9A-F]|7[0-9A-E])")  # encoded, though it need not be
+# Encoded, though it need not be; a blank has to be at the end of a line
+_QP_NEEDLESS = re.compile(
+    rb"=(?:(?:09|20)(?!(?:=09|=20){0,99}[ \t]{0,99}\r?$)|3[0-9ABCEF]|2[1-9A-F]|[456][0-9A-F]|7[0-9A-E])", re.MULTILINE
+)
 _BAD_ISO = re.compile(r"iso-\S+-\S+\b(?<!iso-8859-\d)(?<!iso-8859-\d\d)", re.IGNORECASE)
 _GOOD_ISO = re.compile(r"iso-(?:8859-\d{1,2}|2022-(?:jp|kr))\b")
 _ASCII = ("us-ascii", "ascii", "ansi_x3.4-1968", "iso-ir-6", "iso646-us", "us", "ibm367", "cp367", "csascii")
 _SHOUTING = re.compile(r"[\w-]*(?:koi|jp|jis|euc|gb|big5|isoir|cp1251|windows-1251|georgianps|pt154|tis)[\w-]*")
 _ENTITY = re.compile(rb"&#x[0-9A-F]{4};")
 _NOT_ASCII = re.compile(rb"[\x00\x80-\xff]|\r(?!\n)")
-_BASE64_LINES = re.compile(r"(?:[A-Za-z0-9+/=]{60,76} ){2}")
+_BASE64_LINES = re.compile(rb"(?:[A-Za-z0-9+/=]{60,76} ){2}")
 _SHOUTING_FROM = 200
 _UPPER, _LOWER = string.ascii_uppercase.encode(), (string.ascii_lowercase + string.digits).encode()
 _FIELD_START = re.compile(rb"[!-9;-~]+:")
@@ -75,9 +78,7 @@ def _count_part(part: Part, found: dict[str, float]) -> None:
 def _quoted(part: Part) -> tuple[int, int, bool]:
     """Needlessly encoded bytes, bytes in all, and whether a line is longer than RFC 5322 wants."""
     raw = part.raw[:_MAX_RAW]
-    at_line_end = sum(raw.count(blank + end) for blank in (b"=20", b"=09") for end in (b"\n", b"\r\n"))
-    needless = len(_QP_NEEDLESS.findall(raw)) - at_line_end  # a blank at the end of a line has to be encoded
-    return needless, len(raw), any(len(line.rstrip(b"\r")) > 78 for line in raw.split(b"\n"))
+    return len(_QP_NEEDLESS.findall(raw)), len(raw), any(len(line.rstrip(b"\r")) > 78 for line in raw.split(b"\n"))
 
 
 def _is_illegal_text(part: Part) -> bool:
@@ -203,9 +204,10 @@ def _longest_base64(facts: Facts) -> int:
 
 
 def body_length(facts: Facts, most: str) -> bool:
-    """Bytes behind the header, at most these."""
+    """Bytes behind the header, a line end counted as one: at most these."""
     message = facts.mail.message
-    return len(message.raw) - message.body_offset <= float(most)
+    size, limit = len(message.raw) - message.body_offset, float(most)
+    return size <= limit or (size <= 2 * limit and size - message.raw.count(b"\r\n", message.body_offset) <= limit)
 
 
 def capitals(facts: Facts, low: str, high: str) -> bool:
@@ -216,10 +218,10 @@ def capitals(facts: Facts, low: str, high: str) -> bool:
 def _capital_share(facts: Facts) -> float:
     if any(_SHOUTING.fullmatch(part.charset) for part in facts.mail.message.parts if part.charset):
         return 0.0
-    lines = [line for line in facts.paragraphs() if " " in line and not _BASE64_LINES.match(line)]
-    if sum(map(len, lines)) < _SHOUTING_FROM:
+    lines = [line for line in facts.paragraphs() if b" " in line.strip() and not _BASE64_LINES.match(line)]
+    text = b"".join(lines)
+    if len(text) < _SHOUTING_FROM:
         return 0.0
-    text = "".join(lines).encode("utf-8", "replace")
     upper = len(text) - len(text.translate(None, _UPPER))
     lower = len(text) - len(text.translate(None, _LOWER))
     return 100 * upper / (upper + lower) if upper + lower else 0.0
@@ -236,12 +238,17 @@ def blank_lines(facts: Facts, low: str, high: str, at_least: str = "1") -> bool:
 
 def spaced_words(facts: Facts, low: str, high: str) -> bool:
     """Blanks by other characters in the paragraph that has most, percent."""
-    share = max((_blank_share(one) for one in facts.paragraphs() if len(one) > 5), default=-1)
-    return float(low) <= share < (101 if float(high) >= 100 else float(high))
+    most, limit = -1, (101 if float(high) >= 100 else float(high))
+    for paragraph in facts.paragraphs():
+        if len(paragraph) > 5:
+            most = max(most, _blank_share(paragraph))
+            if most >= limit:
+                return False
+    return float(low) <= most
 
 
-def _blank_share(text: str) -> int:
-    blanks = text.count(" ")
+def _blank_share(text: bytes) -> int:
+    blanks = text.count(b" ")
     others = len(text) - blanks
     return 100 if blanks > others or not others else 100 * blanks // others
 

@@ -111,8 +111,8 @@ def recipient_in_subject(facts: Facts, what: str) -> bool:
 
 
 def missing_recipient(facts: Facts) -> bool:
-    """Neither To nor Apparently-To says anything."""
-    return not facts.header("To").strip() and not facts.header("Apparently-To").strip()
+    """There is neither To nor Apparently-To."""
+    return not facts.fields("To") and not facts.fields("Apparently-To")
 
 
 def field_count(facts: Facts, name: str, low: str, high: str = "999") -> bool:
@@ -210,6 +210,9 @@ def similar_recipients(facts: Facts, low: str, high: str = "undef") -> bool:
 
 
 def _in_order(facts: Facts) -> list[str]:
+    fields = [*facts.fields("To"), *facts.fields("Cc"), *facts.fields("Bcc")]
+    if sum(one.raw.count(b"@") for one in fields) < _SIMILAR_FROM:
+        return []
     found = facts.addresses("To", "Cc")
     if len(found) < _SIMILAR_FROM:
         found = found + facts.addresses("Bcc")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from itertools import pairwise
 
+from gateway.mail.received import tells_of_no_hop
 from gateway.rules.evals.facts import Facts, Relay
 
 Function = Callable[..., bool]
@@ -20,13 +22,19 @@ _SHORT_COUNTRIES = ("ie", "fr", "de")
 
 
 def only_trusted(facts: Facts) -> bool:
-    """There are relays, and all are trusted."""
-    return bool(facts.hops("Trusted")) and not facts.hops("Untrusted")
+    """There are relays, all of them can be read, and all are trusted."""
+    return bool(facts.hops("Trusted")) and not facts.hops("Untrusted") and not unreadable_relay(facts)
 
 
 def no_relays(facts: Facts) -> bool:
-    """There is no relay at all."""
-    return not facts.hops("Trusted") and not facts.hops("Untrusted")
+    """There is no relay at all, not even one that cannot be read."""
+    return not facts.hops("Trusted") and not facts.hops("Untrusted") and not unreadable_relay(facts)
+
+
+def unreadable_relay(facts: Facts) -> bool:
+    """A Received field should tell of a relay and cannot be read."""
+    unread = facts.relays("X-Spam-Relays-Unread") if facts.relays is not None else ""
+    return bool(unread) and not all(map(tells_of_no_hop, unread.split("\n")))
 
 
 def numeric_helo(facts: Facts) -> bool:
@@ -44,8 +52,9 @@ def helo_is_other_address(facts: Facts) -> bool:
 
 def big_provider_without_name(facts: Facts) -> bool:
     """The last untrusted relay that is no private address says it is a big provider, and has no reverse name."""
-    public = [relay for relay in facts.hops("Untrusted") if not _is_private(relay.ip) and relay.helo]
-    return bool(public) and _BIG_PROVIDER.search(public[-1].helo) is not None and not public[-1].rdns
+    hops = reversed(facts.hops("Untrusted"))
+    last = next((relay for relay in hops if relay.helo and not _is_private(relay.ip)), None)
+    return last is not None and not last.rdns and _BIG_PROVIDER.search(last.helo) is not None
 
 
 def forged_trail(facts: Facts) -> bool:
@@ -73,6 +82,7 @@ def _is_public(text: str) -> bool:
     return _ADDRESS.fullmatch(text) is not None and not _is_private(text)
 
 
+@lru_cache(maxsize=4096)
 def _is_private(text: str) -> bool:
     try:
         return not ip_address(text).is_global
@@ -83,6 +93,7 @@ def _is_private(text: str) -> bool:
 FUNCTIONS: Mapping[str, Function] = {
     "check_all_trusted": only_trusted,
     "check_no_relays": no_relays,
+    "check_relays_unparseable": unreadable_relay,
     "check_for_numeric_helo": numeric_helo,
     "helo_ip_mismatch": helo_is_other_address,
     "check_for_no_rdns_dotcom_helo": big_provider_without_name,

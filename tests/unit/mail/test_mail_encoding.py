@@ -15,6 +15,8 @@ UU = b"begin 644 cat.txt\n" + binascii.b2a_uu(b"hello world") + b"`\nend\n"
         (b"a=3Db", "quoted-printable", b"a=b"),
         (b"a=3db=\r\nc", "quoted-printable", b"a=bc"),
         (b"a= \t\nb", "quoted-printable", b"ab"),
+        (b"a \t\r\nb \nc\t", "quoted-printable", b"a\r\nb\nc"),  # blanks that were added on the way
+        (b"a =\r\nb=20\r\nc =", "quoted-printable", b"a b \r\nc "),
         (b"a=\rb\nc", "quoted-printable", b"ab\nc"),  # a bare CR swallows nothing
         (b"a==\nb", "quoted-printable", b"a=b"),
         (b"a=ZZ=", "quoted-printable", b"a=ZZ"),

@@ -106,6 +106,13 @@ def test_links(markup: str, links: list[tuple[str, str, str]]) -> None:
     assert list(render(markup).links) == [Link(*link) for link in links]  # type: ignore[arg-type]
 
 
+def test_links_without_a_scheme() -> None:
+    html = render(
+        '<base href="https://b.example/"><a href="//x.example/A">t</a><a href="//x.example/A">u</a><img src="i">'
+    )
+    assert html.schemeless == ("//x.example/A", "//x.example/A")
+
+
 def test_counts() -> None:
     html = render('<IMG src=a><img src=b><form><input></form><p onclick="x()">')
     assert html.tags == {"img": 2, "form": 1, "input": 1, "p": 1}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.mail.received import Hop, parse_received
+from gateway.mail.received import Hop, parse_received, tells_of_no_hop
 
 DATE = "; Mon, 2 Mar 2026 10:00:00 +0000"
 
@@ -68,6 +68,35 @@ def test_shapes(value: str, hop: Hop | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "need_not"),
+    [
+        ("(qmail 27981 invoked by uid 225)", True),
+        ("by mx.test (Postfix, from userid 1000) id 4ABC", True),
+        ("", True),
+        ("from pc by mx.test with SMTP id 4ABC", True),
+        ("from pc by mx.test", True),
+        ("from pc by mx.test (Postfix) id 4ABC", True),
+        ("from pc by mx.test id 4ABC", False),
+        ("from pc id 4ABC", True),
+        ("from pc id 4ABC by mx.test (DragonFly Mail Agent)", False),
+        ("from pc (unverified) by mx.test (Clearswift) with ESMTP", True),
+        ("from sara@example.org by mx.test id 4ABC", True),
+        ("(from sara@localhost) by mx.test (8.12.11/Submit) id 4ABC", True),
+        ("from localhost (localhost [local]) by mx.test (OpenSMTPD) with ESMTPA", True),
+        ("from localhost (localhost [local]); by mx.test (OpenSMTPD) with ESMTPA", False),
+        ("from mail pickup service by mx.test with Microsoft SMTPSVC", True),
+        ("from sara by mx.test with local (Exim 4.96)", True),
+        ("from pc (dsl.example.org [192.0.2.999]) by mx.test with SMTP", False),
+        ("from pc (dsl.example.org [192.0.2.1])", False),
+        ("FROM pc BY mx.test WITH local", False),
+    ],
+)  # fmt: skip
+def test_what_gives_no_hop_need_not_or_cannot_be_read(value: str, need_not: bool) -> None:
+    assert parse_received(value + DATE) is None
+    assert tells_of_no_hop(value + DATE) is need_not
+
+
+@pytest.mark.parametrize(
     ("ip", "is_private"),
     [
         ("10.1.2.3", True), ("172.31.0.1", True), ("172.32.0.1", False), ("192.168.0.1", True), ("127.0.0.1", True),
@@ -81,6 +110,7 @@ def test_private(ip: str, is_private: bool) -> None:
 @given(st.text(max_size=200) | st.text("from by()[]@:.=0123456789 HELO", max_size=200).map("from {}".format))
 def test_total(value: str) -> None:
     hop = parse_received(value)
+    assert isinstance(tells_of_no_hop(value), bool)
     if hop is not None:
         assert isinstance(hop.is_private, bool)
         assert not set("[]()<> ") & set(hop.helo + hop.rdns + hop.by)
@@ -94,4 +124,5 @@ def test_linear(unit: str) -> None:
     started = time.process_time()
     for _ in range(10):
         parse_received(value)
+        tells_of_no_hop(value)
     assert time.process_time() - started < 0.5

@@ -24,6 +24,7 @@ RELAYS = {
         "[ ip=198.51.100.9 rdns=a.other.example helo=yahoo.com by=x.third.example ident= ] "
         "[ ip=8.8.8.8 rdns= helo=mail.yahoo.com by=y.fourth.example ident= ]"
     ),
+    "X-Spam-Relays-Unread": "by mx.example.org with SMTP\nfrom nowhere ([192.0.2.999]) by mx.example.org",
 }
 
 
@@ -122,6 +123,8 @@ def test_authenticated_lists(
         ("check_for_to_in_subject", "user", {"Subject": "who are you really"}, False),
         ("check_for_matching_env_and_hdr_from", "", {}, True),
         ("check_for_matching_env_and_hdr_from", "", {"From": "x@example.net"}, False),
+        ("check_for_matching_env_and_hdr_from", "", {"From": "Sara, <sara@example.org>"}, True),
+        ("check_for_matching_env_and_hdr_from", "", {"From": "Sara,(<sara@example.org>)"}, True),
         ("check_equal_from_domains", "", {"From": "x@a.example.org"}, False),
         ("check_equal_from_domains", "", {"From": "x@example.net"}, True),
         ("check_for_shifted_date", "3 6", {"Received": "by x; Mon, 21 Sep 2026 09:00:00 +0000"}, True),
@@ -171,6 +174,7 @@ def test_a_fetched_message_is_dated_by_its_own_trace() -> None:
     [
         ("check_all_trusted", False),
         ("check_no_relays", False),
+        ("check_relays_unparseable", True),
         ("check_for_numeric_helo", True),
         ("helo_ip_mismatch", False),  # 192.0.2.7 is no public address
         ("check_for_no_rdns_dotcom_helo", True),
@@ -303,6 +307,8 @@ ALTERNATIVE = (
         ),
         (b"Content-Transfer-Encoding: quoted-printable\r\n\r\n=41=20\r\n", "check_for_mime", "mime_qp_count", True),
         (b"Content-Transfer-Encoding: quoted-printable\r\n\r\na=20\r\n", "check_for_mime", "mime_qp_count", False),
+        (b"Content-Transfer-Encoding: quoted-printable\r\n\r\na=20=09\t\r\n", "check_for_mime", "mime_qp_count", False),
+        (b"Content-Transfer-Encoding: quoted-printable\r\n\r\na=20=\r\n", "check_for_mime", "mime_qp_count", True),
         (b"Content-Disposition: attachment\r\n\r\nx", "check_for_mime", "mime_attachment", True),
         (b"Content-Type: text/plain; charset=iso-9999-x\r\n\r\nx", "check_for_mime", "mime_bad_iso_charset", True),
         (b"Content-Type: text/plain; charset=iso-8859-15\r\n\r\nx", "check_for_mime", "mime_bad_iso_charset", False),
@@ -318,6 +324,8 @@ ALTERNATIVE = (
         (b"Content-Transfer-Encoding: base64\r\n\r\nYQ==\r\n", "check_base64_length", "78 79", False),
         (b"\r\n12345", "check_body_length", "5", True),
         (b"\r\n123456", "check_body_length", "5", False),
+        (b"\r\n1\r\n3\r\n", "check_body_length", "4", True),
+        (b"\r\n1\r\n3\r\n", "check_body_length", "3", False),
         (b"\r\n" + b"BUY NOW or " * 30, "check_for_uppercase", "50 80", True),
         (b"\r\n" + b"buy now or " * 30, "check_for_uppercase", "25 100", False),
         (b"\r\na\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\nb", "check_blank_line_ratio", "70 90 4", True),

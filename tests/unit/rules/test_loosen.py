@@ -25,6 +25,7 @@ LETTER = r"(?:[aA4@]|\\xc3\\xa4|&auml;)"
         (r"a{0,2048}b{3,}c{2,100}", "a*b{3,}c{2,}"),
         (r"(?>a|b)c++d?+", "(?:a|b)c+d?"),
         (r"a|b(?=c)", "a|b"),
+        (r"a\s$|b\s*$|(?:c|\W)$", r"a\s|b\s*$|(?:c|\W)"),  # behind a text's line end no line ends in the buffer
         (r"[^]a(]b", "[^]a(]b"),
         (r"a\(b(?!\))", r"a\(b"),
         (r"(?&T0)x(?&T1){2}(?(DEFINE)(?<T0>a|b)(?<T1>[cd]))", "(?:a|b)x(?:[cd]){2}"),
@@ -34,6 +35,23 @@ LETTER = r"(?:[aA4@]|\\xc3\\xa4|&auml;)"
 )
 def test_looser(pattern: str, looser: str) -> None:
     assert loosen(pattern) == Loosened((looser,), is_looser=looser != pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "in_ascii"),
+    [
+        (r"p(?:[i1\xec-\xef]|\xc3[\x8c-\x8f])ll", ["p(?:[i1])ll"]),
+        (r"[\xe9]?a\xc3{0,2}b[\xe9a-c]+", ["ab[a-c]+"]),
+        (r"caf(?:\xe9|\xc3\xa9)", []),
+        (r"caf(?:\xe9|\xc3\xa9)?s", ["cafs"]),
+        (r"[\xff^a][a\x{1F600}]\x{17f}", [r"[\^a][a]\x{17f}"]),
+        (r"[^\xff]|\x{200b}", [r"[^\xff]"]),
+        (r"(?&T0)x(?&T1)?(?(DEFINE)(?<T0>a|\xe9)(?<T1>\xe9))", ["(?:a)x"]),
+        (r"(?&T1)x(?(DEFINE)(?<T0>a)(?<T1>\xe9))", []),
+    ],
+)
+def test_text_in_ascii_needs_less(pattern: str, in_ascii: list[str]) -> None:
+    assert list(loosen(pattern, is_ascii=True).expressions) == in_ascii
 
 
 def test_anchors_can_go() -> None:
@@ -69,7 +87,7 @@ def test_a_heavy_repeat_is_counted() -> None:
 
 
 PIECES = st.sampled_from(
-    ["a", "b", "ab", "[ab]", "[^a]", ".", r"\s", r"\S", r"\W", r"\b", "^", "$", "(?=a)", "(?!b)", "(?<=a)", "(?<!b)", r"\A", r"\z", " "]
+    ["a", "b", "ab", "[ab]", "[^a]", ".", r"\s", r"\S", r"\W", r"\b", "^", "$", "(?=a)", "(?!b)", "(?<=a)", "(?<!b)", r"\A", r"\z", " ", r"[b\xc3-\xc5]", r"(?:b|\xc3\xa9)", r"\xa9", r"[\xa9^a]"]
 )  # fmt: skip
 REPEATS = st.sampled_from(["", "", "", "?", "*", "+", "{0,70}", "{2}", "??", "++"])
 ATOMS = st.builds(
@@ -86,7 +104,7 @@ PATTERNS = st.recursive(
     ),
     max_leaves=4,
 )
-TEXTS = st.lists(st.text("ab \n.", max_size=12), min_size=1, max_size=4)
+TEXTS = st.lists(st.text("ab \n.éK", max_size=12), min_size=1, max_size=4)
 
 
 @given(PATTERNS, TEXTS, st.sampled_from(["", "i", "s", "is"]))

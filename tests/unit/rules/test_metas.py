@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import inf
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +16,7 @@ from gateway.rules.rule import Place, Rule
 NAMES = ["A", "B", "C", "D"]
 EXPRESSIONS = st.recursive(
     st.sampled_from([*NAMES, "M0", "M1", "M2", "0", "1", "2"]),
-    lambda inner: st.builds(lambda a, sign, b: f"({a} {sign} {b})", inner, st.sampled_from(["&&", "||", "&&", "||", "+", ">", "<", "==", "*", "-", "/"]), inner)
+    lambda inner: st.builds(lambda a, sign, b: f"({a} {sign} {b})", inner, st.sampled_from(["&&", "||", "&&", "||", "+", "+", ">", ">=", "<", "==", "*", "-", "/"]), inner)
     | inner.map(lambda one: f"!{one}"),
     max_leaves=8,
 )  # fmt: skip
@@ -35,9 +38,10 @@ def everything(texts: dict[str, str], hits: dict[str, float]) -> dict[str, float
     st.tuples(EXPRESSIONS, EXPRESSIONS, EXPRESSIONS, EXPRESSIONS),
     st.dictionaries(st.sampled_from(NAMES), st.integers(1, 3).map(float)),
     st.sets(st.sampled_from(NAMES)),
+    st.sampled_from([lambda _: 3.0, lambda _: inf]),
 )
 def test_the_same_as_evaluating_everything(
-    texts: tuple[str, str, str, str], hits: dict[str, float], slow: set[str]
+    texts: tuple[str, str, str, str], hits: dict[str, float], slow: set[str], most: Callable[[str], float]
 ) -> None:
     two, one, zero, result = texts
     named = {  # only what comes before may be named
@@ -51,7 +55,7 @@ def test_the_same_as_evaluating_everything(
     asked: list[str] = []
     for name in slow:
         values.pending[name] = lambda name=name: asked.append(name) or hits.get(name, 0.0)  # type: ignore[misc, func-returns-value]
-    Metas([meta(name, text) for name, text in named.items()], {"R", "M0"}, slow).evaluate(values)
+    Metas([meta(name, text) for name, text in named.items()], {"R", "M0"}, slow, most=most).evaluate(values)
     assert bool(values.get("R")) == bool(expected["R"])
     assert bool(values.get("M0")) == bool(expected["M0"])
     assert len(asked) == len(set(asked))

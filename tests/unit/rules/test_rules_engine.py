@@ -96,6 +96,34 @@ def test_kinds(ruleset: rules.Rules, content: bytes, expected: str, absent: str)
     assert not any(name.startswith("__") for name in found)
 
 
+LINES = r"""
+body WORD /^word\s$/
+body LABEL /^(?:label\W){1,3}$/m
+body LATER /^tag(?=\s)\s$/
+body NO_LABEL /^label\S$/
+body OTHER /^[^w]ther\s{1,4}$/
+rawbody PICTURE /^[^>].*?<img src=/im
+rawbody PICTURE_HERE /^[^>].*?<img src=["']data/im
+rawbody PICTURE_ONE_CASE /^[^>].*?<(?:img src|IMG SRC)=/m
+rawbody LINKED /^[^>].*?<a href=/im
+"""
+
+
+def test_line_ends_are_matched(tmp_path: Path) -> None:
+    content = message_bytes(
+        '<p>word</p>label<p>other</p><p>tag one</p><p>tag</p><p class="a" name="b">\r\n\r\n<img src="x.png">',
+        Content_Type="text/html",
+    )
+    assert set(hits(load(tmp_path, LINES), content)) == {
+        "WORD",
+        "LABEL",
+        "LATER",
+        "OTHER",
+        "PICTURE",
+        "PICTURE_ONE_CASE",
+    }
+
+
 def test_findings_are_scored_and_combined(ruleset: rules.Rules) -> None:
     found = hits(ruleset, message_bytes("apple"), "SPF_FAIL", "UNSCORED")
     assert found["SPF_FAIL"] == 2.0

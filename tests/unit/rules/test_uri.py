@@ -56,6 +56,7 @@ def test_in_text(reader: UriReader, text: str, uris: str) -> None:
         ("http://%61.org/%2Fx", "http://a.org//x"),
         ("http://a.org%20/", "http://a.org%20/"),
         ("http:a.org\\x", "http://a.org/x"),
+        ("//a.org/X", "//a.org/X"),
         ("a.org/x", "http://a.org/x"),
         ("http://a.org?x", "http://a.org/?x"),
         ("http://a.org/?&#46;&#x2e;&#12290;", "http://a.org/?..."),
