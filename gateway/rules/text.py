@@ -318,16 +318,21 @@ def _rendered(message: Message) -> Iterator[tuple[str, Html | None]]:
     for part in message.parts:
         if part.html is not None:
             yield part.html.flow, part.html
-        elif part.content_type == "text/html" or _HTML_FILE.search(part.filename):
-            html = render(_decoded(part))
+        elif is_html_file(part):
+            html = render(decoded_text(part))
             yield html.flow, html
         elif part.content_type.startswith("text/") and part.content_type not in _NOT_RENDERED:
-            yield part.text if part.text is not None else _decoded(part), None
+            yield part.text if part.text is not None else decoded_text(part), None
         elif not part.content_type.startswith(_CONTAINERS):
             yield "", None
 
 
-def _decoded(part: Part) -> str:
+def is_html_file(part: Part) -> bool:
+    """Whether a part that is not shown in place holds HTML, whatever its type."""
+    return part.content_type == "text/html" or bool(part.filename and _HTML_FILE.search(part.filename))
+
+
+def decoded_text(part: Part) -> str:
     """The text of an attached part, as far as rules look at one."""
     return decode(_bytes_of(part)[: 2 * _MAX_BODY_PART], part.charset)
 
