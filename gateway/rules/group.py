@@ -17,7 +17,17 @@ from gateway.rules.matcher import Candidates, Matcher, Span
 from gateway.rules.metas import Values
 from gateway.rules.regex import is_unicode
 from gateway.rules.rule import Rule
-from gateway.rules.text import SEPARATOR, Texts, crowded_texts, has_line_end, text_at, texts_in
+from gateway.rules.text import (
+    SEPARATOR,
+    Selectors,
+    Texts,
+    canonical,
+    crowded_texts,
+    folded,
+    has_line_end,
+    text_at,
+    texts_in,
+)
 from gateway.types import Finding
 
 _EVIDENCE = 80
@@ -95,7 +105,9 @@ class Group:
         self.matcher = Matcher([rule.regex for rule in self.rules if rule.regex is not None], cache_dir)
         self._kind = kind
         self._is_folded = is_folded
-        self._selectors = tuple(dict.fromkeys(rule.selector for rule in self.rules))
+        self._keys = tuple(canonical(rule.selector) for rule in self.rules)
+        self._selectors = tuple(dict.fromkeys(self._keys))
+        self._asked = Selectors(self._selectors)
         self._selectors_with_end = {selector: has_line_end(kind, selector) for selector in self._selectors}
         flags = [tflags.get(rule.name, frozenset()) for rule in self.rules]
         self._limits = tuple(max_hits(one) for one in flags)
@@ -108,18 +120,20 @@ class Group:
 
     def match(self, texts: Texts, hits: Hits) -> None:
         """Add what hit."""
-        buffers = texts.buffers(self._kind, self._selectors, is_folded=self._is_folded)
+        buffers = texts.buffers(self._kind, self._asked)
+        if self._is_folded:
+            buffers = {selector: folded(buffer) for selector, buffer in buffers.items()}
         matched = self._matched(buffers, hits)
         for number, where in matched.items():
             rule = self.rules[number]
             if not rule.is_negated:
-                hits.counts[rule.name] = self._count(number, buffers[rule.selector])
+                hits.counts[rule.name] = self._count(number, buffers[self._keys[number]])
                 hits.where[rule.name] = where
         for number in self._negated:
-            if number not in matched and (number not in self._unset or self.rules[number].selector in buffers):
+            if number not in matched and (number not in self._unset or self._keys[number] in buffers):
                 self._add(number, hits)
         for number, is_hit in self._unset.items():
-            if is_hit and self.rules[number].selector not in buffers:
+            if is_hit and self._keys[number] not in buffers:
                 self._add(number, hits)
 
     def evidence(self, where: Where) -> str:
@@ -154,7 +168,7 @@ class Group:
                 else:
                     seen[number] = one if number not in seen else seen[number].and_(one)
         for number, one in seen.items():
-            buffer = buffers.get(self.rules[number].selector)
+            buffer = buffers.get(self._keys[number])
             if buffer is None or number in matched:
                 continue
             if number in self._lazy:
@@ -177,7 +191,7 @@ class Group:
         return self._kind == "header"
 
     def _texts(self, number: int, buffer: bytes) -> Sequence[bytes]:
-        keeps_line_end = self._selectors_with_end[self.rules[number].selector]
+        keeps_line_end = self._selectors_with_end[self._keys[number]]
         if self._is_single:
             return (buffer if keeps_line_end else buffer[:-1],)
         texts = texts_in(buffer, keeps_line_end=keeps_line_end)

@@ -31,7 +31,9 @@ _WORTH_A_PASS = 4  # below that many patterns the backtracking engine alone is c
 _COUNTED = 1 << 20  # numbers from there on are of patterns whose matches are counted
 _BLOCK = hyperscan.HS_MODE_BLOCK
 # What may match a separator (a dot its NUL), or depends on where a text begins or ends
-_CROSSING = re.compile(r"(?<!\\)\.|\[\^|\\[WDSNXRHVAzZG0x]|[\^$]|(?:^|[(|:])\\s|\(\?[a-z]*[sx]|\[\[:\^")
+_CROSSING = re.compile(
+    r"(?<!\\)\.|\[\^|\\[WDSNXRHVAzZG0]|\\x(?:0[0-9aA]|\{)|[\^$]|(?:^|[(|:])\\s|\(\?[a-z]*[sx]|\[\[:\^"
+)
 
 # hyperscan 5.4 loses matches of these that begin with a line end, beside others like them in one database
 _LOST = re.compile(r"\^\[\^(?![^\]]*\\n)")

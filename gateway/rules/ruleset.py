@@ -11,7 +11,7 @@ from gateway.rules.group import Hits, groups, max_hits
 from gateway.rules.metas import Metas
 from gateway.rules.relays import ORIGIN_FIELDS, relays_of
 from gateway.rules.rule import RuleFiles
-from gateway.rules.text import Texts
+from gateway.rules.text import Selectors, Texts
 from gateway.rules.uri import UriReader
 from gateway.types import Finding, Hit, MailObject, Prediction
 
@@ -47,7 +47,11 @@ class Rules:
         used = self._metas.needed(scored)
         active = [rule for rule in on if rule.name in used]
         self._groups = groups(active, files.tflags, cache_dir, lazy)
-        self._exists = [rule for rule in active if rule.is_exists]
+        self._exists: dict[str, list[str]] = {}
+        for rule in active:
+            if rule.is_exists:
+                self._exists.setdefault(rule.selector, []).append(rule.name)
+        self._existing = Selectors(self._exists)
         self._calls = Calls(active, functions - self._metas.always_called)
         self._knowledge = Knowledge(files)
         self._uris = UriReader(files, cache_dir)
@@ -82,9 +86,8 @@ class Rules:
         texts, hits = Texts(mail, relays, self._uris), Hits()
         for group in self._groups:
             group.match(texts, hits)
-        for rule in self._exists:
-            if texts.header(rule.selector) is not None:
-                hits.counts[rule.name] = 1.0
+        for selector in self._existing.present(texts):
+            hits.counts.update(dict.fromkeys(self._exists[selector], 1.0))
         facts = Facts(mail, self._knowledge, prediction, lambda name: relays().text(name), texts)
         called, faults = self._calls.hits(facts)
         hits.counts.update(dict.fromkeys(called, 1.0))

@@ -39,7 +39,7 @@ SEPARATOR = b"\x00\n"
 MAX_BYTES = 1 << 20  # of one kind; a message's megabytes beyond it are attachments in disguise
 _MAX_TEXTS = 4000
 _MAX_LINE = 2048  # SpamAssassin cuts body lines there
-_GAP = re.compile(r"\n+\s*\n+")
+_GAP = re.compile(r"\n\s*\n")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _BREAKS = (b"\n", b">", b" ")
 _BREAKS_IN_TEXT = ("\n", " ")
@@ -61,6 +61,50 @@ _WITHOUT_LINE_END = re.compile(r"EnvelopeFrom|X-Spam-Relays-|.*:(?:addr|name|hos
 _Special = Callable[["Texts", Sequence[str]], "bytes | None"]
 
 
+def canonical(selector: str) -> str:
+    """The same for all spellings of a selector."""
+    name, colon, modifiers = selector.partition(":")
+    return selector if name in _SPECIAL else f"{name.lower()}{colon}{modifiers}"
+
+
+class Selectors:
+    """The selectors of some header or mimeheader rules, by the field they name. Immutable."""
+
+    def __init__(self, selectors: Iterable[str]) -> None:
+        self._fields: dict[str, list[tuple[str, list[str]]]] = {}
+        self._special: list[tuple[str, _Special, list[str]]] = []
+        for selector in dict.fromkeys(selectors):
+            name, *modifiers = selector.split(":")
+            if name in _SPECIAL:
+                self._special.append((selector, _SPECIAL[name], modifiers))
+            else:
+                self._fields.setdefault(name.lower(), []).append((selector, modifiers))
+
+    def in_header(self, texts: Texts) -> Iterator[tuple[str, bytes | None]]:
+        """Each selector with its text in the message's header; None for a field that holds nothing it asks for."""
+        for selector, special, modifiers in self._special:
+            yield selector, special(texts, modifiers)
+        by_name = texts.mail.message.by_name
+        for name in self._fields.keys() & by_name.keys():
+            for selector, modifiers in self._fields[name]:
+                yield selector, texts.text_of(by_name[name], modifiers)
+
+    def present(self, texts: Texts) -> Iterator[str]:
+        """The selectors whose field the message has."""
+        yield from (selector for selector, special, modifiers in self._special if special(texts, modifiers) is not None)
+        for name in self._fields.keys() & texts.mail.message.by_name.keys():
+            yield from (selector for selector, _ in self._fields[name])
+
+    def in_part(self, texts: Texts, part: Part) -> Iterator[tuple[str, bytes | None]]:
+        """The same in a MIME part's header; ALL is the one special selector it has."""
+        for selector, special, modifiers in self._special:
+            if special is _all:
+                yield selector, texts.all_of(part.fields, modifiers)
+        for name, fields in _by_name(part.fields).items():
+            for selector, modifiers in self._fields.get(name, ()):
+                yield selector, texts.text_of(fields, modifiers)
+
+
 class Texts:
     """The texts of one message. Buffers are b"" when the message has nothing of the kind."""
 
@@ -70,29 +114,24 @@ class Texts:
         self.mail = mail
         self._relays = relays
         self._uris = uris or _ANY_URIS
-        self._buffers: dict[tuple[str, str], bytes | None] = {}
+        self._buffers: dict[str, bytes] = {}
+        self._values: dict[int, bytes] = {}
 
-    def buffers(self, kind: str, selectors: Iterable[str], *, is_folded: bool = False) -> dict[str, bytes]:
+    def buffers(self, kind: str, selectors: Selectors) -> dict[str, bytes]:
         """Selector -> its texts in one buffer, for those the message has. Kinds without selectors have the one ""."""
-        found: dict[str, bytes] = {}
-        for selector in selectors:
-            buffer = self._buffer(kind, selector)
-            if buffer:
-                found[selector] = _folded(buffer) if is_folded else buffer
-        return found
-
-    def _buffer(self, kind: str, selector: str) -> bytes | None:
-        key = (kind, selector)
-        if key not in self._buffers:
-            self._buffers[key] = self._made(kind, selector)
-        return self._buffers[key]
-
-    def _made(self, kind: str, selector: str) -> bytes | None:
         if kind == "header":
-            return self.header(selector)
+            return {selector: text[:MAX_BYTES] for selector, text in selectors.in_header(self) if text}
         if kind == "mimeheader":
-            return self._mime_header(selector)
-        return self._uri() if kind == "uri" else self._body() if kind == "body" else _BODIES[kind](self.mail.message)
+            return self._mime_headers(selectors)
+        buffer = self._buffer(kind)
+        return {"": buffer} if buffer else {}
+
+    def _buffer(self, kind: str) -> bytes:
+        if kind not in self._buffers:
+            self._buffers[kind] = (
+                self._uri() if kind == "uri" else self._body() if kind == "body" else _BODIES[kind](self.mail.message)
+            )
+        return self._buffers[kind]
 
     @property
     def relays(self) -> Relays:
@@ -101,13 +140,34 @@ class Texts:
 
     def header(self, selector: str) -> bytes | None:
         """The text of a header selector; None when the message has no such field."""
-        name, *modifiers = selector.split(":")
-        special = _SPECIAL.get(name)
-        if special is not None:
-            found = special(self, modifiers)
-            return None if found is None else found[:MAX_BYTES]
-        fields = self.mail.message.by_name.get(name.lower())
-        return None if fields is None else _text_of(fields, modifiers)
+        found = dict(Selectors((selector,)).in_header(self)).get(selector)
+        return None if found is None else found[:MAX_BYTES]
+
+    def text_of(self, fields: Sequence[HeaderField], modifiers: Sequence[str]) -> bytes | None:
+        """The text of these fields, None when they hold nothing that was asked for (no address, for :addr)."""
+        if modifiers:
+            if "first" in modifiers:
+                fields = fields[:1]
+            elif "last" in modifiers:
+                fields = fields[-1:]
+            if "addr" in modifiers or "name" in modifiers:
+                values = _mailbox_texts(fields, modifiers)
+                return ("\n".join(values) + "\n").encode("utf-8", "replace") if values else None
+            if "raw" in modifiers:
+                return b"".join(_raw_value(field) for field in fields)
+        return b"".join([self._value(field) + b"\n" for field in fields])
+
+    def all_of(self, fields: Iterable[HeaderField], modifiers: Sequence[str]) -> bytes:
+        """Names and values of these fields."""
+        if "raw" in modifiers:
+            return b"".join(field.raw for field in fields).replace(b"\r\n", b"\n")
+        return b"".join([b"%s: %s\n" % (field.name.encode("ascii", "replace"), self._value(field)) for field in fields])
+
+    def _value(self, field: HeaderField) -> bytes:
+        value = self._values.get(id(field))
+        if value is None:
+            value = self._values[id(field)] = _value(field)
+        return value
 
     @cached_property
     def _parts(self) -> list[tuple[str, Html | None]]:
@@ -127,7 +187,7 @@ class Texts:
         return whole.replace(b"\0", b"\n" + SEPARATOR) + b"\n"
 
     def _uri(self) -> bytes:
-        body = self._buffer("body", "") or b""
+        body = self._buffer("body")
         linked = dict.fromkeys(link.url for _, html in self._parts if html is not None for link in html.links)
         linked.update(dict.fromkeys(url for _, html in self._parts if html is not None for url in html.schemeless))
         for part in self.mail.message.parts:
@@ -136,19 +196,17 @@ class Texts:
         uris = self._uris.read(linked, body.decode("utf-8", "replace"))
         return SEPARATOR.join(uri.encode("utf-8", "replace") + b"\n" for uri in uris)[:MAX_BYTES]
 
-    def _mime_header(self, selector: str) -> bytes:
-        name, *modifiers = selector.split(":")
-        found = []
+    def _mime_headers(self, selectors: Selectors) -> dict[str, bytes]:
+        found: dict[str, list[bytes]] = {}
         for part in self.mail.message.parts:
-            fields = part.fields if name == "ALL" else _by_name(part.fields).get(name.lower())
-            if fields:
-                text = _all_of(fields, modifiers) if name == "ALL" else _text_of(fields, modifiers)
-                if text is not None:
-                    found.append(text)
-        return SEPARATOR.join(found[:_MAX_TEXTS])[:MAX_BYTES]
+            for selector, text in selectors.in_part(self, part):
+                if text:
+                    found.setdefault(selector, []).append(text[:MAX_BYTES])
+        return {selector: SEPARATOR.join(one[:_MAX_TEXTS])[:MAX_BYTES] for selector, one in found.items()}
 
 
-def _folded(buffer: bytes) -> bytes:
+def folded(buffer: bytes) -> bytes:
+    """As patterns with letters outside ASCII see it."""
     return buffer if buffer.isascii() else fold(buffer.decode("utf-8", "replace")).encode()
 
 
@@ -198,22 +256,6 @@ def _by_name(fields: Iterable[HeaderField]) -> dict[str, list[HeaderField]]:
     return found
 
 
-def _text_of(fields: Sequence[HeaderField], modifiers: Sequence[str]) -> bytes | None:
-    """The text of these fields, None when they hold nothing that was asked for (no address, for :addr)."""
-    if "first" in modifiers:
-        fields = fields[:1]
-    elif "last" in modifiers:
-        fields = fields[-1:]
-    if "addr" in modifiers or "name" in modifiers:
-        values = _mailbox_texts(fields, modifiers)
-        if not values:
-            return None
-        return ("\n".join(values) + "\n").encode("utf-8", "replace")[:MAX_BYTES]
-    if "raw" in modifiers:
-        return b"".join(_raw_value(field) for field in fields)[:MAX_BYTES]
-    return b"".join(_value(field) + b"\n" for field in fields)[:MAX_BYTES]
-
-
 def _mailbox_texts(fields: Sequence[HeaderField], modifiers: Sequence[str]) -> list[str]:
     is_written = "raw" in modifiers and "name" in modifiers
     shown = [_undecoded(field) for field in fields] if is_written else fields
@@ -246,19 +288,13 @@ def _raw_value(field: HeaderField) -> bytes:
     return _ended(field.raw[field.raw.index(b":") + 1 :].replace(b"\r\n", b"\n"))
 
 
-def _all_of(fields: Iterable[HeaderField], modifiers: Sequence[str]) -> bytes:
-    if "raw" in modifiers:
-        return b"".join(field.raw for field in fields).replace(b"\r\n", b"\n")
-    return b"".join(b"%s: %s\n" % (field.name.encode("ascii", "replace"), _value(field)) for field in fields)
-
-
 def _joined(*names: str) -> _Special:
     """Fields of several names as one text."""
 
     def joined(texts: Texts, modifiers: Sequence[str]) -> bytes | None:
         by_name = texts.mail.message.by_name
         found = [field for name in names for field in by_name.get(name, ())]
-        return _text_of(found, modifiers) if found else None
+        return texts.text_of(found, modifiers) if found else None
 
     return joined
 
@@ -269,7 +305,9 @@ def _until(is_internal: bool) -> _Special:
     def until(texts: Texts, modifiers: Sequence[str]) -> bytes | None:
         end = texts.relays.internal_fields if is_internal else texts.relays.trusted_fields
         return (
-            _all_of(texts.mail.message.fields[: _place(texts, end, behind=1)], modifiers) or None if end >= 0 else None
+            texts.all_of(texts.mail.message.fields[: _place(texts, end, behind=1)], modifiers) or None
+            if end >= 0
+            else None
         )
 
     return until
@@ -281,7 +319,7 @@ def _since(is_internal: bool) -> _Special:
     def since(texts: Texts, modifiers: Sequence[str]) -> bytes | None:
         start = texts.relays.internal_fields if is_internal else texts.relays.trusted_fields
         fields = texts.mail.message.fields
-        return _all_of(fields[_place(texts, start) if start >= 0 else 0 :], modifiers) or None
+        return texts.all_of(fields[_place(texts, start) if start >= 0 else 0 :], modifiers) or None
 
     return since
 
@@ -293,12 +331,16 @@ def _place(texts: Texts, number: int, behind: int = 0) -> int:
     return len(texts.mail.message.fields) if place is None else place + behind
 
 
+def _all(texts: Texts, modifiers: Sequence[str]) -> bytes:
+    return texts.all_of(texts.mail.message.fields, modifiers)
+
+
 def _relays(name: str) -> _Special:
     return lambda texts, _: texts.relays.text(name).encode("utf-8", "replace") + b"\n"
 
 
 _SPECIAL: Mapping[str, _Special] = {
-    "ALL": lambda texts, modifiers: _all_of(texts.mail.message.fields, modifiers),
+    "ALL": _all,
     "ALL-TRUSTED": _until(is_internal=False),
     "ALL-INTERNAL": _until(is_internal=True),
     "ALL-UNTRUSTED": _since(is_internal=False),

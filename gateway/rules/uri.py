@@ -52,7 +52,13 @@ _QUERY_AT_HOST = re.compile(r"^(https?://[^/?#]+)([?#])", re.IGNORECASE)
 _REFERENCE = re.compile(r"&#(?:0*(\d{2,5})|x0*([0-9a-f]{2,4}));", re.IGNORECASE)
 _DOTS = frozenset((0x2E, 0x3002, 0xFF0E, 0xFF61))
 _PARTS = re.compile(r"(https?://)([^@/?#]*@)?([^/?#:]+)((?::(\d*))?.*)$", re.IGNORECASE | re.DOTALL)
-_PLAIN = re.compile(r"https?://[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?/[^%\\&]*", re.ASCII)
+# Followed as it is written: a name with a top-level domain, and nothing encoded
+_PLAIN = re.compile(
+    r"https?://(?!www\.[^./]*(?:/|$))(?:[A-Za-z0-9][A-Za-z0-9-]*+\.)++[A-Za-z]{2,63}(?:/[^%\\&\s]*)?"
+    r"|mailto:[^@%?&\\\s]+@[^@%?&\\\s]+",
+    re.ASCII,
+)
+_LAST_LABELS = re.compile(r"\.([a-z][a-z\d-]{1,62})", re.IGNORECASE)
 _NO_PORT = re.compile(r":(?:[/?#]|$)")
 _HTTP = re.compile(r"https?:/{0,2}[^&#]+", re.IGNORECASE)
 _OCTETS = re.compile(r"(?:0x[0-9a-f]+|\d+)(?:\.(?:0x[0-9a-f]+|\d+)){3}", re.IGNORECASE)
@@ -94,11 +100,18 @@ class UriReader:
         long_words = 0
         for word in dict.fromkeys(_likely_words(text)):
             long_words += len(word) > _LONG_WORD
-            if long_words <= _MAX_LONG_WORDS or len(word) <= _LONG_WORD:
+            if self._may_hold_one(word) and (long_words <= _MAX_LONG_WORDS or len(word) <= _LONG_WORD):
                 for match in _IN_TEXT.finditer(word[:_MAX_WORD]):
                     uri = self._linked(match)
                     if uri and self._leads_somewhere(uri):
                         yield uri
+
+    def _may_hold_one(self, word: str) -> bool:
+        """A scheme, an "@", "www.", "ftp." or a known top-level domain: one look before a dear one."""
+        if "@" in word or ":" in word:
+            return True
+        lower = word.lower()
+        return "www" in lower or "ftp." in lower or any(map(self._is_domain, _LAST_LABELS.findall(word)))
 
     def _linked(self, match: re.Match[str]) -> str:
         """The URI for a word, with a scheme; "" when it is none."""

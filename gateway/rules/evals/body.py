@@ -238,8 +238,13 @@ def blank_lines(facts: Facts, low: str, high: str, at_least: str = "1") -> bool:
 
 def spaced_words(facts: Facts, low: str, high: str) -> bool:
     """Blanks by other characters in the paragraph that has most, percent."""
-    share = max((_blank_share(one) for one in facts.paragraphs() if len(one) > 5), default=-1)
-    return float(low) <= share < (101 if float(high) >= 100 else float(high))
+    most, limit = -1, (101 if float(high) >= 100 else float(high))
+    for paragraph in facts.paragraphs():
+        if len(paragraph) > 5:
+            most = max(most, _blank_share(paragraph))
+            if most >= limit:
+                return False
+    return float(low) <= most
 
 
 def _blank_share(text: bytes) -> int:

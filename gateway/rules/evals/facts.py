@@ -8,21 +8,22 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from functools import cached_property, lru_cache
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from gateway.mail.address import parse_mailboxes
 from gateway.mail.header import written_value
 from gateway.rules import perl
 from gateway.rules.regex import compile_confirming, search
 from gateway.rules.rule import Lists, Regex, RuleFiles
-from gateway.rules.text import Texts, texts_in
+from gateway.rules.text import Selectors, Texts, texts_in
 from gateway.types import AuthResult, HeaderField, MailObject, Part, Prediction
 
 T = TypeVar("T")
-_RELAY = re.compile(r"\[ ([^\]]*) \]")
-_RELAY_FACT = re.compile(r"(\w+)=(\S*)")
+_RELAY = re.compile(r"\[ ip=(\S*) rdns=(\S*) helo=(\S*) by=(\S*) ")
 _ANGLE = re.compile(r"<([^<>\s@]{1,320}@[^<>\s@]{1,255})>")
+_WITHOUT = Selectors(("",))  # kinds of text that have none
 _MAX_ADDRESSES = 256
+_MAX_KEPT = 4096  # answers, for domains met again
 _MAX_TEXT = 1 << 18
 _MAX_FIELD = 1 << 16
 
@@ -35,6 +36,9 @@ class AddressPatterns:
         self._exact = frozenset(entries)
         self._globs = [(one, re.compile(_glob(one))) for one in entries if "*" in one or "?" in one]
         self._any = re.compile("|".join(pattern.pattern for _, pattern in self._globs)) if self._globs else None
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
 
     def has(self, address: str) -> bool:
         """Whether a pattern covers the whole address."""
@@ -71,12 +75,23 @@ class Knowledge:
         self.lists: Lists = files.lists
         self.settings = files.settings
         self._patterns: dict[str, AddressPatterns] = {}
+        self._freemail: dict[str, bool] = {}
 
     def addresses(self, name: str) -> AddressPatterns:
         """The list of this name, empty when there is none."""
         if name not in self._patterns:
             self._patterns[name] = AddressPatterns(self.lists.addresses.get(name, {}))
         return self._patterns[name]
+
+    def is_freemail_domain(self, domain: str) -> bool:
+        """Whether freemail_domains holds this domain, in lower case."""
+        is_listed = self._freemail.get(domain)
+        if is_listed is None:
+            domains, globs = self.freemail_domains
+            is_listed = domain in domains or (globs is not None and globs.fullmatch(domain) is not None)
+            if len(self._freemail) < _MAX_KEPT:
+                self._freemail[domain] = is_listed
+        return is_listed
 
     @cached_property
     def freemail_domains(self) -> tuple[frozenset[str], re.Pattern[str] | None]:
@@ -86,8 +101,7 @@ class Knowledge:
         return frozenset(words), re.compile("|".join(globs)) if globs else None
 
 
-@dataclass(frozen=True, slots=True)
-class Relay:
+class Relay(NamedTuple):
     """One hop of X-Spam-Relays-*."""
 
     ip: str
@@ -116,7 +130,7 @@ class Facts:
 
     def fields(self, name: str) -> Sequence[HeaderField]:
         """Every field of this name."""
-        return self.once("fields", _by_name).get(name.lower(), ())
+        return self.mail.message.by_name.get(name.lower(), ())
 
     def header(self, name: str) -> str:
         """The decoded values of all fields of this name, one a line; "" without any."""
@@ -168,7 +182,7 @@ class Facts:
 
     def seen(self, kind: str, *, keeps_line_end: bool = True) -> list[bytes]:
         """The single texts that rules of this kind see."""
-        buffers = (self.texts or Texts(self.mail)).buffers(kind, ("",))
+        buffers = (self.texts or Texts(self.mail)).buffers(kind, Selectors(("",)))
         return texts_in(buffers[""], keeps_line_end=keeps_line_end) if buffers else []
 
     def hops(self, which: str) -> Sequence[Relay]:
@@ -181,17 +195,16 @@ def _author_in_comment(facts: Facts) -> str:
     return match[1] if match else ""
 
 
-def _by_name(facts: Facts) -> dict[str, list[HeaderField]]:
-    found: dict[str, list[HeaderField]] = {}
-    for one in facts.mail.message.fields:
-        found.setdefault(one.name.lower(), []).append(one)
-    return found
-
-
 def _addresses_in(facts: Facts, names: Sequence[str]) -> list[str]:
-    fields = (one for name in names for one in facts.fields(name))
-    found = (box.address for one in fields for box in parse_mailboxes(one) if box.address)
-    return list(islice(found, _MAX_ADDRESSES))
+    message = facts.mail.message
+    read = {"From": message.author, "Reply-To": message.reply_to}  # those are read already
+    boxes = (
+        box
+        for name in names
+        for some in ((read[name],) if name in read else map(parse_mailboxes, facts.fields(name)))
+        for box in some
+    )
+    return list(islice((box.address for box in boxes if box.address), _MAX_ADDRESSES))
 
 
 def _senders(facts: Facts) -> list[str]:
@@ -217,8 +230,7 @@ def _unique(addresses: Iterable[str]) -> list[str]:
 
 def _hops(facts: Facts, which: str) -> tuple[Relay, ...]:
     text = facts.relays(f"X-Spam-Relays-{which}") if facts.relays is not None else ""
-    found = [dict(_RELAY_FACT.findall(hop)) for hop in _RELAY.findall(text[:_MAX_TEXT])]
-    return tuple(Relay(*(hop.get(name, "").lower() for name in ("ip", "rdns", "helo", "by"))) for hop in found)
+    return tuple([Relay(*hop) for hop in _RELAY.findall(text[:_MAX_TEXT].lower())])
 
 
 # --- arguments ------------------------------------------------------------------------------------------------------

@@ -210,6 +210,9 @@ def similar_recipients(facts: Facts, low: str, high: str = "undef") -> bool:
 
 
 def _in_order(facts: Facts) -> list[str]:
+    fields = [*facts.fields("To"), *facts.fields("Cc"), *facts.fields("Bcc")]
+    if sum(one.raw.count(b"@") for one in fields) < _SIMILAR_FROM:
+        return []
     found = facts.addresses("To", "Cc")
     if len(found) < _SIMILAR_FROM:
         found = found + facts.addresses("Bcc")

@@ -44,7 +44,8 @@ _MAX_TEXT = 1 << 18
 
 def _sender_in(name: str) -> Function:
     def check(facts: Facts) -> bool:
-        return any(facts.knowledge.addresses(name).has(one) for one in facts.senders())
+        patterns = facts.knowledge.addresses(name)
+        return bool(patterns) and any(patterns.has(one) for one in facts.senders())
 
     check.__doc__ = f"A sender is on {name}."
     return check
@@ -52,7 +53,8 @@ def _sender_in(name: str) -> Function:
 
 def _recipient_in(name: str) -> Function:
     def check(facts: Facts) -> bool:
-        return any(facts.knowledge.addresses(name).has(one) for one in facts.recipients())
+        patterns = facts.knowledge.addresses(name)
+        return bool(patterns) and any(patterns.has(one) for one in facts.recipients())
 
     check.__doc__ = f"A recipient is on {name}."
     return check
@@ -70,7 +72,8 @@ def recipient_in_named(facts: Facts, name: str) -> bool:
 
 def reply_in_named(facts: Facts, name: str) -> bool:
     """A Reply-To address is."""
-    return any(facts.knowledge.addresses(name_of_today(name)).has(one) for one in facts.addresses("Reply-To")[:1])
+    patterns = facts.knowledge.addresses(name_of_today(name))
+    return bool(patterns) and any(patterns.has(one) for one in facts.addresses("Reply-To")[:1])
 
 
 def welcome(facts: Facts) -> bool:
@@ -81,8 +84,9 @@ def welcome(facts: Facts) -> bool:
 def _via(facts: Facts, name: str) -> int:
     """1: a sender on the list came through its relay; -1: through another one; 0: none is on the list."""
     found = 0
-    for sender in facts.senders():
-        conditions = facts.knowledge.addresses(name).conditions(sender)
+    patterns = facts.knowledge.addresses(name)
+    for sender in facts.senders() if patterns else ():
+        conditions = patterns.conditions(sender)
         relays = _handing_over(facts)
         if any(_is_relay(relay, condition) for condition in conditions for relay in relays):
             return 1
@@ -119,8 +123,10 @@ def sender_is_relay(facts: Facts) -> bool:
 
 def _subject_in(name: str) -> Function:
     def check(facts: Facts) -> bool:
+        entries = facts.knowledge.lists.words.get(name)
+        if not entries:
+            return False
         subject = facts.mail.message.subject
-        entries = facts.knowledge.lists.words.get(name, set())
         patterns = facts.once(name, lambda _: AddressPatterns({f"*{one}*": () for one in entries}))
         return bool(subject) and patterns.has(subject)
 
@@ -182,11 +188,10 @@ def is_freemail(facts: Facts, address: str) -> bool:
     """The address is somebody's at a provider where anybody gets one."""
     address = address.lower()
     domain = address.rpartition("@")[2]
-    exempt = facts.knowledge.lists.words.get("freemail_welcomelist", set())
-    if not domain or address in exempt or domain in exempt or _ROLE.match(address):
+    if not domain or not facts.knowledge.is_freemail_domain(domain):
         return False
-    domains, globs = facts.knowledge.freemail_domains
-    return domain in domains or (globs is not None and globs.fullmatch(domain) is not None)
+    exempt = facts.knowledge.lists.words.get("freemail_welcomelist", set())
+    return address not in exempt and domain not in exempt and not _ROLE.match(address)
 
 
 def _is_matched(address: str, pattern: str) -> bool:
@@ -212,16 +217,16 @@ def freemail_body(facts: Facts, pattern: str = "") -> bool:
 
 def freemail_reply(facts: Facts, what: str = "replyto") -> bool:
     """Answers would go to another freemail address than the author's, by Reply-To or by one in the text."""
-    sender = facts.mail.envelope.reverse_path
-    if facts.knowledge.settings.get("freemail_skip_bulk_envfrom", "1") != "0" and _BULK.search(sender):
-        return False
     author = [box.address.lower() for box in facts.mail.message.author if box.address]
     reply = [one.lower() for one in facts.addresses("Reply-To")]
     is_author, is_reply = (any(is_freemail(facts, one) for one in some) for some in (author, reply))
-    if is_author and is_reply and not set(author) & set(reply):
-        return True
     if not is_reply and (what == "replyto" or reply or not is_author):
         return False
+    sender = facts.mail.envelope.reverse_path
+    if facts.knowledge.settings.get("freemail_skip_bulk_envfrom", "1") != "0" and _BULK.search(sender):
+        return False
+    if is_author and is_reply and not set(author) & set(reply):
+        return True
     answered = reply if is_reply else author
     return any(one not in answered for one in facts.once("freemails", _freemails))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from itertools import pairwise
 
@@ -51,8 +52,9 @@ def helo_is_other_address(facts: Facts) -> bool:
 
 def big_provider_without_name(facts: Facts) -> bool:
     """The last untrusted relay that is no private address says it is a big provider, and has no reverse name."""
-    public = [relay for relay in facts.hops("Untrusted") if not _is_private(relay.ip) and relay.helo]
-    return bool(public) and _BIG_PROVIDER.search(public[-1].helo) is not None and not public[-1].rdns
+    hops = reversed(facts.hops("Untrusted"))
+    last = next((relay for relay in hops if relay.helo and not _is_private(relay.ip)), None)
+    return last is not None and not last.rdns and _BIG_PROVIDER.search(last.helo) is not None
 
 
 def forged_trail(facts: Facts) -> bool:
@@ -80,6 +82,7 @@ def _is_public(text: str) -> bool:
     return _ADDRESS.fullmatch(text) is not None and not _is_private(text)
 
 
+@lru_cache(maxsize=4096)
 def _is_private(text: str) -> bool:
     try:
         return not ip_address(text).is_global
