@@ -1,8 +1,10 @@
 """SpamAssassin itself and Darban over the same messages with the same rules: which names hit in each.
 
-    python -m tests.spamassassin_peer [--number 1000] [--show 40]
+    python -m tests.spamassassin_peer [--number 1000] [--show 40] [--cache FOLDER]
 
-prints how far they agree by kind of rule, and the rules that differ most. Both get the same bytes: the message, and on
+prints how far they agree by kind of rule, and the rules that differ most. Exit status 1 when, of the rules that are no
+eval rules, one agrees in less than LEAST and is not among the EXCEPTIONS, or is and agrees. What SpamAssassin found
+(minutes of CPU) is kept in the cache folder for the next time. Both get the same bytes: the message, and on
 top the two fields a border server writes, Return-Path and Received; Darban's client is a loopback address, so that both
 know of relays what the Received fields say. Local tests only, no classifier, scores of column 0.
 """
@@ -10,6 +12,8 @@ know of relays what the Received fields say. Local tests only, no classifier, sc
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import shutil
 import subprocess
 import tempfile
@@ -27,6 +31,35 @@ from gateway.types import Client, Envelope, MailObject
 RULES = Path("/usr/share/spamassassin")
 PRE = Path("/etc/spamassassin")  # Debian's *.pre: which plugins are loaded
 SCRIPT = Path(__file__).with_suffix(".pl")
+LEAST = 0.995  # of the hits of either
+_CUT = "SpamAssassin's freemail plugin cuts addresses out of the text that the rules after it see"
+_NO_SCHEME = "a link to //host is http://host here too, as a reader opens it; there it is http:////host"
+_COLOURS = "html_test of this kind is not supported: colours are judged as readers see them"
+_UNCLOSED = "a comment that never ends hides all that follows, as in browsers; there it ends at the first >"
+_LOST = "text with bytes that are none of its charset (iso-2022-jp) is shown, its bad bytes as U+FFFD; there all of it is lost"
+EXCEPTIONS: Mapping[str, str] = {
+    "__HAS_ANY_EMAIL": _CUT,
+    "HOSTED_IMG_MULTI_PUB_01": _NO_SCHEME,
+    "__IMGUR_IMG": _NO_SCHEME,
+    "__IMGUR_IMG_2": _NO_SCHEME,
+    "T_KAM_HTML_FONT_INVALID": _COLOURS,
+    "LONGLN_LOW_CONTRAST": _COLOURS,
+    "__LONGLN_LOW_CONTRAST": _COLOURS,
+    "__HIGHBITS": f"entities of an ASCII page are Latin-1 bytes there, UTF-8 here as in every other page; and {_LOST}",
+    "__HOURS_DEADLINE": _LOST,
+    "__BODY_SINGLE_WORD": _LOST,
+    "__SINGLE_WORD_LINE": f"{_LOST}; a forwarded message of one line and no header is text here, a header there",
+    "EMPTY_MESSAGE": f"{_UNCLOSED}; {_LOST}",
+    "__EMPTY_BODY": f"{_UNCLOSED}; {_LOST}",
+    "NORMAL_HTTP_TO_IP": _UNCLOSED,
+    "TRACKER_ID": _UNCLOSED,
+    "__CLICK_HERE": _UNCLOSED,
+    "__FB_NUM_PERCNT": _UNCLOSED,
+    "__HUSH_HUSH": _UNCLOSED,
+    "__FROM_ENDS_IN_NUMS": 'of "name"<>123<address> the last address is read here, none there',
+    "__PDS_HTML_LENGTH_2048": "a page without a charset is decoded by another guess",
+    "__UNSUB_LINK": "blanks inside a link are dropped here",
+}
 _RECEIVED_ON = "Mon, 2 Mar 2026 10:00:00 +0000"
 Counts = Mapping[str, float]
 
@@ -75,6 +108,19 @@ def spamassassin(cases: Sequence[Case], folder: Path) -> list[Counts]:
     return [_counts(line.partition("\t")[2]) for line in done.stdout.splitlines()]
 
 
+def spamassassin_kept(cases: Sequence[Case], cache_dir: Path) -> list[Counts]:
+    """The same, from the cache when it ran over these messages with this script before."""
+    key = hashlib.sha256(SCRIPT.read_bytes() + b"\0".join(case.received() for case in cases)).hexdigest()[:32]
+    path = cache_dir / f"spamassassin-{key}.json"
+    if not path.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            found = spamassassin(cases, Path(folder))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found))
+    kept: list[Counts] = json.loads(path.read_text())
+    return kept
+
+
 def _counts(text: str) -> Counts:
     return {name: float(count) for name, _, count in (pair.partition("=") for pair in text.split())}
 
@@ -103,6 +149,11 @@ class Difference:
     both: int = 0
     only_darban: list[str] = field(default_factory=list)  # names of messages
     only_spamassassin: list[str] = field(default_factory=list)
+
+    @property
+    def is_eval(self) -> bool:
+        """Whether it is no pattern and no meta."""
+        return self.kind in ("eval", "unsupported", "unknown")
 
     @property
     def hits(self) -> int:
@@ -156,6 +207,11 @@ def agreement(differences: Iterable[Difference]) -> float:
     return both / hits if hits else 1.0
 
 
+def below(differences: Iterable[Difference]) -> dict[str, Difference]:
+    """The rules that agree too little, without eval rules."""
+    return {one.name: one for one in differences if not one.is_eval and agreement([one]) < LEAST}
+
+
 def corpus_cases(number: int) -> list[Case]:
     """The fixed messages of the benchmarks, evenly from each corpus."""
     from benchmarks.mail import messages
@@ -183,9 +239,11 @@ def main() -> None:
         raise SystemExit(reason)
     cases = corpus_cases(chosen.number)
     rules = darban_rules(chosen.cache)
-    with tempfile.TemporaryDirectory() as folder:
-        found = compared(rules, cases, darban(rules, cases), spamassassin(cases, Path(folder)))
+    found = compared(rules, cases, darban(rules, cases), spamassassin_kept(cases, chosen.cache))
     _print(found, leaning(rules), chosen.show)
+    unlisted, done = below(found).keys() - EXCEPTIONS, EXCEPTIONS.keys() - below(found)
+    print(f"not among the exceptions: {sorted(unlisted)}; exceptions that agree: {sorted(done)}")
+    raise SystemExit(bool(unlisted or done))
 
 
 def _print(found: Sequence[Difference], metas: frozenset[str], show: int) -> None:
@@ -195,11 +253,9 @@ def _print(found: Sequence[Difference], metas: frozenset[str], show: int) -> Non
     for kind, those in sorted(kinds.items()):
         total = Counter(both=sum(one.both for one in those), hits=sum(one.hits for one in those))
         print(f"{kind:16} {total['both']:7} of {total['hits']:7} hits agree: {100 * agreement(those):.3f} %")
-    patterns = [one for kind, those in kinds.items() if kind not in ("eval", "unsupported", "unknown") for one in those]
-    below = sum(agreement([one]) < 0.995 for one in patterns)
-    print(
-        f"non-eval {100 * agreement(patterns):.3f} %; {below} of {len(patterns)} such rules agree in less than 99.5 %"
-    )
+    others = [one for one in found if not one.is_eval]
+    print(f"non-eval {100 * agreement(others):.3f} %; {len(below(found))} of {len(others)} such rules agree in less "
+          f"than {100 * LEAST} %")  # fmt: skip
     for one in found[:show]:
         if one.differing:
             where = " ".join((*one.only_darban[:2], *one.only_spamassassin[:2]))

@@ -1,7 +1,8 @@
 """What each kind of rule is matched against, as bytes, made once for a message and only when a rule asks.
 
-header      the decoded field, folds as one blank; :raw as received, :addr the addresses, :name the display names;
-            several fields of one name follow each other; ALL the whole header, ALL-TRUSTED and its like parts of it
+header      the decoded field, folds as one blank; :raw as received, :addr the addresses, :name the display names, :host
+            :domain :ip :revip one of each value (gateway.rules.modifier); several fields of one name follow each other;
+            ALL the whole header, ALL-TRUSTED and its like parts of it
 mimeheader  the same of every MIME part
 body        subject, then the rendered text of every part, hidden text included; one paragraph at a time, white space as
             one blank; 50 KB of a part
@@ -27,8 +28,9 @@ from typing import AnyStr
 from gateway.mail import decode_body
 from gateway.mail.address import parse_mailboxes
 from gateway.mail.charset import decode
-from gateway.mail.header import decode_text, unfold
+from gateway.mail.header import decode_text, unfold, written_value
 from gateway.mail.html import render
+from gateway.rules.modifier import REDUCING, reduced
 from gateway.rules.regex import fold
 from gateway.rules.relays import Relays, relays_of
 from gateway.rules.rule import Networks
@@ -151,11 +153,18 @@ class Texts:
             elif "last" in modifiers:
                 fields = fields[-1:]
             if "addr" in modifiers or "name" in modifiers:
-                values = _mailbox_texts(fields, modifiers)
-                return ("\n".join(values) + "\n").encode("utf-8", "replace") if values else None
+                return self.reduced(_mailbox_texts(fields, modifiers), modifiers)
+            if not REDUCING.isdisjoint(modifiers):
+                return self.reduced([written_value(field) for field in fields], modifiers)
             if "raw" in modifiers:
                 return b"".join(_raw_value(field) for field in fields)
         return b"".join([self._value(field) + b"\n" for field in fields])
+
+    def reduced(self, values: list[str], modifiers: Sequence[str]) -> bytes | None:
+        """The host, domain or address in each value where one was asked for; None without any."""
+        if not REDUCING.isdisjoint(modifiers):
+            values = reduced(values, modifiers, self._uris.is_known)
+        return ("\n".join(values) + "\n").encode("utf-8", "replace") if values else None
 
     def all_of(self, fields: Iterable[HeaderField], modifiers: Sequence[str]) -> bytes:
         """Names and values of these fields."""
@@ -262,8 +271,7 @@ def _mailbox_texts(fields: Sequence[HeaderField], modifiers: Sequence[str]) -> l
     shown = [_undecoded(field) for field in fields] if is_written else fields
     boxes: Iterator[Address] = (box for field in shown for box in parse_mailboxes(field))
     found = (box.address if "addr" in modifiers else box.display_name for box in islice(boxes, _MAX_TEXTS))
-    values = [one.replace(_WORD_KEPT, "=?") if is_written else one for one in found if one]
-    return [one.rpartition("@")[2] for one in values] if "domain" in modifiers or "host" in modifiers else values
+    return [one.replace(_WORD_KEPT, "=?") if is_written else one for one in found if one]
 
 
 def _undecoded(field: HeaderField) -> HeaderField:
@@ -337,7 +345,7 @@ def _all(texts: Texts, modifiers: Sequence[str]) -> bytes:
 
 
 def _relays(name: str) -> _Special:
-    return lambda texts, _: texts.relays.text(name).encode("utf-8", "replace") + b"\n"
+    return lambda texts, modifiers: texts.reduced([texts.relays.text(name)], modifiers)
 
 
 _SPECIAL: Mapping[str, _Special] = {
@@ -348,7 +356,7 @@ _SPECIAL: Mapping[str, _Special] = {
     "ALL-EXTERNAL": _since(is_internal=True),
     "ToCc": _joined("to", "cc"),
     "MESSAGEID": _joined("x-message-id", "resent-message-id", "x-original-message-id", "message-id"),
-    "EnvelopeFrom": lambda texts, _: texts.mail.envelope.reverse_path.encode("utf-8", "replace") + b"\n",
+    "EnvelopeFrom": lambda texts, modifiers: texts.reduced([texts.mail.envelope.reverse_path], modifiers),
     **{f"X-Spam-Relays-{which}": _relays(which) for which in ("Trusted", "Untrusted", "Internal", "External")},
 }
 
@@ -361,16 +369,21 @@ def _rendered(message: Message) -> Iterator[tuple[str, Html | None]]:
     for part in message.parts:
         if part.html is not None:
             yield part.html.flow, part.html
-        elif part.content_type == "text/html" or _HTML_FILE.search(part.filename):
-            html = render(_decoded(part))
+        elif is_html_file(part):
+            html = render(decoded_text(part))
             yield html.flow, html
         elif part.content_type.startswith("text/") and part.content_type not in _NOT_RENDERED:
-            yield part.text if part.text is not None else _decoded(part), None
+            yield part.text if part.text is not None else decoded_text(part), None
         elif not part.content_type.startswith(_CONTAINERS):
             yield "", None
 
 
-def _decoded(part: Part) -> str:
+def is_html_file(part: Part) -> bool:
+    """Whether a part that is not shown in place holds HTML, whatever its type."""
+    return part.content_type == "text/html" or bool(part.filename and _HTML_FILE.search(part.filename))
+
+
+def decoded_text(part: Part) -> str:
     """The text of an attached part, as far as rules look at one."""
     return decode(_bytes_of(part)[: 2 * _MAX_BODY_PART], part.charset)
 

@@ -132,19 +132,20 @@ class UriReader:
             return True
         if uri[:7].lower() == "mailto:":
             match = _HOST_OF_MAIL.match(decoded(uri)[7:])
-            return match is not None and self._is_known(_BLANK_AT_END.sub("", match[1]).rstrip("."))
+            return match is not None and self.is_known(_BLANK_AT_END.sub("", match[1]).rstrip("."))
         match = _PARTS.match(decoded(uri))
         if match is not None and match[5] == "" and not _NO_PORT.match(match[4]):
             return False
         host = match[3] if match else uri.partition("://")[2].partition("/")[0]
-        return self._is_known(host) or _as_number(host) or (match is not None and self._leads_through(match[4]))
+        return self.is_known(host) or _as_number(host) or (match is not None and self._leads_through(match[4]))
 
     def _leads_through(self, rest: str) -> bool:
         match = _HTTP.search(rest)
         inner = _PARTS.match(match[0]) if match else None
-        return inner is not None and self._is_known(inner[3])
+        return inner is not None and self.is_known(inner[3])
 
-    def _is_known(self, host: str) -> bool:
+    def is_known(self, host: str) -> bool:
+        """Whether it is a host below a known top-level domain, or an IPv4 address."""
         if _IPV4.fullmatch(host):
             return True
         name = host.rstrip(".").lower() if host.isascii() else ascii_host(host)

@@ -112,7 +112,7 @@ def _call(rule: Rule, facts: Facts, faults: list[str]) -> bool:
 
 
 _CAN_HIT: Mapping[str, Callable[[Facts], bool]] = {
-    "html": lambda facts: any(part.html is not None for part in facts.mail.message.parts),
+    "html": html.has_html,
     "image": lambda facts: any(part.content_type.startswith("image/") for part in facts.mail.message.parts),
     "authentication": lambda facts: bool(facts.mail.auth),
 }

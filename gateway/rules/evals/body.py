@@ -271,7 +271,9 @@ def _difference(facts: Facts) -> tuple[float, int, int]:
     parts = facts.mail.message.parts
     for container in [part for part in parts if part.content_type == "multipart/alternative"]:
         inside = [part for part in parts if part.path.startswith(container.path + ".")]
-        html = Counter(word for part in inside if part.html for word in _words(part.html.text))
+        html = Counter(word for part in inside if part.html for word in _words(part.html.flow))
+        if not html and any(part.html.image_count for part in inside if part.html):
+            html[""] = 1  # a picture says something that no text does
         if not html:
             continue
         text = Counter(word for part in inside if part.text and not part.html for word in _words(part.text))

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import unescape
 from itertools import islice
 
 from gateway.auth.organisation import organisational_domain
 from gateway.mail.domain import to_a_label
+from gateway.mail.html import render
 from gateway.rules.evals.facts import Facts, compares, is_between, matches
-from gateway.types import Html
+from gateway.rules.text import decoded_text, is_html_file
+from gateway.types import Html, Part
 
 Function = Callable[..., bool]
 _MAX_SOURCE = 1 << 20
@@ -99,8 +101,20 @@ def _sources(facts: Facts) -> list[Source]:
     return facts.once("html", _read_all)
 
 
+def has_html(facts: Facts) -> bool:
+    """Whether there is any, be it in a file."""
+    return any(part.html is not None or is_html_file(part) for part in facts.mail.message.parts)
+
+
 def _read_all(facts: Facts) -> list[Source]:
-    return [_read(part.text or "", part.html) for part in facts.leaves() if part.html]
+    return [_read(part.text or "", part.html) for part in map(_with_html, facts.leaves()) if part.html]
+
+
+def _with_html(part: Part) -> Part:
+    if part.html is not None or not is_html_file(part):
+        return part
+    text = decoded_text(part)
+    return replace(part, text=text, html=render(text))
 
 
 def _read(text: str, rendered: Html) -> Source:

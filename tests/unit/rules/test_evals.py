@@ -187,6 +187,15 @@ def test_relays(function: str, hits: bool) -> None:
     assert call(function, "", facts) is hits
 
 
+def test_a_relay_that_cannot_be_read_is_one() -> None:
+    content = message_bytes(Received="from pc ([192.0.2.999]) by mx.example.org")
+    message = mail(content)
+    unread = {"X-Spam-Relays-Unread": "from pc ([192.0.2.999]) by mx.example.org"}
+    facts = Facts(message, Knowledge(RuleFiles()), relays=lambda name: unread.get(name, ""))
+    assert not call("check_no_relays", "", facts)
+    assert call("check_no_relays", "", Facts(message, Knowledge(RuleFiles()), relays=lambda _: ""))
+
+
 @pytest.mark.parametrize(
     ("lists", "function", "hits"),
     [
@@ -226,7 +235,6 @@ def test_lists_with_relays(tmp_path: Path, lists: str, function: str, hits: bool
         ("enlist_addrlist (L) *@example.net", "check_replyto_in_list", "L", True),
         ("blacklist_from *@x", "check_from_in_list", "NONE", False),
         ("blacklist_subject hello*world", "check_subject_in_blocklist", "", True),
-        ("enlist_uri_host (L) evil.example", "check_uri_host_listed", "L", True),
         ("enlist_uri_host (L) example !www.evil.example", "check_uri_host_listed", "L", False),
         ("blacklist_uri_host example", "check_uri_host_in_blocklist", "", True),
         ("whitelist_uri_host other.example", "check_uri_host_in_welcomelist", "", False),
@@ -237,6 +245,7 @@ def test_lists_with_relays(tmp_path: Path, lists: str, function: str, hits: bool
         ("freemail_domains example.net", "check_freemail_header", "Reply-To", True),
         ("freemail_domains example.net example.org", "check_freemail_replyto", "replyto", True),
         ("freemail_domains example.org free.example", "check_freemail_replyto", "reply", False),
+        ("enlist_uri_host (L) evil.example", "check_uri_host_listed", "L", True),
         ("whitelist_bounce_relays relay*.example.org", "check_welcomelist_bounce_relays", "", True),
         ("whitelist_bounce_relays other.example.org", "check_welcomelist_bounce_relays", "", False),
         ("whitelist_bounce_relays other.example.org", "have_any_bounce_relays", "", True),
@@ -249,6 +258,20 @@ def test_lists(tmp_path: Path, lists: str, function: str, arguments: str, hits: 
         Reply_To="other@example.net",
     )
     assert call(function, arguments, facts_of(content, known=knowledge(tmp_path, lists))) is hits
+
+
+@pytest.mark.parametrize(
+    ("source", "hits"),
+    [
+        ('<a href="mailto:x@free.example">write</a>', True),
+        ('<a href="mailto:x@free.example">x@free.example</a> wrote: a', False),  # shown, and then quoted
+        ("x@free.example", True),
+    ],
+)
+def test_linked_freemail(tmp_path: Path, source: str, hits: bool) -> None:
+    content = message_bytes(source, Content_Type="text/html")
+    known = knowledge(tmp_path, "freemail_domains free.example example.org")
+    assert call("check_freemail_replyto", "reply", facts_of(content, known=known)) is hits
 
 
 # --- body and MIME --------------------------------------------------------------------------------------------------
@@ -266,6 +289,18 @@ ALTERNATIVE = (
         (ALTERNATIVE, "check_for_mime_html_only", "", False),
         (b"Content-Type: text/html\r\n\r\n<p>x", "check_for_mime_html_only", "", True),
         (ALTERNATIVE, "multipart_alternative_difference", "40 60", True),
+        (
+            ALTERNATIVE.replace(b"<b>", b'<b style="display:none">'),  # hidden words are words of the alternative too
+            "multipart_alternative_difference",
+            "40 60",
+            True,
+        ),
+        (
+            ALTERNATIVE.replace(b"<p>one <b>two</b> three four</p>", b"<img src=x>"),
+            "multipart_alternative_difference",
+            "99",
+            True,
+        ),
         (ALTERNATIVE, "multipart_alternative_difference_count", "0.3 3", True),
         (ALTERNATIVE, "check_ma_non_text", "", False),
         (ALTERNATIVE.replace(b"text/html", b"image/gif"), "check_ma_non_text", "", True),
@@ -397,6 +432,14 @@ def html(source: str) -> Facts:
 )
 def test_html(source: str, function: str, arguments: str, hits: bool) -> None:
     assert call(function, arguments, html(source)) is hits
+
+
+def test_a_file_of_html_is_read_too() -> None:
+    fields = {"Content_Type": 'application/octet-stream; name="a.html"', "Content_Disposition": "attachment"}
+    assert call("html_tag_exists", "center", facts_of(message_bytes("<center>x", **fields)))
+    assert not call(
+        "html_tag_exists", "center", facts_of(message_bytes("<center>x", **fields | {"Content_Type": "a/b"}))
+    )
 
 
 def test_tags_are_balanced() -> None:
