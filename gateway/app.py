@@ -75,10 +75,16 @@ def places(settings: Settings) -> Places:
     return Places(state, state / "run")
 
 
-def cache_dir(settings: Settings) -> Path | None:
-    """Where a gateway of this configuration keeps compiled rules; None where none ran: commands leave nothing."""
+def cache_dir(settings: Settings) -> Path:
+    """Where compiled rules are kept: with a gateway of this configuration, where one ran, else in the user's cache."""
     where = places(settings)
-    return where.cache if where.state.is_dir() else None
+    return where.cache if where.state.is_dir() else _user_cache()
+
+
+def _user_cache() -> Path:
+    """XDG Base Directory Specification 0.8."""
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (named if named.is_absolute() else Path(os.environ.get("HOME", "/nonexistent"), ".cache")) / "darban"
 
 
 def check_settings(settings: Settings) -> None:

@@ -118,6 +118,11 @@ def _choices(whole: _Item) -> Iterator[tuple[float, Loosened]]:
                 yield min(_worth(stretch) for stretch in stretches), Loosened(texts)
 
 
+def has_high(text: str) -> bool:
+    """Whether a pattern names something outside ASCII, so that its form for text in ASCII is another one."""
+    return _HIGH.search(text) is not None
+
+
 def ending_at_nul(text: str) -> str:
     """The pattern for a buffer of many texts: its $ is also at the end of a text whose line end was matched before."""
     return "".join("(?:$|(?=\\x00))" if one == "$" else one for one in _TOKEN.findall(text)) if "$" in text else text

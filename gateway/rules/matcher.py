@@ -23,11 +23,12 @@ from typing import Any, NamedTuple
 import hyperscan
 
 from gateway.rules import loosen as loosening
-from gateway.rules.loosen import Loosened, ending_at_nul, loosen, unspaced
+from gateway.rules.loosen import Loosened, ending_at_nul, has_high, loosen, unspaced
 from gateway.rules.regex import compile_confirming, count, is_unicode, search
 from gateway.rules.rule import Regex
 
 _WORTH_A_PASS = 4  # below that many patterns the backtracking engine alone is cheaper
+_MAX_CACHE = 400_000_000  # SpamAssassin's set and ours have 60 MB
 _COUNTED = 1 << 20  # numbers from there on are of patterns whose matches are counted
 _BLOCK = hyperscan.HS_MODE_BLOCK
 # What may match a separator (a dot its NUL), or depends on where a text begins or ends
@@ -64,7 +65,7 @@ class Matcher:
         self._compiled: list[Any] = [None] * len(self.regexes)
         self._in_lines: dict[int, Any] = {}
         self._pass = _Pass(self.regexes, cache_dir, is_ascii=False)
-        is_other = any(_form(regex, is_ascii=True) != _form(regex) for regex in self.regexes)
+        is_other = any(has_high(regex.text) for regex in self.regexes)
         self._ascii_pass = _Pass(self.regexes, cache_dir, is_ascii=True) if is_other else self._pass
         self.exact, self.alone = self._pass.exact, self._pass.alone  # whatever the text
         self.unicode = frozenset(number for number, regex in enumerate(self.regexes) if is_unicode(regex))
@@ -237,7 +238,8 @@ def _literals(regexes: Sequence[Regex], *, is_ascii: bool) -> dict[int, bytes]:
     """Number -> the letters that the pattern is, without anything special about them."""
     found = {}
     for number, regex in enumerate(regexes):
-        if not regex.flags and len(regex.text) < _MAX_LITERAL:
+        may_be_one = _LITERAL.fullmatch(regex.text) or (regex.text.startswith("(?:") and has_high(regex.text))
+        if may_be_one and not regex.flags and len(regex.text) < _MAX_LITERAL:
             form = _form(regex, is_ascii=is_ascii)
             match = _LITERAL.fullmatch(form.expressions[0]) if len(form.expressions) == 1 else None
             if match and not form.is_looser:
@@ -277,6 +279,16 @@ def _save(path: Path, plan: _Plan, database: Any) -> None:
         fresh = path.with_suffix(f".{os.getpid()}")
         fresh.write_bytes(head + b"\n" + content)
         fresh.replace(path)
+        _prune(path.parent)
+
+
+def _prune(folder: Path) -> None:
+    """Databases nobody loaded for longest go, when there are more than _MAX_CACHE bytes of them. Raises OSError."""
+    room = _MAX_CACHE
+    for path in sorted(folder.glob("*.hsdb"), key=lambda one: one.stat().st_mtime, reverse=True):
+        room -= path.stat().st_size
+        if room < 0:
+            path.unlink()
 
 
 def _load(path: Path | None) -> tuple[_Plan, Any] | None:
@@ -284,8 +296,10 @@ def _load(path: Path | None) -> tuple[_Plan, Any] | None:
     try:
         head, _, content = path.read_bytes().partition(b"\n") if path is not None else (b"", b"", b"")
         facts = json.loads(head)
-        if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+        if path is None or hashlib.sha256(content).hexdigest() != facts["sha256"]:
             return None
+        with contextlib.suppress(OSError):
+            os.utime(path)
         return _Plan(facts["modes"], facts["times"]), hyperscan.loadb(content, mode=_BLOCK)
     except (OSError, ValueError, KeyError, TypeError, hyperscan.error):
         return None

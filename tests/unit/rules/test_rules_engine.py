@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway import rules
 from gateway.errors import ConfigError
-from gateway.rules import expression, report
+from gateway.rules import expression, matcher, report
 from gateway.rules.regex import fold, parse_literal
 from gateway.types import Finding
 from tests.builders import mail, message_bytes
@@ -193,6 +194,20 @@ def test_the_cache_gives_the_same_hits(tmp_path: Path) -> None:
     for path in (tmp_path / "cache").glob("*.hsdb"):
         path.write_bytes(b"rubbish")
     assert load(tmp_path, FILE).match(mail(content), ()) == first.match(mail(content), ())
+
+
+def test_databases_nobody_loads_any_more_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    four = "".join(f"body B{number} /word {number}/\n" for number in range(4))
+    load(tmp_path, four)
+    (old,) = (tmp_path / "cache").glob("*.hsdb")
+    os.utime(old, (1, 1))
+    load(tmp_path, four)
+    assert old.stat().st_mtime > 1  # it was loaded now
+    os.utime(old, (1, 1))
+    monkeypatch.setattr(matcher, "_MAX_CACHE", old.stat().st_size * 3 // 2)
+    load(tmp_path, four.replace("word", "term"))
+    (kept,) = (tmp_path / "cache").glob("*.hsdb")
+    assert kept != old
 
 
 def test_a_greedy_pattern_gives_up(tmp_path: Path) -> None:
