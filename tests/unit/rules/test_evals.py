@@ -575,6 +575,16 @@ def test_no_function_fails(content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "body", [b"=20" * 300_000, b"=20 " * 200_000, b"=20" + b" \t" * 400_000, b"=20=09\t\r\n" * 90_000]
+)
+def test_hostile_quoted_printable_takes_bounded_time(body: bytes) -> None:
+    facts = facts_of(b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + body + b"x")
+    started = time.process_time()
+    call("check_qp_ratio", "0.5", facts)
+    assert time.process_time() - started < 0.3
+
+
+@pytest.mark.parametrize(
     "body",
     [
         "<a " * 200_000,
