@@ -143,8 +143,7 @@ class Message:
 # --- what was found out -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class DnsAnswer:
+class DnsAnswer(NamedTuple):
     """An answer of the DNS, or its absence. A value, never an exception."""
 
     status: DnsStatus
@@ -153,8 +152,7 @@ class DnsAnswer:
     is_authentic: bool = False  # the AD bit
 
 
-@dataclass(frozen=True, slots=True)
-class AuthResult:
+class AuthResult(NamedTuple):
     """One method's result in RFC 8601's words."""
 
     method: AuthMethod
@@ -177,16 +175,14 @@ class MailObject:
     auth: tuple[AuthResult, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """What a check saw: a stable NAME and evidence in words, never a score."""
 
     name: str
     evidence: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CheckReport:
+class CheckReport(NamedTuple):
     """One check's findings, or why it has none."""
 
     check: str
@@ -194,8 +190,7 @@ class CheckReport:
     failed: str = ""  # "" or the reason in a few words: "timeout", "ValueError"
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A finding or rule with its score."""
 
     name: str
@@ -204,8 +199,7 @@ class Hit:
     evidence: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
+class Contribution(NamedTuple):
     """One feature's part in a prediction, as a person reads it."""
 
     text: str  # the word, fragment or relation

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gateway.auth.iprev import FAILURES
 from gateway.auth.organisation import is_public_suffix, organisational_domain
@@ -106,7 +106,7 @@ def align(
 
 
 def _marked(result: AuthResult, is_aligned: bool) -> AuthResult:
-    return result if result.is_aligned == is_aligned else replace(result, is_aligned=is_aligned)
+    return result if result.is_aligned == is_aligned else result._replace(is_aligned=is_aligned)
 
 
 def parse_record(content: bytes) -> Record | None:

@@ -23,21 +23,22 @@ async def evaluate(envelope: Envelope, resolver: Resolver) -> AuthResult:
     address = parse_address(envelope.client.ip)
     if address is None:
         return AuthResult("iprev", "none", reason="no client address is known")
-    answer = await resolver.query(address.reverse_pointer, "PTR")
+    pointer, written = _names(address)
+    answer = await resolver.query(pointer, "PTR")
     if answer.status in FAILURES:
-        return _result("temperror", address, f"the name of {address} could not be looked up ({answer.status})")
+        return _result("temperror", written, f"the name of {written} could not be looked up ({answer.status})")
     names = [name for record in answer.records[:MAX_NAMES] if (name := to_a_label(str(record)))]
     if not names:
-        return _result("permerror", address, f"{address} has no usable name in the DNS")
+        return _result("permerror", written, f"{written} has no usable name in the DNS")
     failed = ""
     for name in names:
         forward = await resolver.query(name, "A" if address.version == 4 else "AAAA")
         if address in (parse_address(str(record)) for record in forward.records):
-            return _result("pass", address, f"{address} and {name} name each other", name)
+            return _result("pass", written, f"{written} and {name} name each other", name)
         failed = failed or (name if forward.status in FAILURES else "")
     if failed:
-        return _result("temperror", address, f"the address of {failed} could not be looked up", failed)
-    return _result("fail", address, f"{address} calls itself {names[0]}, which does not have that address", names[0])
+        return _result("temperror", written, f"the address of {failed} could not be looked up", failed)
+    return _result("fail", written, f"{written} calls itself {names[0]}, which does not have that address", names[0])
 
 
 @lru_cache(maxsize=1024)
@@ -50,5 +51,11 @@ def parse_address(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _result(result: str, address: Address, reason: str, name: str = "") -> AuthResult:
-    return AuthResult("iprev", result, domain=name, identity=str(address), reason=reason)
+@lru_cache(maxsize=1024)
+def _names(address: Address) -> tuple[str, str]:
+    """Its name in the reverse zone, and itself as it is written."""
+    return address.reverse_pointer, str(address)
+
+
+def _result(result: str, address: str, reason: str, name: str = "") -> AuthResult:
+    return AuthResult("iprev", result, domain=name, identity=address, reason=reason)

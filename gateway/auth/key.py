@@ -30,7 +30,7 @@ MAX_RECORD = 8_192  # bytes of one key record
 RSA_MIN_BITS = 1024  # RFC 8301 §3.2
 RSA_MAX_BITS = 8192  # RFC 8301 asks for up to 4096; a bound for the work
 
-_WSP = re.compile(rb"[ \t\r\n]+")
+_WSP = b" \t\r\n"
 _QP = re.compile(rb"=([0-9A-F]{2})")
 _DIGITS = re.compile(rb"[0-9]{1,76}")  # RFC 6376 §3.5, l=
 
@@ -178,7 +178,7 @@ def _identity(raw: bytes, domain: str) -> str:
     """i= decoded (RFC 6376 §2.11), "@" + d= when it is empty; "" when it is not within d=."""
     if not raw:
         return "@" + domain
-    text = _text(_QP.sub(lambda match: bytes((int(match[1], 16),)), _WSP.sub(b"", raw)))
+    text = _text(_QP.sub(lambda match: bytes((int(match[1], 16),)), raw.translate(None, _WSP)))
     local_part, at, host = text.rpartition("@")
     host = to_a_label(host)
     if not at or len(text) > 512 or not (host == domain or host.endswith("." + domain)):
@@ -231,6 +231,6 @@ def _form(raw: bytes) -> Algorithm:
 
 def _base64(raw: bytes) -> bytes | None:
     try:
-        return base64.b64decode(_WSP.sub(b"", raw), validate=True)
+        return base64.b64decode(raw.translate(None, _WSP), validate=True)
     except (binascii.Error, ValueError):
         return None

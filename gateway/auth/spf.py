@@ -268,4 +268,5 @@ def _asked_name(name: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text[:200])
+    text = text[:200]
+    return text if text.isprintable() else "".join([char if char.isprintable() else "?" for char in text])

@@ -14,7 +14,15 @@ class HtmlTricks:
     """See the module."""
 
     name = "html"
-    findings = ("HTML_HIDDEN_TEXT", "HTML_SCRIPT", "HTML_FORM", "HTML_IMAGE_ONLY", "HTML_ONLY", "HTML_FRAME")
+    findings = (
+        "HTML_HIDDEN_TEXT",
+        "HTML_SCRIPT",
+        "HTML_FORM",
+        "HTML_IMAGE_ONLY",
+        "HTML_ONLY",
+        "HTML_FRAME",
+        "HTML_BASE64",
+    )
 
     def check(self, mail: MailObject) -> Iterator[Finding]:
         """All HTML parts as one."""
@@ -31,6 +39,8 @@ class HtmlTricks:
         text = sum(len(page.text) for page in pages)
         if sum(page.image_count for page in pages) and text < 60:
             yield Finding("HTML_IMAGE_ONLY", (f"pictures and only {text} characters of text",))
+        if any(part.html is not None and part.encoding == "base64" for part in mail.message.parts):
+            yield Finding("HTML_BASE64", ("the page is encoded in base64",))
         if all(part.html is not None for part in mail.message.parts if part.text is not None):
             yield Finding("HTML_ONLY", ("there is no plain text beside the HTML",))
 

@@ -56,7 +56,10 @@ class Text:
 
     def shown(self, start: int, end: int) -> str:
         """The folded characters from start to end."""
-        return "".join([chr(code >> 8 or code & ~WORD) for code in self.codes[start:end].tolist()])
+        codes = self.codes[start:end]
+        if codes.itemsize == 1:
+            return codes.tobytes().translate(_UNMARKED).decode("ascii")
+        return "".join([chr(code >> 8 or code & ~WORD) for code in codes.tolist()])
 
 
 def normalise(text: str) -> Text:
@@ -136,7 +139,7 @@ def _between(text: str, mark: str, bounds: Callable[[str, int, int], tuple[int, 
 
 def _url(text: str, at: int, floor: int) -> tuple[int, int]:
     scheme = text[max(floor, at - 5) : at].lower()
-    length = next((len(name) for name in ("https", "http", "ftp") if scheme.endswith(name)), 0)
+    length = 4 if scheme.endswith("http") else 5 if scheme == "https" else 3 if scheme.endswith("ftp") else 0
     rest = _URL_REST.match(text, at + 3) if length else None
     return at - length, rest.end() if rest else at
 
@@ -197,6 +200,7 @@ def _untwinned() -> NDArray[np.uint32]:
 _TABLE = _table()
 _UNTWINNED = _untwinned()
 _ASCII = _TABLE[:128].astype(np.uint8).tobytes().ljust(256)
+_UNMARKED = bytes(range(WORD)) * 2
 _FOREIGN, _FOREIGN_SPAN = np.uint32(0x370 << 8), np.uint32((0x530 - 0x370) << 8)  # Greek and Cyrillic
 # only these are expanded: NFKC of a whole text is quadratic in its runs of combining marks
 _EXPANSIONS = {

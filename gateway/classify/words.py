@@ -40,7 +40,7 @@ class Words:
         self._text = text
         self._edges = word_edges(text.codes)[: 2 * _MAX_WORDS]
         self._sums = np.multiply(text.codes, _POWERS[: len(text.codes)], dtype=np.uint32).cumsum(dtype=np.uint32)
-        head = text.codes[:_FIELD_CHARACTERS].astype(np.uint8).tobytes()
+        head = text.codes[:_FIELD_CHARACTERS].astype(np.uint8, copy=False).tobytes()
         self._subject_start = head.find(ord(FIELD_END))
         ends = (self._subject_start, head.find(ord(FIELD_END), self._subject_start + 1))
         subject, text_start = self._edges[0::2].searchsorted(ends).tolist()

@@ -114,13 +114,14 @@ def _read_usual(content: bytes, start: int, end: int, room: int) -> tuple[Header
     if not block or not block.isascii() or block.count(b"\r") != block.count(b"\r\n"):
         return None
     position, pieces, fields = start, [], []
+    has_words = b"=?" in block
     for name, value in _USUAL_FIELD.findall(block.decode("ascii")):
         began, position = position, position + len(name) + 1 + len(value)
         pieces.append((name, began, position))
         text = value.strip()
-        if "\n" in text or "\r" in text:
+        if "\n" in text:
             text = text.replace("\r", "").replace("\n", "")
-        if "=?" in text:
+        if has_words and "=?" in text:
             text = decode_words(text).strip(" \t")
         fields.append(HeaderField(name, content[began:position], text))
     if position != header_end or len(pieces) >= MAX_FIELDS:  # there is something else between the fields

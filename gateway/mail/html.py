@@ -9,7 +9,7 @@ MAX_TOKENS, MAX_DEPTH, MAX_LINKS; what is cut short stands in the defects.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
@@ -88,7 +88,8 @@ _NOSCRIPT = "noscript, read"  # such an element's name on the stack once its con
 class _Element(NamedTuple):
     """What is known of a tag: looked up once for each start and end tag."""
 
-    gap: str = ""  # what stands in the text for it
+    gap: str = ""  # what stands in the text for its beginning
+    end_gap: str = ""  # and for its end
     flow: str = ""  # what stands in the text for it as rules see it
     is_void: bool = False
     implied: tuple[tuple[tuple[str, ...], frozenset[str]], ...] = ()  # (elements it closes, what it looks beyond not)
@@ -99,6 +100,7 @@ def _element(tag: str) -> _Element:
     implied = ((_P,) if tag in _CLOSES_P else ()) + ((_CLOSES[tag],) if tag in _CLOSES else ())
     return _Element(
         gap=_BREAK if tag in _BLOCK else " " if tag in _CELL else "",
+        end_gap=_BREAK if tag in _BLOCK else "",
         flow=_FLOW.get(tag, ""),
         is_void=tag in _VOID,
         implied=tuple((closed, frozenset(("", *bounds))) for closed, bounds in implied),
@@ -173,16 +175,17 @@ def render(text: str) -> Html:
         ("HTML_TOO_MANY_LINKS", walk.has_too_many_links),
         ("HTML_ATTRIBUTE_TOO_LONG", walk.has_long_attribute),
     )
+    tags = dict(Counter(walk.seen))
     return Html(
         text=_tidy(walk.shown),
         hidden_text=_tidy(walk.hidden),
         flow=_flowing(walk.flow),
         links=tuple(walk.followed_links()),
         schemeless=tuple(walk.schemeless),
-        tags=dict(walk.tags),
-        image_count=walk.tags.get("img", 0),
-        has_script=walk.has_script or "script" in walk.tags,
-        has_form="form" in walk.tags,
+        tags=tags,
+        image_count=tags.get("img", 0),
+        has_script=walk.has_script or "script" in tags,
+        has_form="form" in tags,
         defects=tuple(name for name, is_so in defects if is_so),
     )
 
@@ -196,7 +199,7 @@ class _Walk:
         self.flow: list[str] = []
         self.links: list[tuple[str, _Source, list[str]]] = []  # url as written, source, pieces of visible text
         self.schemeless: list[str] = []
-        self.tags: defaultdict[str, int] = defaultdict(int)
+        self.seen: list[str] = []  # the start tags
         self.open: list[str] = [""]  # element names; `scopes` runs beside it
         self.scopes: list[_Scope] = [_Scope(_Look(), self.shown, {})]
         self.anchor: list[str] | None = None
@@ -205,27 +208,57 @@ class _Walk:
         self.is_too_deep = self.is_cut = self.has_too_many_links = self.has_long_attribute = False
         self.has_script = self.is_in_noscript = False
 
-    def read(self, tokens: Iterable[turbohtml.Token]) -> None:
-        """Take all tokens. Half of an HTML message's cost is here: what is usual is done in place."""
-        names, scopes, shown, flow, start = self.open, self.scopes, self.shown, self.flow, self._start
+    def read(self, tokens: Iterable[turbohtml.Token]) -> None:  # noqa: C901, PLR0912
+        """Take all tokens. In place: half of an HTML message's cost is here, a call for each tag costs a tenth more."""
+        names, scopes, shown, flow, seen = self.open, self.scopes, self.shown, self.flow, self.seen
         for token in tokens:
             kind = token.type
             if kind is _TEXT:
-                name = names[-1]
-                if name not in _UNUSUAL_TEXT:
-                    data, (_, sink, _) = token.data or "", scopes[-1]
-                    flow.append(data)
-                    sink.append(data)
-                    if self.anchor is not None and sink is shown:
-                        self.anchor.append(data)
-                elif name == "noscript":
-                    self._noscript(token.data or "")
-                elif name not in _CODE:
-                    flow.append(token.data or "")
+                if names[-1] in _UNUSUAL_TEXT:
+                    self._unusual_text(names[-1], token.data or "")
+                    continue
+                data, sink = token.data or "", scopes[-1][1]
+                flow.append(data)
+                sink.append(data)
+                if self.anchor is not None and sink is shown:
+                    self.anchor.append(data)
             elif kind is _START:
-                start(token.tag or "", token.attrs)
+                tag = token.tag or ""
+                seen.append(tag)
+                gap, _, flow_gap, is_void, implied, _ = _ELEMENTS.get(tag, _OTHER)
+                if flow_gap:
+                    flow.append(flow_gap)
+                for closed, bounds in implied:
+                    if names[-1] not in bounds:
+                        self._close(closed, bounds)
+                scope = scopes[-1]
+                if gap:
+                    scope[1].append(gap)
+                attributes = token.attrs
+                if attributes:
+                    scope = self._attributes(tag, attributes, scope, is_void)
+                if is_void:
+                    continue
+                if len(names) <= MAX_DEPTH:
+                    names.append(tag)
+                    scopes.append(scope)
+                else:
+                    self.is_too_deep = True
+                    self.unpushed += 1
             elif kind is _END:
-                self._end(token.tag or "")
+                tag = token.tag or ""
+                _, end_gap, flow_gap, _, _, bounds = _ELEMENTS.get(tag, _OTHER)
+                if flow_gap:
+                    flow.append(flow_gap)
+                if tag == names[-1] and scopes[-1][1] is shown and not self.unpushed:
+                    names.pop()
+                    scopes.pop()
+                elif not self._unusual_end(tag, bounds):
+                    continue
+                if end_gap:
+                    scopes[-1][1].append(end_gap)
+                elif tag == "a":
+                    self.anchor = None
 
     def followed_links(self) -> Iterator[Link]:
         """The links as a client would follow them; <base> counts for all (HTML §4.2.3)."""
@@ -250,46 +283,19 @@ class _Walk:
             self.is_in_noscript = False
         self.scopes[-1].sink.append(_BREAK)
 
-    def _start(self, tag: str, attributes: list[tuple[str, str]] | None) -> None:
-        self.tags[tag] += 1
-        names, scopes = self.open, self.scopes
-        gap, flow, is_void, implied, _ = _ELEMENTS.get(tag, _OTHER)
-        if flow:
-            self.flow.append(flow)
-        for closed, bounds in implied:
-            if names[-1] not in bounds:
-                self._close(closed, bounds)
-        scope = scopes[-1]
-        if gap:
-            scope.sink.append(gap)
-        if attributes:
-            scope = self._attributes(tag, attributes, scope, is_void)
-        if is_void:
-            return
-        if len(names) > MAX_DEPTH:
-            self.is_too_deep = True
-            self.unpushed += 1
-            return
-        names.append(tag)
-        scopes.append(scope)
+    def _unusual_text(self, name: str, data: str) -> None:
+        if name == "noscript":
+            self._noscript(data)
+        elif name not in _CODE:
+            self.flow.append(data)
 
-    def _end(self, tag: str) -> None:
-        element = _ELEMENTS.get(tag, _OTHER)
-        if element.flow:
-            self.flow.append(element.flow)
-        names, scopes = self.open, self.scopes
-        if tag == names[-1] and scopes[-1].sink is self.shown and not self.unpushed:
-            names.pop()
-            scopes.pop()
-        elif self.unpushed and tag not in _VOID:
+    def _unusual_end(self, tag: str, bounds: frozenset[str]) -> bool:
+        """Close what is not simply on top; False when nothing open is meant."""
+        if self.unpushed and tag not in _VOID:
             self.unpushed -= 1
-            return
-        else:
-            self._close((_NOSCRIPT if tag == "noscript" else tag,), element.bounds)
-        if tag in _BLOCK:
-            scopes[-1].sink.append(_BREAK)
-        elif tag == "a":
-            self.anchor = None
+            return False
+        self._close((_NOSCRIPT if tag == "noscript" else tag,), bounds)
+        return True
 
     # --- the stack
 
@@ -333,19 +339,35 @@ class _Walk:
         if not values:
             return above
         style = values.get("style", "")
-        is_only_styled = len(values) == 1 and style != ""
-        if not is_only_styled:
-            self._code_and_links(tag, values)
+        if style and len(values) == 1:
+            return self._styled(tag, values, above, is_void)
+        self._code_and_links(tag, values)
         if "url(" in style:
-            for url in parse_style(style).urls:
-                self._add(url, "image")
+            self._pictures(style)
         if is_void:
             return above
-        if is_only_styled:
-            if style not in above.styled:
-                above.styled[style] = self._scope(tag, values, above)
+        # a link looks otherwise of itself only where its text could not be read (_look)
+        if _LOOKING.isdisjoint(values) and (tag != "a" or above.sink is self.shown):
+            return above
+        return self._scope(tag, values, above)
+
+    def _styled(self, tag: str, values: dict[str, str], above: _Scope, is_void: bool) -> _Scope:
+        """As _attributes, where only the style counts. One that names pictures is not remembered: each names them."""
+        style = values["style"]
+        if style in above.styled:
             return above.styled[style]
-        return self._scope(tag, values, above) if tag == "a" or not _LOOKING.isdisjoint(values) else above
+        if "url(" in style:
+            self._pictures(style)
+        if is_void:
+            return above
+        scope = self._scope(tag, values, above)
+        if "url(" not in style:
+            above.styled[style] = scope
+        return scope
+
+    def _pictures(self, style: str) -> None:
+        for url in parse_style(style).urls:
+            self._add(url, "image")
 
     def _code_and_links(self, tag: str, values: dict[str, str]) -> None:
         for name in values:
@@ -381,7 +403,7 @@ class _Walk:
         if len(self.links) >= MAX_LINKS:
             self.has_too_many_links = True
             return None
-        if _CODE_URL.match(clean):
+        if clean[0] in "jJvV" and _CODE_URL.match(clean):
             self.has_script = True
         pieces: list[str] = []
         self.links.append((clean, source, pieces))

@@ -28,7 +28,7 @@ _HOST_END = re.compile(r"[/?#\\@]")
 
 def find_links(text: str) -> Iterator[str]:
     """Bare URLs in order; "www." ones get their scheme. Lazy, linear."""
-    has_scheme, has_www = "://" in text, "www." in text or "WWW." in text or "Www." in text
+    has_scheme, has_www = "://" in text, "ww." in text or "WW." in text
     if not has_scheme and not has_www:
         return iter(())
     if has_scheme and has_www:

@@ -63,7 +63,11 @@ def parse(content: bytes) -> Message:
 def _by_name(fields: Iterable[HeaderField]) -> _Fields:
     found: _Fields = {}
     for field in fields:
-        found.setdefault(field.name.lower(), []).append(field)
+        name = field.name.lower()
+        if name in found:
+            found[name].append(field)
+        else:
+            found[name] = [field]
     return found
 
 
@@ -121,8 +125,12 @@ def _every_link(parts: Sequence[Part]) -> Iterator[Link]:
     for part in parts:
         if part.html is not None:
             yield from part.html.links
-            seen = {url for link in part.html.links for url in (link.url, *_urls_in(link.text))}
-            yield from (Link(url, url, "text") for url in find_links(part.html.text) if url not in seen)
+            seen: set[str] | None = None
+            for url in find_links(part.html.text):
+                if seen is None:
+                    seen = {url for link in part.html.links for url in (link.url, *_urls_in(link.text))}
+                if url not in seen:
+                    yield Link(url, url, "text")
         elif part.text is not None:
             yield from (Link(url, url, "text") for url in find_links(part.text))
 

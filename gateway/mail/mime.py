@@ -30,7 +30,7 @@ _MAX_PASSES = 5  # over a big message; a small one may be searched _MIN_SEARCHED
 _MIN_SEARCHED = 64 << 20
 _MAX_LOOKALIKES = 300_000  # of delimiters, looked at one by one
 _SHORT_VALUE = 1000  # characters of a Content-* field that are read when there is no more room for headers
-_SHORT_TYPE = 200  # characters of a Content-Type that are worth remembering
+_SHORT_HEAD = 300  # characters of an entity's Content-* fields that are worth remembering
 _MAX_GUESSES = 100  # of a charset, 0.1 ms each
 _GUESS_BYTES = 4096
 _GUESS_MIN_BYTES = 48  # fewer say nothing about a language
@@ -117,6 +117,7 @@ class _Head(NamedTuple):
     other_filename: str
     boundary: str
     other_boundary: str = ""
+    defects: tuple[str, ...] = ()
 
 
 def new_structure(content: bytes) -> Structure:
@@ -162,18 +163,18 @@ def _look_at(entity: _Entity, structure: Structure) -> list[_Entity]:
 
 def _part(entity: _Entity, head: _Head, raw: bytes, text: str | None, html: Html | None) -> Part:
     return Part(
-        path=entity.path,
-        depth=entity.depth,
-        content_type=head.content_type,
-        charset=head.charset,
-        encoding=head.encoding,
-        disposition=head.disposition,
-        filename=head.filename,
-        other_filename=head.other_filename,
-        fields=entity.fields,
-        raw=raw,
-        text=text,
-        html=html,
+        entity.path,
+        entity.depth,
+        head.content_type,
+        head.charset,
+        head.encoding,
+        head.disposition,
+        head.filename,
+        head.other_filename,
+        entity.fields,
+        raw,
+        text,
+        html,
     )
 
 
@@ -182,31 +183,42 @@ def _part(entity: _Entity, head: _Head, raw: bytes, text: str | None, html: Html
 
 def _read_head(entity: _Entity, structure: Structure) -> _Head:
     values = _content_fields(entity.fields, structure)
-    type_text = values.get("content-type", entity.default_type)
-    of_type = _short_type(type_text) if len(type_text) <= _SHORT_TYPE else _read_type(type_text)
-    content_type = of_type.name
-    if not content_type:
-        structure.note("MIME_TYPE_MALFORMED")
-        content_type = "text/plain"  # RFC 2045 §5.2
+    type_text, disposition = values.get("content-type", entity.default_type), values.get("content-disposition", "")
+    encoding = values.get("content-transfer-encoding", "7bit")
+    is_short = len(type_text) + len(disposition) + len(encoding) <= _SHORT_HEAD
+    head = (_short_head if is_short else _head)(type_text, disposition, encoding)
+    for defect in head.defects:
+        structure.note(defect)
+    return head
+
+
+def _head(type_text: str, disposition_text: str, encoding_text: str) -> _Head:
+    of_type, encoding = _read_type(type_text), _encoding(encoding_text)
+    content_type = of_type.name or "text/plain"  # RFC 2045 §5.2
     is_multipart = content_type.startswith("multipart/")
-    if is_multipart and of_type.other_boundary:
-        structure.note("MIME_BOUNDARY_AMBIGUOUS")
-    disposition, names = "", of_type.filenames
-    if "content-disposition" in values:
-        disposition, parameters = parse_parameters(values["content-disposition"])
-        names = (*_names(parameters, "filename"), *names)
+    disposition, parameters = parse_parameters(disposition_text)
+    names = (*_names(parameters, "filename"), *of_type.filenames)
+    defects = (
+        ("MIME_TYPE_MALFORMED", not of_type.name),
+        ("MIME_BOUNDARY_AMBIGUOUS", is_multipart and of_type.other_boundary),
+        ("MIME_ENCODING_UNKNOWN", encoding not in ENCODINGS),
+    )
     return _Head(
         content_type=content_type,
         charset=of_type.charset,
-        encoding=_encoding(values.get("content-transfer-encoding"), structure),
+        encoding=encoding or "7bit",
         # RFC 2183 §2.8: an unknown disposition is an attachment
         disposition=disposition if disposition in ("", "inline") else "attachment",
         # the name a reader shows, and a different one that another reader may show
         filename=names[0] if names else "",
-        other_filename=next((name for name in names[1:] if name != names[0]), "") if len(names) > 1 else "",
+        other_filename=next((name for name in names[1:] if name != names[0]), ""),
         boundary=of_type.boundary if is_multipart else "",
         other_boundary=of_type.other_boundary if is_multipart else "",
+        defects=tuple([name for name, is_so in defects if is_so]),
     )
+
+
+_short_head = lru_cache(maxsize=1024)(_head)  # half of all parts have one of a few dozen
 
 
 def _content_fields(fields: Fields, structure: Structure) -> dict[str, str]:
@@ -241,21 +253,13 @@ def _read_type(text: str) -> _Type:
     )
 
 
-_short_type = lru_cache(maxsize=1024)(_read_type)  # half of all parts have one of a few dozen
-
-
 def _names(parameters: list[Parameter], name: str) -> tuple[str, ...]:
     return tuple([value for value in parameter(parameters, name) if value])
 
 
-def _encoding(value: str | None, structure: Structure) -> str:
-    if value is None:
-        return "7bit"
+def _encoding(value: str) -> str:
     encoding = value if value in ENCODINGS else "".join(value.partition(";")[0].partition("(")[0].split())
-    encoding = encoding.strip("\"'").lower()
-    if encoding not in ENCODINGS:
-        structure.note("MIME_ENCODING_UNKNOWN")
-    return encoding or "7bit"
+    return encoding.strip("\"'").lower()
 
 
 # --- leaves ---------------------------------------------------------------------------------------------------------

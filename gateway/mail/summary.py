@@ -25,4 +25,5 @@ def summarise(message: Message) -> Summary:
 
 def clean(text: str, limit: int) -> str:
     """One line that cannot disturb a terminal, a log or a page's direction."""
-    return _UNWANTED.sub(" ", text[: limit * 2]).strip()[:limit]
+    text = text[: limit * 2]
+    return (text if text.isprintable() else _UNWANTED.sub(" ", text)).strip()[:limit]

@@ -188,8 +188,9 @@ class Texts:
         text = "\n".join(dropwhile(lambda one: not one, cut))[:MAX_BYTES]
         folded = " ".join(_GAP.sub("\0", text).split())
         start, end = " " if text[:1] in _BLANKS else "", " " if text[-1:] in _BLANKS else ""
-        subject = self.header("Subject:last") or b"\n"
-        whole = subject[:-1] + f"\0{start}{folded}{end}".encode("utf-8", "replace")
+        fields = self.mail.message.by_name.get("subject", ())
+        subject = self._value(fields[-1])[:MAX_BYTES] if fields else b""
+        whole = subject + f"\0{start}{folded}{end}".encode("utf-8", "replace")
         lines = whole.split(b"\0")
         if len(max(lines, key=len)) > _MAX_LINE:
             whole = b"\0".join(piece for line in lines for piece in _short_lines(line))

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
@@ -30,8 +29,7 @@ _LENGTH = struct.Struct("!I")
 _BEHIND_LENGTH = _HEAD.size - _LENGTH.size
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame."""
 
     kind: int
@@ -99,11 +97,9 @@ def pack_verdict(verdict: Verdict) -> bytes:
         (
             verdict.queue_id,
             verdict.score,
-            [(hit.name, hit.score, hit.description, hit.evidence) for hit in verdict.hits],
-            [_auth_fields(one) for one in verdict.auth],
-            None
-            if prediction is None
-            else (prediction.probability, prediction.model_id, [(c.text, c.weight) for c in prediction.contributions]),
+            _plain(verdict.hits),
+            _plain(verdict.auth),
+            prediction and (prediction.probability, prediction.model_id, _plain(prediction.contributions)),
             verdict.incomplete,
             (summary.message_id, summary.subject, summary.author, summary.size_bytes),
             verdict.rules_id,
@@ -130,18 +126,9 @@ def unpack_verdict(head: bytes) -> Verdict:
     )
 
 
-def _auth_fields(result: AuthResult) -> tuple[Any, ...]:
-    return (
-        result.method,
-        result.result,
-        result.domain,
-        result.selector,
-        result.identity,
-        result.policy,
-        result.reason,
-        result.is_aligned,
-        result.properties,
-    )
+def _plain(values: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Named tuples as tuples, which are written three times as fast."""
+    return [tuple(one) for one in values]
 
 
 def _auth_result(*fields: Any) -> AuthResult:

@@ -17,7 +17,15 @@ from gateway.mail import parse
 from gateway.mail.summary import summarise
 from gateway.ports import Classifier, EnvelopeCheck, MessageCheck, Resolver, RuleSet
 from gateway.scan.conclude import conclude
-from gateway.scan.runner import attempt, attempt_async, run_envelope_checks, run_message_checks, side_by_side, within
+from gateway.scan.runner import (
+    Begun,
+    attempt,
+    attempt_async,
+    run_envelope_checks,
+    run_message_checks,
+    side_by_side,
+    within,
+)
 from gateway.types import (
     AuthMethod,
     AuthResult,
@@ -147,7 +155,12 @@ class _Run:
 
     async def wait(self, name: str, work: Coroutine[Any, Any, T], limit_s: float, otherwise: T) -> T:
         """The work's result; `otherwise` when it takes longer or fails, which is noted."""
-        result, failed = await attempt_async(name, within(limit_s, work))
+        begun = Begun(work)
+        if begun.task is None:
+            result, failed = attempt(name, begun.result)
+        else:
+            in_time = within(limit_s, begun)
+            result, failed = await attempt_async(name, in_time)
         if failed and not failed.endswith("TimeoutError"):
             self.incomplete.append(failed)
         return otherwise if result is None else result

@@ -74,9 +74,9 @@ async def side_by_side(*works: Coroutine[Any, Any, Any]) -> list[Any]:
     return [one.result() for one in begun]
 
 
-async def within(deadline_s: float, work: Coroutine[Any, Any, T]) -> T:
+async def within(deadline_s: float, work: Coroutine[Any, Any, T] | Begun[T]) -> T:
     """Its result. Raises TimeoutError when it has to wait for longer."""
-    begun = Begun(work)
+    begun = work if isinstance(work, Begun) else Begun(work)
     if begun.task is not None and not await _ends(begun.task, deadline_s):
         raise TimeoutError
     return begun.result()

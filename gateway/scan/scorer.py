@@ -26,6 +26,7 @@ import uvloop
 
 from gateway.scan.frames import FAULT, HELLO, VERDICT, FrameReader, pack, pack_verdict, unpack_request
 from gateway.scan.pipeline import Pipeline
+from gateway.scan.runner import Begun
 from gateway.scan.watch import StageMarker, state_file
 from gateway.types import Client, Envelope
 
@@ -166,9 +167,12 @@ class _Child(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for frame in self._reader.feed(data):
-            task = asyncio.ensure_future(self._answer(frame.sequence, frame.head, frame.content))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            begun = Begun(self._answer(frame.sequence, frame.head, frame.content))
+            if begun.task is None:
+                begun.result()  # raises what nobody foresaw: this child ends, and the pool hears of it
+            else:
+                self._tasks.add(begun.task)
+                begun.task.add_done_callback(self._tasks.discard)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.closed.done():

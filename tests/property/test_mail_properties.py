@@ -160,6 +160,7 @@ RESULT = st.builds(
     identity=st.text(max_size=20),
     policy=st.sampled_from(["", "none", "reject"]),
     reason=st.text(max_size=60),
+    properties=st.just(()),
 )
 
 

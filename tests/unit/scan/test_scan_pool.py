@@ -27,6 +27,11 @@ from gateway.scan.scorer import ScorerParent, bind
 from gateway.types import Hit
 from gateway.net.dns import OfflineResolver
 
+class Broken:
+    @property
+    def score(self):
+        raise AssertionError  # which conclude does not expect
+
 class Rules:
     id, descriptions, scores = "rules", {}, {}
     def match(self, mail, findings, prediction=None):
@@ -39,6 +44,8 @@ class Rules:
             os.kill(os.getpid(), signal.SIGKILL)
         if text == "raise":
             raise ZeroDivisionError
+        if text == "break":
+            return (Broken(),)
         return (Hit("SEEN", 1.0, "seen"),)
 
 folder = Path(sys.argv[1])
@@ -88,6 +95,17 @@ async def test_a_message_cannot_take_the_door_down(folder: Path, subject: str, i
     for other in (*others, after):
         assert [hit.name for hit in other.hits] == ["SEEN"]
         assert [what for what in other.incomplete if not what.startswith("dns")] == []
+
+
+async def test_a_fault_nobody_foresaw_ends_the_child_alone(folder: Path) -> None:
+    pool = ScorerPool(folder / "scorers", 1, 20.0)
+    await pool.start()
+    try:
+        verdict = await judge(pool, "break")
+        assert (await judge(pool, "fine")).hits
+    finally:
+        await pool.close()
+    assert "rules: gave up on this message" in verdict.incomplete
 
 
 async def test_no_scorer_is_said_in_time(tmp_path: Path) -> None:
