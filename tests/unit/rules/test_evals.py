@@ -109,6 +109,7 @@ def test_authenticated_lists(
     ("function", "arguments", "fields", "hits"),
     [
         ("check_for_missing_to_header", "", {"To": ""}, True),
+        ("check_for_missing_to_header", "", {"To": " "}, False),  # it is there, and says nothing
         ("check_for_missing_to_header", "", {}, False),
         ("subject_is_all_caps", "", {"Subject": "BUY THIS NOW!"}, True),
         ("subject_is_all_caps", "", {"Subject": "Re: BUY THIS NOW"}, True),
