@@ -13,9 +13,10 @@ from gateway.types import Part
 
 Function = Callable[..., bool]
 _MAX_RAW = 1 << 20  # of one part's encoded bytes that are looked at
-# Encoded, though it need not be; a blank has to be at the end of a line
+# Encoded, though it need not be: a character, or a run of blanks that does not end a line (at most one look at each)
 _QP_NEEDLESS = re.compile(
-    rb"=(?:(?:09|20)(?!(?:=09|=20){0,99}[ \t]{0,99}\r?$)|3[0-9ABCEF]|2[1-9A-F]|[456][0-9A-F]|7[0-9A-E])", re.MULTILINE
+    rb"=(?:(?<!=20=)(?<!=09=)(?:09|20)(?:=(?:09|20))*+(?![ \t]*+\r?$)|3[0-9ABCEF]|2[1-9A-F]|[456][0-9A-F]|7[0-9A-E])",
+    re.MULTILINE,
 )
 _BAD_ISO = re.compile(r"iso-\S+-\S+\b(?<!iso-8859-\d)(?<!iso-8859-\d\d)", re.IGNORECASE)
 _GOOD_ISO = re.compile(r"iso-(?:8859-\d{1,2}|2022-(?:jp|kr))\b")
@@ -78,7 +79,8 @@ def _count_part(part: Part, found: dict[str, float]) -> None:
 def _quoted(part: Part) -> tuple[int, int, bool]:
     """Needlessly encoded bytes, bytes in all, and whether a line is longer than RFC 5322 wants."""
     raw = part.raw[:_MAX_RAW]
-    return len(_QP_NEEDLESS.findall(raw)), len(raw), any(len(line.rstrip(b"\r")) > 78 for line in raw.split(b"\n"))
+    needless = sum(map(len, _QP_NEEDLESS.findall(raw))) // 3
+    return needless, len(raw), any(len(line.rstrip(b"\r")) > 78 for line in raw.split(b"\n"))
 
 
 def _is_illegal_text(part: Part) -> bool:

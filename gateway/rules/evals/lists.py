@@ -236,7 +236,8 @@ def _freemails(facts: Facts) -> frozenset[str]:
     links = facts.mail.message.links
     linked = [link.url[7:] for link in links if link.source == "anchor" and link.url[:7].lower() == "mailto:"]
     shown = b"".join(facts.paragraphs()).decode("utf-8", "replace")
-    found = [url.partition("?")[0] for url in linked if url not in shown]  # what is shown is judged as text
+    hidden = (url for url in linked[:_MOST_LOOKED_AT] if url not in shown)  # what is shown is judged as text
+    found = [url.partition("?")[0] for url in hidden]
     for paragraph in shown.split("\n") if "@" in shown else ():
         if len(found) > _MOST_LOOKED_AT:
             break

@@ -109,6 +109,7 @@ def test_authenticated_lists(
     ("function", "arguments", "fields", "hits"),
     [
         ("check_for_missing_to_header", "", {"To": ""}, True),
+        ("check_for_missing_to_header", "", {"To": " "}, False),  # it is there, and says nothing
         ("check_for_missing_to_header", "", {}, False),
         ("subject_is_all_caps", "", {"Subject": "BUY THIS NOW!"}, True),
         ("subject_is_all_caps", "", {"Subject": "Re: BUY THIS NOW"}, True),
@@ -572,6 +573,16 @@ _TEXT = st.sampled_from(
 def test_no_function_fails(content: bytes) -> None:
     facts = Facts(mail(content, SPF, DKIM), Knowledge(LISTED), Prediction(0.5, "m"), relays=RELAYS.__getitem__)
     assert EVERY.hits(facts)[1] == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"=20" * 300_000, b"=20 " * 200_000, b"=20" + b" \t" * 400_000, b"=20=09\t\r\n" * 90_000]
+)
+def test_hostile_quoted_printable_takes_bounded_time(body: bytes) -> None:
+    facts = facts_of(b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + body + b"x")
+    started = time.process_time()
+    call("check_qp_ratio", "0.5", facts)
+    assert time.process_time() - started < 0.3
 
 
 @pytest.mark.parametrize(
