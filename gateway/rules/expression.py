@@ -130,7 +130,7 @@ class Compiler:
         is true or false alike; elsewhere it is the same.
         """
         if isinstance(node, Name):
-            return _named(node.name)
+            return _plain(node.name) if self.is_plain(node.name) else _named(node.name)
         if isinstance(node, Number):
             number = node.value
             return lambda _: number
@@ -231,6 +231,10 @@ class Compiler:
             else:
                 others.append(side)
         return frozenset(plain), others
+
+
+def _plain(name: str) -> Value:
+    return lambda values: values.get(name) if name in values.possible else 0.0
 
 
 def _named(name: str) -> Value:
