@@ -3,9 +3,10 @@
 The pass runs over a buffer in which the texts stand side by side (gateway.rules.text), so it may see a match that
 reaches from one text into the next, and patterns that hyperscan cannot take are loosened for it (gateway.rules.loosen).
 What it reports is a candidate; `find` confirms it in the single text. A pattern is `exact` when the pass alone is
-right, `confirm` when not, `alone` when hyperscan cannot take it at all, `never` when it cannot match. For buffers in
-ASCII there is a pass of its own, of patterns without what such text never has (for SpamAssassin's set a third as large
-and half as dear). The compiled databases are kept on disk under a name made of everything that went into them.
+right, `confirm` when not, `alone` when hyperscan cannot take it at all, `never` when it cannot match. Patterns that
+name what is not in ASCII have two passes: one for buffers in ASCII, without what such a buffer never has (of
+SpamAssassin's patterns for bodies a fifth as large and half as dear), and one for others. The compiled databases are
+kept on disk under a name made of everything that went into them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +55,7 @@ class Candidates(NamedTuple):
     ends: dict[int, int]  # number -> where its first match ends; -1 for what has to be looked for everywhere
     counted: dict[int, list[int]]  # number -> where the matches end of a pattern that needs several in one text
     exact: frozenset[int]  # numbers for which the pass alone is right
-    times: Sequence[int]  # how often the pass has to see each in one text
+    times: Mapping[int, int]  # how often the pass has to see a number in one text, if more than once
 
 
 class Matcher:
@@ -64,10 +65,12 @@ class Matcher:
         self.regexes = tuple(regexes)
         self._compiled: list[Any] = [None] * len(self.regexes)
         self._in_lines: dict[int, Any] = {}
-        self._pass = _Pass(self.regexes, cache_dir, is_ascii=False)
-        is_other = any(has_high(regex.text) for regex in self.regexes)
-        self._ascii_pass = _Pass(self.regexes, cache_dir, is_ascii=True) if is_other else self._pass
-        self.exact, self.alone = self._pass.exact, self._pass.alone  # whatever the text
+        high = frozenset(number for number, regex in enumerate(self.regexes) if has_high(regex.text))
+        low = frozenset(range(len(self.regexes))) - high
+        common = _Pass(self.regexes, low, cache_dir)
+        self._for_any = _Passes(common, _Pass(self.regexes, high, cache_dir))
+        self._for_ascii = _Passes(common, _Pass(self.regexes, high, cache_dir, is_ascii=True))
+        self.exact, self.alone = self._for_any.exact, self._for_any.alone  # whatever the text
         self.unicode = frozenset(number for number, regex in enumerate(self.regexes) if is_unicode(regex))
         # a match in a single text is one in the buffer too: those that look neither behind nor at a text's bounds
         self._literals = _literals(self.regexes, is_ascii=False)
@@ -78,7 +81,7 @@ class Matcher:
 
     def candidates(self, buffer: bytes) -> Candidates:
         """Every pattern that may match."""
-        return (self._ascii_pass if buffer.isascii() else self._pass).candidates(buffer)
+        return (self._for_ascii if buffer.isascii() else self._for_any).candidates(buffer)
 
     def find(self, number: int, text: bytes) -> Span | None:
         """Where the pattern first matches this one text. Raises TimeoutError at the step limit."""
@@ -122,40 +125,68 @@ class Matcher:
         return self._compiled[number]
 
 
-class _Pass:
-    """One database, and how far it is right for each pattern."""
+class _Passes:
+    """What is looked for in one kind of buffer."""
 
-    def __init__(self, regexes: Sequence[Regex], cache_dir: Path | None, *, is_ascii: bool) -> None:
-        (modes, self.times), self._database = _build(regexes, cache_dir, is_ascii=is_ascii)
-        self.exact = frozenset(number for number, mode in enumerate(modes) if mode == "exact")
-        self.alone = tuple(number for number, mode in enumerate(modes) if mode == "alone")
-        self._local = threading.local()
+    def __init__(self, *passes: _Pass) -> None:
+        self._passes = [one for one in passes if one.database is not None]
+        self.exact = passes[0].numbers("exact").union(*(one.numbers("exact") for one in passes[1:]))
+        self.alone = tuple(sorted(number for one in passes for number in one.numbers("alone")))
+        self._times = {number: times for one in passes for number, times in one.times.items() if times > 1}
 
     def candidates(self, buffer: bytes) -> Candidates:
         """Every pattern that may match."""
         found: dict[int, int] = dict.fromkeys(self.alone, -1)
         counted: dict[int, list[int]] = {}
-        if self._database is not None and buffer:
-            self._database.scan(buffer, match_event_handler=_collect, context=(found, counted), scratch=self._scratch())
-            for number, ends in counted.items():
-                if len(ends) >= self.times[number]:
-                    found[number] = -1
-        return Candidates(found, counted, self.exact, self.times)
+        for one in self._passes if buffer else ():
+            one.scan(buffer, found, counted)
+        for number, ends in counted.items():
+            if len(ends) >= self._times[number]:
+                found[number] = -1
+        return Candidates(found, counted, self.exact, self._times)
+
+
+class _Pass:
+    """One database of some of the patterns."""
+
+    def __init__(
+        self, regexes: Sequence[Regex], numbers: Collection[int], cache_dir: Path | None, *, is_ascii: bool = False
+    ) -> None:
+        chosen = sorted(numbers)
+        self.database: Any = None
+        if len(regexes) < _WORTH_A_PASS:
+            self._modes, self.times = dict.fromkeys(chosen, "alone"), dict[int, int]()
+        else:
+            plan, self.database = _build([regexes[number] for number in chosen], cache_dir, is_ascii=is_ascii)
+            self._modes = dict(zip(chosen, plan.modes, strict=True))
+            self.times = dict(zip(chosen, plan.times, strict=True))
+        self._chosen = chosen
+        self._local = threading.local()
+
+    def numbers(self, mode: str) -> frozenset[int]:
+        """Those that are matched this way."""
+        return frozenset(number for number, its in self._modes.items() if its == mode)
+
+    def scan(self, buffer: bytes, found: dict[int, int], counted: dict[int, list[int]]) -> None:
+        """Note every pattern seen, and where."""
+        context = (found, counted, self._chosen)
+        self.database.scan(buffer, match_event_handler=_collect, context=context, scratch=self._scratch())
 
     def _scratch(self) -> Any:
         """hyperscan wants one for each thread, and a fork must not share its parent's."""
         local = self._local
         if getattr(local, "owner", None) != os.getpid():
-            local.scratch = hyperscan.Scratch(self._database)
+            local.scratch = hyperscan.Scratch(self.database)
             local.owner = os.getpid()
         return local.scratch
 
 
 def _collect(number: int, _start: int, end: int, _flags: int, context: Any) -> None:
+    found, counted, chosen = context
     if number < _COUNTED:
-        context[0][number] = end
+        found[chosen[number]] = end
     else:
-        context[1].setdefault(number - _COUNTED, []).append(end)
+        counted.setdefault(chosen[number - _COUNTED], []).append(end)
 
 
 # --- building -------------------------------------------------------------------------------------------------------
@@ -172,8 +203,6 @@ class _Plan(NamedTuple):
 
 
 def _build(regexes: Sequence[Regex], cache_dir: Path | None, *, is_ascii: bool) -> tuple[_Plan, Any]:
-    if len(regexes) < _WORTH_A_PASS:
-        return _Plan(["alone"] * len(regexes), [1] * len(regexes)), None
     path = cache_dir / f"{_key(regexes, is_ascii)}.hsdb" if cache_dir is not None else None
     cached = _load(path)
     if cached is not None and len(cached[0].modes) == len(regexes):
