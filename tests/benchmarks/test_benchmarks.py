@@ -59,6 +59,15 @@ def test_classify(folder: Path) -> None:
     assert result["model_file_kib"] < 4096
 
 
+def test_scorers(folder: Path) -> None:
+    result = run("scorers", "--passes", "1", "--messages", str(folder))
+    assert result["in_process_us"] > 0
+    for pool in (result["1 scorers"], result["2 scorers"]):
+        assert pool["messages_per_s"] > 0
+        assert pool["scorers_us"] > 0
+        assert pool["memory_mib"]["scorer 1"]["pss"] > 0
+
+
 def test_smtp_load(folder: Path) -> None:
     result = run("smtp_load", "--connections", "4", "--messages", str(folder))
     assert sum(result["gateway"]["replies"].values()) == 40
