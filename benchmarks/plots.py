@@ -48,11 +48,14 @@ def _bars(axes: Any, names: list[str], groups: dict[str, list[float]]) -> None:
     height = 0.8 / len(groups)
     for number, (label, values) in enumerate(groups.items()):
         places = [place + number * height for place in range(len(names))]
-        axes.bar_label(axes.barh(places, values, height, label=label), fmt="%.3g", padding=2, fontsize=8)
+        bars = axes.barh(places, values, height, label=label)
+        axes.bar_label(
+            bars, fmt=lambda value: f"{value:.3g}" if value < 1000 else f"{value:,.0f}", padding=2, fontsize=8
+        )
     axes.set(xscale="log", yticks=[place + 0.4 - height / 2 for place in range(len(names))], yticklabels=names)
     axes.margins(x=0.15)
     if len(groups) > 1:
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, -0.2), ncols=len(groups))
 
 
 def _caption(result: dict[str, Any]) -> str:
