@@ -18,6 +18,7 @@ Directive = Callable[[Draft, str], None]
 
 _HEADER = re.compile(r"([\w.-]+(?::[a-z]+){0,2}):?\s*(=~|!~)\s*(.+)", re.ASCII | re.DOTALL)
 _MODIFIER = re.compile(r":(?!(?:raw|addr|name|host|domain|ip|revip|first|last)\b)", re.IGNORECASE)
+_MAX_META_DEPTH = 50  # metas that name metas: evaluating goes as deep
 _IF_UNSET = re.compile(r"\s+\[if-unset:\s+(.+)\]$")
 _EXISTS = re.compile(r"exists:([\w.-]+):?", re.ASCII)
 _EVAL = re.compile(r"(?:rbl)?eval:(\w+)\s*\((.*)\)", re.ASCII | re.DOTALL)
@@ -269,10 +270,11 @@ def finish(draft: Draft) -> None:
         _replace(draft, name)
     for rule in [one for one in draft.found.rules.values() if "rules_matching" in one.expression]:
         _write_out(draft, rule)
-    for name in _in_circles(draft.found.rules):
+    for name in _without_order(draft.found.rules):
         _locate(draft, draft.found.rules[name])
-        draft.problem(f"meta {name} depends on itself, and does not run", "error")
-        draft.found.unsupported[name] = "it depends on itself"
+        reason = f"depends on itself, or on metas nested deeper than {_MAX_META_DEPTH}"
+        draft.problem(f"meta {name} {reason}, and does not run", "error")
+        draft.found.unsupported[name] = f"it {reason}"
         del draft.found.rules[name]
 
 
@@ -323,8 +325,8 @@ def _write_out(draft: Draft, rule: Rule) -> None:
         draft.found.rules[rule.name] = replace(rule, expression=text)
 
 
-def _in_circles(rules: Mapping[str, Rule]) -> list[str]:
-    """Metas that cannot be put behind all they name: those in a circle, and those that name one of these."""
+def _without_order(rules: Mapping[str, Rule]) -> list[str]:
+    """Metas that cannot be put behind all they name: those in a circle or nested too deep, and those that name one."""
     metas = {name for name, rule in rules.items() if rule.kind == "meta"}
     waiting = {
         name: set(expression.names(expression.parse(rule.expression))) & metas
@@ -335,11 +337,14 @@ def _in_circles(rules: Mapping[str, Rule]) -> list[str]:
     for name, named in waiting.items():
         for one in named:
             naming.setdefault(one, []).append(name)
-    ready = [name for name, named in waiting.items() if not named]
+    depths = {name: 1 for name, named in waiting.items() if not named}
+    ready = list(depths)
     while ready:
         done = ready.pop()
+        del waiting[done]
         for name in naming.get(done, ()):
             waiting[name].discard(done)
-            if not waiting[name]:
+            depths[name] = max(depths.get(name, 1), depths[done] + 1)
+            if not waiting[name] and depths[name] <= _MAX_META_DEPTH:
                 ready.append(name)
-    return [name for name, named in waiting.items() if named]
+    return list(waiting)

@@ -359,6 +359,13 @@ def test_circles_of_metas_are_broken(tmp_path: Path) -> None:
     assert set(found.unsupported) == {"A", "B", "C"}
 
 
+def test_metas_nested_too_deep_do_not_run(tmp_path: Path) -> None:
+    chain = "".join(f"meta M{number} M{number - 1}\n" for number in range(1, 1500))
+    found = files(tmp_path, f"body M0 /a/\n{chain}meta LAST M1499 || M3\n")
+    assert set(found.rules) == {f"M{number}" for number in range(51)}
+    assert "nested deeper than 50" in found.unsupported["LAST"]
+
+
 def test_rules_matching_is_written_out(tmp_path: Path) -> None:
     found = files(
         tmp_path, "meta M rules_matching(__F_*) >= 2\nmeta N rules_matching(Q?)\nbody __F_2 /b/\nbody __F_1 /a/\n"
