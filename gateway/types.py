@@ -164,6 +164,9 @@ class AuthResult(NamedTuple):
     reason: str = ""  # one sentence a person can read
     is_aligned: bool = False  # spf and dkim: aligned with the author domain (RFC 7489 §3.1)
     properties: tuple[tuple[str, str], ...] = ()  # further ptype.property=value pairs for Authentication-Results
+    # dmarc: why a failure does not call for the policy ("trusted_forwarder", "policy_test_mode"), in the words of
+    # aggregate reports; "" where nothing speaks against it
+    override: str = ""
 
 
 @dataclass(frozen=True, slots=True)

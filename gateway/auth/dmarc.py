@@ -4,8 +4,7 @@ The organisational domain comes from the public suffix list (§3.2). The policy 
 to this message: sp= for subdomains, and one step milder for the part that pct= leaves out (§6.6.4), drawn from the
 message's bytes so that a retry draws the same. Not done here: reports, and the tree walk of RFC 9989.
 
-No author domain, several, or one that cannot be read is "permerror" and never passes (§6.6.1); nor does an address
-that other readers would part elsewhere (a@bank.example@evil.example, two in angle brackets, a NUL in it).
+No author domain, several, or one that cannot be read is "permerror" and never passes (§6.6.1; author.py).
 
 Cost: one TXT look-up, two for subdomains without a record of their own.
 """
@@ -17,22 +16,16 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.auth.author import author_domain
 from gateway.auth.iprev import FAILURES
 from gateway.auth.organisation import is_public_suffix, organisational_domain
-from gateway.mail.header import written_value
 from gateway.ports import Resolver
-from gateway.types import Address, AuthResult, DnsStatus, Message
+from gateway.types import AuthResult, DnsStatus, Message
 
 POLICIES = ("none", "quarantine", "reject")  # mildest first
 MAX_RECORD = 4096  # bytes
 
 _VERSION = re.compile(rb"[ \t]*v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")  # must come first, in this case
-_ADDR_SPEC = re.compile(
-    r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*"|[^\x00-\x20\x7f()<>@,;:\\"\[\]]+)@[^\x00-\x20\x7f()<>@,;:\\"\[\]]+'
-)
-_QUOTED = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_ANGLE = re.compile(r"<[^<>@]*+@[^<>@]*+>")
-_MAX_FROM = 2048  # characters; a hundred authors
 
 Results = tuple[AuthResult, tuple[AuthResult, ...], AuthResult]
 
@@ -64,33 +57,6 @@ async def evaluate(message: Message, spf: AuthResult, dkim: Sequence[AuthResult]
     policy = _applicable(record, is_own, message)
     result, reason = _conclude(author, sender, signatures)
     return sender, signatures, AuthResult("dmarc", result, author, policy=policy, reason=reason)
-
-
-def author_domain(message: Message) -> tuple[str, str]:
-    """(the one author domain, "") or ("", why there is none) (RFC 7489 §6.6.1)."""
-    fields = message.by_name.get("from", ())
-    if len(fields) != 1:
-        return "", "there is no From field" if not fields else f"there are {len(fields)} From fields"
-    domains = {mailbox.domain for mailbox in message.author}
-    if not domains or "" in domains:
-        return "", "the From field holds no address that can be read"
-    if not _is_plain(written_value(fields[0]), message.author):
-        return "", "the From field can be read in more ways than one"
-    if len(domains) > 1:
-        return "", f"the From field names {len(domains)} domains"
-    domain = domains.pop()
-    if "." not in domain or domain.startswith("["):
-        return "", "the author's domain is not one in the DNS"
-    return domain, ""
-
-
-def _is_plain(value: str, author: Sequence[Address]) -> bool:
-    """Does every reader find these mailboxes in the From field?"""
-    return (
-        len(value) <= _MAX_FROM
-        and len(_ANGLE.findall(_QUOTED.sub("", value))) <= len(author)
-        and all(_ADDR_SPEC.fullmatch(one.address) or one.domain.startswith("[") for one in author)
-    )
 
 
 def align(

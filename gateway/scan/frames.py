@@ -132,8 +132,10 @@ def _plain(values: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 
 def _auth_result(*fields: Any) -> AuthResult:
-    method, result, domain, selector, identity, policy, reason, is_aligned, properties = fields
-    return AuthResult(method, result, domain, selector, identity, policy, reason, is_aligned, _pairs(properties))
+    method, result, domain, selector, identity, policy, reason, is_aligned, properties, override = fields
+    return AuthResult(
+        method, result, domain, selector, identity, policy, reason, is_aligned, _pairs(properties), override
+    )
 
 
 def _pairs(values: list[Any]) -> tuple[tuple[str, Any], ...]:
