@@ -11,6 +11,8 @@ A file is directives, a line "---", and the message as written (UTF-8; line ends
     reverse-path: <>               without it the author's own address, as ordinary mail has it
     forward-path: sara@darban.test  may stand again; without it you@darban.test
     auth: spf=pass example.org aligned policy=none reason=words to the end   may stand again
+    history: network=30,1 domain=12,0,0,4 address=9,0,80 known=3.5,2 met=0   what is remembered, as the fields of Past
+    history: author=other@example.org  of whom, without it the author in From
 
 In the message "␀" is a NUL octet, and the lines between "%repeat 100" and "%end" stand there so many times.
 """
@@ -25,12 +27,15 @@ from typing import cast
 
 from gateway.checks import CHECKS
 from gateway.mail import parse
-from gateway.types import AuthMethod, AuthResult, Client, Finding, MailObject
+from gateway.mail.author_field import read_author
+from gateway.types import AuthMethod, AuthResult, Client, Finding, History, MailObject, Past
 from tests.builders import envelope
 
 FOLDER = Path(__file__).parent / "cases" / "checks"
 
-_DIRECTIVE = re.compile(r"(expect|expect-some|not|client|reverse-path|forward-path|auth|evidence ([A-Z_]+)): ?(.*)")
+_DIRECTIVE = re.compile(
+    r"(expect|expect-some|not|client|reverse-path|forward-path|auth|history|evidence ([A-Z_]+)): ?(.*)"
+)
 _REPEAT = re.compile(r"%repeat ([0-9]+)\n(.*?)%end\n", re.DOTALL)
 _AUTH = re.compile(
     r"(iprev|spf|dkim|dmarc)=([a-z]+)(?: (?!aligned|policy=|reason=)(\S+))?( aligned)?(?: policy=(\S+))?"
@@ -116,9 +121,27 @@ def _mail(said: dict[str, list[str]], content: bytes) -> MailObject:
     reverse_path = said["reverse-path"][-1].strip("<>") if "reverse-path" in said else author
     address, _, helo = said.get("client", ["192.0.2.1 helo=mail.example.org"])[-1].partition(" helo=")
     around = envelope(
-        *said.get("forward-path", ()), client=Client(address.strip(), helo=helo), reverse_path=reverse_path
+        *said.get("forward-path", ()),
+        client=Client(address.strip(), helo=helo),
+        reverse_path=reverse_path,
+        history=_history(said["history"], read_author(content)) if "history" in said else None,
     )
     return MailObject(around, message, tuple(_auth(words) for words in said.get("auth", ())))
+
+
+def _history(lines: list[str], author: str) -> History:
+    values: dict[str, str] = {"author": author}
+    for word in " ".join(lines).split():
+        name, _, value = word.partition("=")
+        if name not in ("author", "network", "domain", "address", "known", "met"):
+            raise ValueError(f"cannot read history: {word!r}")
+        values[name] = value
+
+    def numbers(name: str) -> list[float]:
+        return [float(one) for one in values.get(name, "").split(",") if one]
+
+    pasts = [Past(*numbers(name)) for name in ("network", "domain", "address")]
+    return History(values["author"], *pasts, tuple(numbers("known")), tuple(numbers("met")))
 
 
 def _auth(words: str) -> AuthResult:

@@ -20,6 +20,7 @@ from gateway.checks.origin import Origin
 from gateway.checks.own_domain import OwnDomain
 from gateway.checks.recipient import RecipientField
 from gateway.checks.reply_to import ReplyTo
+from gateway.checks.reputation import Reputation
 from gateway.checks.reverse_dns import ReverseDns
 from gateway.checks.reverse_path import ReversePath
 from gateway.checks.subject import Subject
@@ -41,6 +42,7 @@ CHECKS: tuple[MessageCheck, ...] = (
     OwnDomain(),
     RecipientField(),
     ReplyTo(),
+    Reputation(),
     ReverseDns(),
     ReversePath(),
     Subject(),

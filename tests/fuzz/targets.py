@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from gateway.errors import ConfigError, DarbanError
 from gateway.mail import decode_body, parse
+from gateway.mail.author_field import address_of, read_author
 from gateway.mail.edit import edit_header, inbound_field_to_strip, to_crlf
 from gateway.mail.html import render
 from gateway.mail.summary import summarise
@@ -28,7 +29,7 @@ class Target(NamedTuple):
 
 
 def mail(content: bytes) -> None:
-    """Invariant: any bytes give a Message that can be written; an edit keeps the body."""
+    """Invariant: any bytes give a Message that can be written; an edit keeps the body; its author is read alike."""
     parsed = parse(content)
     for part in parsed.parts:
         decode_body(part)
@@ -41,6 +42,8 @@ def mail(content: bytes) -> None:
     again = parse(edited)
     assert again.raw[again.body_offset :] == content[parsed.body_offset :]
     assert len(parse(to_crlf(content)).fields) == len(parsed.fields)
+    if len(content) < 60_000:
+        assert read_author(content) in ("", address_of(parsed.author))
 
 
 def html(content: bytes) -> None:
