@@ -31,6 +31,8 @@ from gateway.supervisor import ProcessSpec, Ready, Supervisor
 from gateway.types import DomainPolicy, LogRow
 
 if TYPE_CHECKING:
+    from gateway.ports import Counters
+    from gateway.reputation import Reputation
     from gateway.scan.pipeline import Pipeline
     from gateway.service import Releaser
 
@@ -62,6 +64,11 @@ class Places:
     def processes(self) -> Path:
         """The supervisor's list of processes."""
         return self.run / "processes.json"
+
+    @property
+    def secret(self) -> Path:
+        """What the keys of the memory are hashed with."""
+        return self.state / "secret"
 
     @property
     def cache(self) -> Path:
@@ -109,6 +116,8 @@ def domain_policies(settings: Settings) -> ConfiguredDomains:
             quarantine_at=domain.quarantine_at,
             reject_at=domain.reject_at,
             on_incomplete=domain.on_incomplete,
+            greylist=domain.greylist,
+            greylist_at=domain.greylist_at,
         )
         for domain in settings.domain
     )
@@ -258,6 +267,9 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
     journal = JournalSender(where.journal)
     journal.start()
     next_hops = NextHops(settings.hostname)
+    counters = SqlCounters(engine)
+    reputation = _reputation(settings, counters)
+    reputation.start()
     service = Gateway(
         policies=policies,
         scorer=pool,
@@ -265,13 +277,15 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
         hold=Hold(_quarantine(settings), verdict_json),
         verifier=next_hops,
         journal=journal,
-        counters=SqlCounters(engine),
+        counters=counters,
+        reputation=reputation,
     )
     sockets = [smtp.bind(address) for address in settings.smtp.listen]
     server = await smtp.serve(settings.smtp, settings.hostname, service, sockets)
     ready()
     await stopped
     await server.stop(_GRACE_S)
+    await reputation.close()
     await journal.close()
     await next_hops.close()
     await pool.close()
@@ -284,8 +298,10 @@ def _run_admin(settings: Settings, where: Places, ready: Ready) -> None:
 async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.net.journal import serve_journal
     from gateway.net.next_hop import NextHops
+    from gateway.reputation import prune_now_and_then
     from gateway.rules.reader import read as read_rules
     from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.counters import SqlCounters
     from gateway.stores.engine import make_engine
     from gateway.stores.message_log import SqlMessageLog
     from gateway.web import create_app
@@ -299,6 +315,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
         await asyncio.to_thread(message_log.append, rows)
 
     journal = await serve_journal(where.journal, keep)
+    pruning = asyncio.create_task(prune_now_and_then(SqlCounters(engine)))
     next_hops = NextHops(settings.hostname)
     pages = create_app(
         quarantine=quarantine,
@@ -315,6 +332,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     ]
     ready()
     await stopped
+    pruning.cancel()
     for stop in servers:
         await stop()
     journal.close()
@@ -334,9 +352,30 @@ def _quarantine(settings: Settings) -> Any:
 
 def _releaser(settings: Settings, next_hops: Any, quarantine: Any) -> Releaser:
     from gateway.service import Releaser
+    from gateway.stores.counters import SqlCounters
+    from gateway.stores.engine import make_engine
 
     return Releaser(
-        policies=domain_policies(settings), next_hop=next_hops.get, quarantine=quarantine, hostname=settings.hostname
+        policies=domain_policies(settings),
+        next_hop=next_hops.get,
+        quarantine=quarantine,
+        hostname=settings.hostname,
+        reputation=_reputation(settings, SqlCounters(make_engine(settings.storage.database))),
+    )
+
+
+def _reputation(settings: Settings, counters: Counters) -> Reputation:
+    from gateway.policy.greylist import Delays
+    from gateway.policy.rates import Limits
+    from gateway.reputation import Reputation, load_secret
+
+    said, hourly = settings.reputation, settings.rates
+    return Reputation(
+        counters,
+        load_secret(places(settings).secret),
+        trusted=said.trusted_networks,
+        limits=Limits(hourly.messages, hourly.recipients, hourly.unknown_recipients, hourly.domain_messages),
+        delays=Delays(said.greylist_wait_s, said.greylist_window_s),
     )
 
 
