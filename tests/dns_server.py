@@ -116,8 +116,10 @@ class DnsServer:
         if behaviour in ("truncate", "truncate-only", "too-much") and protocol == "udp":
             reply.header.tc = 1
         elif behaviour == "too-much":
-            for number in range(4000):
-                reply.add_answer(RR(name, QTYPE.A, rdata=A(f"192.0.{number >> 8}.{number & 255}"), ttl=self.ttl_s))
+            record = b"\xc0\x0c\0\1\0\1\0\0\1\0\0\4\xc0\0\2\1"
+            head = reply.pack()
+            answers = (4000).to_bytes(2, "big") + b"\0\0\0\0"
+            return [head[:6] + answers + head[12 : 12 + len(name) + 6] + record * 4000]
         elif behaviour == "lame":
             reply.header.ra = reply.header.aa = 0
             reply.add_auth(RR("example", QTYPE.NS, rdata=NS("ns.elsewhere.example"), ttl=3600))

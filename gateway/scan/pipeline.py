@@ -106,7 +106,7 @@ class Pipeline:
         mail = MailObject(envelope, message, auth)
         findings = await self._check(run, mail)
         prediction = self._predict(run, mail)
-        run.incomplete += [f"dns: {words}" for words in (self._trouble(),) if words and run.asked]
+        run.incomplete += [f"dns: {words}" for words in (self._trouble(),) if words and run.is_unanswered]
         hits = run.stage("rules", lambda: self.rules.match(mail, findings, prediction)) or ()
         has_words = run.begin("conclude")
         return conclude(
@@ -168,7 +168,7 @@ class _Run:
         self.skip = frozenset(skip)
         self.incomplete = [f"{stage}: gave up on this message" for stage in STAGES if stage in self.skip]
         self.times: list[tuple[str, float]] = []
-        self.asked = 0  # look-ups
+        self.is_unanswered = False  # a look-up of this message got nothing
         self._mark = mark
 
     def begin(self, stage: str) -> bool:
@@ -219,13 +219,13 @@ class _AskingResolver:
     async def query(self, name: str, rdtype: str) -> DnsAnswer:
         """As the resolver beneath."""
         self._asked += 1
-        self._run.asked += 1
         if self._asked > self._limit:
             if self._asked == self._limit + 1:
                 self._run.incomplete.append(f"dns: {self._who} asked for more than {self._limit} look-ups")
             return _OVER
         answer = await self._resolver.query(name, rdtype)
         self._run.begin(self._stage)
+        self._run.is_unanswered |= answer.status == "timeout"
         return answer
 
 
