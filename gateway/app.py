@@ -145,13 +145,16 @@ def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = Fal
 
     def make() -> Pipeline:
         dns = settings.dns
+        known = CachingResolver(dns.nameservers, dns.timeout_s, dns.cache)
         return Pipeline(
-            resolver=OfflineResolver() if offline else CachingResolver(dns.nameservers, dns.timeout_s, dns.cache),
+            resolver=OfflineResolver() if offline else known,
             message_checks=CHECKS,
             envelope_checks=() if offline else ENVELOPE_CHECKS,
             rules=ruleset,
             classifier=model,
             deadline_s=min(settings.limits.scan_s / 2, dns.timeout_s * 5),
+            max_queries=dns.max_queries,
+            trouble=known.trouble,
         )
 
     return make

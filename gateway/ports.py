@@ -21,6 +21,7 @@ from gateway.types import (
     Hit,
     LogRow,
     MailObject,
+    Missing,
     Prediction,
     QuarantineState,
     Recipient,
@@ -69,8 +70,8 @@ class EnvelopeCheck(Protocol):
     def findings(self) -> tuple[str, ...]:
         """Every name it may report."""
 
-    async def check(self, mail: MailObject, resolver: Resolver) -> Iterable[Finding]:
-        """What was seen."""
+    async def check(self, mail: MailObject, resolver: Resolver) -> Iterable[Finding | Missing]:
+        """What was seen, and what could not be looked at: silence of the network is never a silent pass."""
 
 
 class RuleSet(Protocol):

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 ActionName = Literal["accept", "tag", "quarantine", "reject"]
 AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
-DnsStatus = Literal["noerror", "nodata", "nxdomain", "servfail", "timeout", "refused", "invalid"]
+DnsStatus = Literal["noerror", "nodata", "nxdomain", "servfail", "timeout", "refused", "invalid", "limit"]
 QuarantineState = Literal["held", "releasing", "released", "deleted"]
 
 
@@ -144,7 +144,10 @@ class Message:
 
 
 class DnsAnswer(NamedTuple):
-    """An answer of the DNS, or its absence. A value, never an exception."""
+    """An answer of the DNS, or its absence. A value, never an exception.
+
+    "invalid": no name that can be asked; "limit": the message has asked too much; both without a question.
+    """
 
     status: DnsStatus
     records: tuple[str | bytes, ...] = ()  # A/AAAA/PTR/CNAME/NS: str; MX: "10 mx.example."; TXT: bytes, strings joined
@@ -185,12 +188,19 @@ class Finding(NamedTuple):
     evidence: tuple[str, ...] = ()
 
 
+class Missing(NamedTuple):
+    """What a check could not look at, in the words of Verdict.incomplete."""
+
+    what: str  # "dns: the MX of example.org: timeout"
+
+
 class CheckReport(NamedTuple):
     """One check's findings, or why it has none."""
 
     check: str
     findings: tuple[Finding, ...] = ()
     failed: str = ""  # "" or the reason in a few words: "timeout", "ValueError"
+    missing: tuple[str, ...] = ()  # what it looked at everything but
 
 
 class Hit(NamedTuple):

@@ -100,6 +100,9 @@ class Dns(Section):
     nameservers: tuple[str, ...] = Field((), description="host:port of the resolvers; the system's when empty.")
     timeout_s: float = Field(2.0, gt=0, le=30, description="One query may take so long.")
     cache: bool = Field(True, description="Keep answers for their TTL.")
+    max_queries: int = Field(
+        400, ge=100, le=10_000, description="Look-ups for one message; more are left out, and named in the verdict."
+    )
 
 
 class Person(Section):
