@@ -10,7 +10,7 @@ A file is directives, a line "---", and the message as written (UTF-8; line ends
     client: 192.0.2.1 helo=mail.example.org
     reverse-path: <>               without it the author's own address, as ordinary mail has it
     forward-path: sara@darban.test  may stand again; without it you@darban.test
-    auth: spf=pass example.org aligned policy=none reason=words to the end   may stand again
+    auth: spf=pass example.org aligned policy=none reason=words to the end   may stand again; a second spf is HELO's
 
 In the message "␀" is a NUL octet, and the lines between "%repeat 100" and "%end" stand there so many times.
 """
@@ -118,7 +118,10 @@ def _mail(said: dict[str, list[str]], content: bytes) -> MailObject:
     around = envelope(
         *said.get("forward-path", ()), client=Client(address.strip(), helo=helo), reverse_path=reverse_path
     )
-    return MailObject(around, message, tuple(_auth(words) for words in said.get("auth", ())))
+    auth = [_auth(words) for words in said.get("auth", ())]
+    for place in [place for place, one in enumerate(auth) if one.method == "spf"][1:]:
+        auth[place] = auth[place]._replace(identity="helo")
+    return MailObject(around, message, tuple(auth))
 
 
 def _auth(words: str) -> AuthResult:

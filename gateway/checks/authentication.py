@@ -15,6 +15,13 @@ _SPF = {
     "permerror": "SPF_PERMERROR",
     "temperror": "SPF_TEMPERROR",
 }
+# of HELO besides MAIL FROM; that a HELO name has no record, or says nothing, is the rule and tells nothing
+_SPF_HELO = {
+    "pass": "SPF_HELO_PASS",
+    "fail": "SPF_HELO_FAIL",
+    "softfail": "SPF_HELO_SOFTFAIL",
+    "permerror": "SPF_HELO_PERMERROR",
+}
 
 
 class Authentication:
@@ -23,6 +30,7 @@ class Authentication:
     name = "authentication"
     findings = (
         *_SPF.values(),
+        *_SPF_HELO.values(),
         "DKIM_VALID",
         "DKIM_ALIGNED",
         "DKIM_INVALID",
@@ -39,13 +47,16 @@ class Authentication:
         """Nothing at all when authentication did not run."""
         if not mail.auth:
             return
+        names = _SPF
         for result in mail.auth:
-            if result.method == "spf" and result.result in _SPF:
-                yield Finding(_SPF[result.result], (result.reason or result.domain,))
+            if result.method == "spf":
+                if result.result in names:
+                    yield Finding(names[result.result], (result.reason or result.domain,))
+                names = _SPF_HELO  # the main identity stands first
             elif result.method == "dmarc":
                 yield from _dmarc(result)
         yield from _dkim([result for result in mail.auth if result.method == "dkim"])
-        late = [result.method for result in mail.auth if result.result == "temperror"]
+        late = dict.fromkeys(result.method for result in mail.auth if result.result == "temperror")
         if late:
             yield Finding("AUTHENTICATION_TEMPERROR", (f"the DNS did not answer for {', '.join(late)}",))
 

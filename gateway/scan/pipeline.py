@@ -45,6 +45,7 @@ _HEADER_MAX_BYTES = 1 << 18  # what is parsed when the whole message could not b
 # Each method has this part of the deadline, DMARC the rest. Whoever owns the client's reverse zone or a signature's
 # domain can make those slow: that must not take away what the others found.
 _METHOD_SHARE = 0.6
+_EXPLANATION_S = 1.0  # for SPF's exp=: words that are nice to have
 
 T = TypeVar("T")
 
@@ -107,9 +108,11 @@ class Pipeline:
         started = time.perf_counter()
         resolver = _MarkingResolver(self._resolver, run, "authenticate")
         limit = self._deadline_s * _METHOD_SHARE
-        reverse, sender, signatures = await side_by_side(
+        identities = spf.Evaluation(envelope, resolver)
+        reverse, sender, further, signatures = await side_by_side(
             run.wait("iprev", iprev.evaluate(envelope, resolver), limit, _late("iprev")),
-            run.wait("spf", spf.evaluate(envelope, resolver), limit, _late("spf")),
+            _sender(run, identities, limit),
+            run.wait("spf", identities.helo(), limit, (_late("spf")._replace(identity="helo"),)),
             run.wait("dkim", dkim.evaluate(message, resolver), limit, (_late("dkim"),)),
         )
         resolver.mark()
@@ -119,8 +122,12 @@ class Pipeline:
             self._deadline_s - limit,
             (sender, signatures, _late("dmarc")),
         )
-        results = (reverse, sender, *signatures, policy)
-        run.incomplete += [f"dns: {r.method} could not be looked up" for r in results if r.result == "temperror"]
+        results = (reverse, sender, *further, *signatures, policy)
+        run.incomplete += [
+            f"dns: {one.method}{' of HELO' if one in further else ''} could not be looked up"
+            for one in results
+            if one.result == "temperror"
+        ]
         run.times.append(("authenticate", time.perf_counter() - started))
         return results
 
@@ -194,6 +201,16 @@ class _MarkingResolver:
     def mark(self) -> None:
         """This message's stage is the one that goes on."""
         self._run.begin(self._stage)
+
+
+async def _sender(run: _Run, identities: spf.Evaluation, limit_s: float) -> AuthResult:
+    """SPF's main result; why it failed in the domain's words, where those come in time."""
+    started = time.monotonic()
+    result = await run.wait("spf", identities.main(), limit_s, _late("spf"))
+    left_s = min(_EXPLANATION_S, limit_s - (time.monotonic() - started))
+    if result.result != "fail" or left_s <= 0:
+        return result
+    return await run.wait("spf", identities.explain(result), left_s, result)
 
 
 def _late(method: AuthMethod) -> AuthResult:
