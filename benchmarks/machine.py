@@ -30,9 +30,7 @@ def describe() -> dict[str, str | int]:
 def _build() -> str:
     """How the interpreter was compiled, which is a tenth of everything here."""
     arguments = sysconfig.get_config_var("CONFIG_ARGS") or ""
-    is_packaged = (
-        sysconfig.get_config_var("prefix") == "/usr"
-    )  # the arguments do not tell
+    is_packaged = sysconfig.get_config_var("prefix") == "/usr"  # the arguments do not tell
     return "optimised" if is_packaged or "--enable-optimizations" in arguments else "not optimised"
 
 
