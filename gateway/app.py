@@ -152,6 +152,7 @@ def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = Fal
             rules=ruleset,
             classifier=model,
             deadline_s=min(settings.limits.scan_s / 2, dns.timeout_s * 5),
+            dmarc_discovery=settings.dmarc.organisational_domain,
         )
 
     return make

@@ -162,11 +162,13 @@ class AuthResult(NamedTuple):
     identity: str = ""  # spf: "mailfrom" or "helo"; dkim: i=; iprev: the client address
     policy: str = ""  # dmarc: none, quarantine, reject ("" without a record)
     reason: str = ""  # one sentence a person can read
-    is_aligned: bool = False  # spf and dkim: aligned with the author domain (RFC 7489 §3.1)
+    is_aligned: bool = False  # spf and dkim: aligned with the author domain (RFC 9989 §4.4)
     properties: tuple[tuple[str, str], ...] = ()  # further ptype.property=value pairs for Authentication-Results
     # dmarc: why a failure does not call for the policy ("trusted_forwarder", "policy_test_mode"), in the words of
     # aggregate reports; "" where nothing speaks against it
     override: str = ""
+    policy_domain: str = ""  # dmarc: where the record that applies is published
+    policy_record: str = ""  # dmarc: how it was found ("treewalk", "psl"), a space, and the record as published
 
 
 @dataclass(frozen=True, slots=True)

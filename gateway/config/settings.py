@@ -102,6 +102,16 @@ class Dns(Section):
     cache: bool = Field(True, description="Keep answers for their TTL.")
 
 
+class Dmarc(Section):
+    """[dmarc]: whose policy applies, and the reports that domains ask for (docs/dmarc-reports.md)."""
+
+    organisational_domain: Literal["tree_walk", "public_suffix_list"] = Field(
+        "tree_walk",
+        description="What says which domains belong together: DMARC records up the tree (RFC 9989), or the public "
+        "suffix list (RFC 7489).",
+    )
+
+
 class Person(Section):
     """[[identity.person]]: somebody an impostor would play."""
 
@@ -185,6 +195,7 @@ class Settings(Section):
     smtp: Smtp = Smtp()
     domain: tuple[Domain, ...] = Field((Domain(name="darban.test", next_hop="maildir:var/maildir"),), min_length=1)
     dns: Dns = Dns()
+    dmarc: Dmarc = Dmarc()
     identity: Identity = Identity()
     rules: Rules = Rules()
     classifier: ClassifierSettings = ClassifierSettings()

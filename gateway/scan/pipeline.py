@@ -65,6 +65,7 @@ class Pipeline:
         rules: RuleSet,
         classifier: Classifier | None,
         deadline_s: float,
+        dmarc_discovery: dmarc.Discovery = "tree_walk",
     ) -> None:
         self.rules = rules
         self.classifier = classifier
@@ -72,6 +73,7 @@ class Pipeline:
         self._message_checks = message_checks
         self._envelope_checks = envelope_checks
         self._deadline_s = deadline_s
+        self._dmarc_discovery = dmarc_discovery
 
     async def score(
         self, envelope: Envelope, content: bytes, skip: Sequence[str] = (), mark: Callable[[str], None] = _ignore
@@ -115,7 +117,7 @@ class Pipeline:
         resolver.mark()
         sender, signatures, policy = await run.wait(
             "dmarc",
-            dmarc.evaluate(message, sender, signatures, resolver),
+            dmarc.evaluate(message, sender, signatures, resolver, self._dmarc_discovery),
             self._deadline_s - limit,
             (sender, signatures, _late("dmarc")),
         )
