@@ -47,7 +47,7 @@ class Record:
     percent: int = 100  # pct=, of RFC 7489
     failure_options: str = "0"  # fo=; "0" without ruf=
     reports_to: tuple[ReportUri, ...] = ()  # rua=, in the order given, malformed ones left out
-    written: tuple[tuple[str, str], ...] = ()  # p, sp and np as they are in the record, where they are
+    is_stand_in: bool = False  # p=, sp= or np= is bad, and rua= made it p=none
 
 
 def is_record(content: bytes) -> bool:
@@ -68,7 +68,9 @@ def parse_record(content: bytes) -> Record | None:
     tags = dict(reversed(pairs))
     lower = {name: value.lower() for name, value in tags.items()}
     reports_to = report_uris(tags.get("rua", ""))
-    policy, subdomain, nonexistent = _policies(lower, has_reports=bool(reports_to))
+    policies = _policies(lower)
+    is_stand_in = policies is None and bool(reports_to)
+    policy, subdomain, nonexistent = policies or (("none",) * 3 if is_stand_in else ("",) * 3)
     percent = lower.get("pct", "")
     return Record(
         policy=policy,
@@ -81,7 +83,7 @@ def parse_record(content: bytes) -> Record | None:
         percent=int(percent) if re.fullmatch(r"[0-9]{1,2}", percent) else 100,
         failure_options=lower["fo"][:7] if lower.get("ruf") and _is_fo(lower.get("fo", "")) else "0",
         reports_to=reports_to,
-        written=tuple((name, lower[name]) for name in ("p", "sp", "np") if lower.get(name) in POLICIES),
+        is_stand_in=is_stand_in,
     )
 
 
@@ -110,12 +112,11 @@ def _report_uri(text: str) -> ReportUri | None:
     return ReportUri(f"{mailbox[0].rpartition('@')[0]}@{domain}", limit)
 
 
-def _policies(tags: dict[str, str], *, has_reports: bool) -> tuple[str, str, str]:
-    """p, sp and np as they apply (§4.10.1)."""
+def _policies(tags: dict[str, str]) -> tuple[str, str, str] | None:
+    """p, sp and np as they apply; None when one of them is bad (§4.10.1)."""
     policy, subdomain, nonexistent = tags.get("p", ""), tags.get("sp"), tags.get("np")
     if policy not in POLICIES or any(one is not None and one not in POLICIES for one in (subdomain, nonexistent)):
-        stand_in = "none" if has_reports else ""
-        return stand_in, stand_in, stand_in
+        return None
     subdomain = subdomain or policy
     return policy, subdomain, nonexistent or subdomain
 
