@@ -25,6 +25,7 @@ class CanonicalMessage:
         self._message = message
         self._bodies: dict[Algorithm, bytes] = {}
         self._fields: dict[tuple[bytes, Algorithm], bytes] = {}
+        self._hashes: dict[tuple[Algorithm, int | None], bytes] = {}
 
     @property
     def is_ambiguous(self) -> bool:
@@ -60,8 +61,11 @@ class CanonicalMessage:
         return self._bodies[algorithm]
 
     def body_hash(self, algorithm: Algorithm, length: int | None) -> bytes:
-        """SHA-256 of the body's first `length` bytes, of all when None."""
-        return hashlib.sha256(memoryview(self.body(algorithm))[:length]).digest()
+        """SHA-256 of the body's first `length` bytes, of all when None; made once."""
+        key = (algorithm, length)
+        if key not in self._hashes:
+            self._hashes[key] = hashlib.sha256(memoryview(self.body(algorithm))[:length]).digest()
+        return self._hashes[key]
 
 
 def canonical_field(raw: bytes, algorithm: Algorithm) -> bytes:
