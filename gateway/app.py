@@ -31,6 +31,7 @@ from gateway.supervisor import ProcessSpec, Ready, Supervisor
 from gateway.types import DomainPolicy, LogRow
 
 if TYPE_CHECKING:
+    from gateway.ports import Sealer
     from gateway.scan.pipeline import Pipeline
     from gateway.service import Releaser
 
@@ -97,6 +98,22 @@ def check_settings(settings: Settings) -> None:
         make_next_hop(domain.next_hop, settings.hostname)
     CachingResolver(settings.dns.nameservers, settings.dns.timeout_s, settings.dns.cache)
     tls_context(settings.smtp)
+    make_sealer(settings)
+
+
+def make_sealer(settings: Settings) -> Sealer | None:
+    """Who seals what is relayed; None when [arc] seal is off. Raises ConfigError when its key cannot be used."""
+    if not settings.arc.seal:
+        return None
+    from gateway.auth import seal
+    from gateway.config.load import read_secret
+    from gateway.errors import ConfigError
+
+    try:
+        key = seal.load_key(read_secret(settings.arc.key))
+    except ValueError as error:
+        raise ConfigError(f"[arc] key: {settings.arc.key}: {error}") from None
+    return seal.Sealer(settings.arc.domain, settings.arc.selector, key)
 
 
 def domain_policies(settings: Settings) -> ConfiguredDomains:
@@ -152,6 +169,7 @@ def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = Fal
             rules=ruleset,
             classifier=model,
             deadline_s=min(settings.limits.scan_s / 2, dns.timeout_s * 5),
+            trusted_sealers=settings.arc.trusted_sealers,
         )
 
     return make
@@ -261,7 +279,7 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
     service = Gateway(
         policies=policies,
         scorer=pool,
-        relay=Relay(policies, next_hops.get),
+        relay=Relay(policies, next_hops.get, make_sealer(settings)),
         hold=Hold(_quarantine(settings), verdict_json),
         verifier=next_hops,
         journal=journal,
@@ -336,7 +354,11 @@ def _releaser(settings: Settings, next_hops: Any, quarantine: Any) -> Releaser:
     from gateway.service import Releaser
 
     return Releaser(
-        policies=domain_policies(settings), next_hop=next_hops.get, quarantine=quarantine, hostname=settings.hostname
+        policies=domain_policies(settings),
+        next_hop=next_hops.get,
+        quarantine=quarantine,
+        hostname=settings.hostname,
+        sealer=make_sealer(settings),
     )
 
 

@@ -41,7 +41,7 @@ from gateway.auth.key import (
     without_value,
 )
 from gateway.ports import Resolver
-from gateway.types import AuthResult, HeaderField, Message
+from gateway.types import AuthResult, Message
 
 MAX_OLDER = 10  # older message signatures that are verified; real chains have one to four sets
 FIELDS = ("arc-authentication-results", "arc-message-signature", "arc-seal")  # in the order in which seals hash them
@@ -61,12 +61,13 @@ class Chain:
     is_author_signed: bool = False  # the newest message signature covers every From field
 
 
-class ArcSet(NamedTuple):
-    """One set, its fields as they were received."""
+Raw = tuple[bytes, bytes, bytes]  # assessment, message signature and seal of one set, as they were received
 
-    assessment: bytes
-    message_signature: bytes
-    seal_field: bytes
+
+class ArcSet(NamedTuple):
+    """One set and what its signatures say."""
+
+    fields: Raw
     signature: Signature | Conclusion
     seal: Seal
 
@@ -89,7 +90,7 @@ async def evaluate(message: Message, client_ip: str, resolver: Resolver, now: fl
     by_name = message.by_name
     if not any(name in by_name for name in FIELDS):
         return NO_CHAIN
-    sets = collect(by_name)
+    sets = collect({name: [one.raw for one in by_name.get(name, ())] for name in FIELDS})
     if isinstance(sets, Conclusion):
         return _failed(sets, "", client_ip)
     validator = _Validator(CanonicalMessage(message), resolver, time.time() if now is None else now)
@@ -106,7 +107,7 @@ async def evaluate(message: Message, client_ip: str, resolver: Resolver, now: fl
     return Chain(
         AuthResult("arc", "pass", sealers[0], reason=_in_words(sealers), properties=properties),
         sealers,
-        tuple([_assessment_value(one.assessment) for one in newest_first]),
+        tuple([_assessment_value(one.fields[0]) for one in newest_first]),
         validator.is_author_signed(sets[-1]),
     )
 
@@ -126,20 +127,20 @@ def _in_words(sealers: Sequence[str]) -> str:
 
 
 class _Field(NamedTuple):
-    instance: int  # 0 where i= is unusable
     raw: bytes
+    instance: int  # 0 where i= is unusable
     parsed: Signature | Seal | Conclusion | None = None
 
 
-def collect(by_name: Mapping[str, Sequence[HeaderField]]) -> tuple[ArcSet, ...] | Conclusion:
+def collect(fields: Mapping[str, Sequence[bytes]]) -> tuple[ArcSet, ...] | Conclusion:
     """The sets, oldest first, or what is wrong with the structure (RFC 8617 §5.2 steps 1 to 3)."""
-    assessments, signatures, seals = (by_name.get(name, ()) for name in FIELDS)
+    assessments, signatures, seals = (fields.get(name, ()) for name in FIELDS)
     if max(len(assessments), len(signatures), len(seals)) > MAX_INSTANCE:
         return Conclusion("fail", f"there are more than {MAX_INSTANCE} ARC sets")
     kinds = (
-        [_Field(assessment_instance(one.raw), one.raw) for one in assessments],
-        [_Field(*_ordered(parse_message_signature(one.raw), one.raw)) for one in signatures],
-        [_Field(*_ordered(parse_seal(one.raw), one.raw)) for one in seals],
+        [_Field(raw, assessment_instance(raw)) for raw in assessments],
+        [_Field(raw, *parse_message_signature(raw)) for raw in signatures],
+        [_Field(raw, *parse_seal(raw)) for raw in seals],
     )
     highest = max(one.instance for kind in kinds for one in kind)
     for one in kinds[2]:
@@ -150,12 +151,6 @@ def collect(by_name: Mapping[str, Sequence[HeaderField]]) -> tuple[ArcSet, ...] 
         if problem:
             return Conclusion("fail", problem)
     return _sets(*(sorted(kind, key=lambda one: one.instance) for kind in kinds))
-
-
-def _ordered(
-    parsed: tuple[int, Signature | Seal | Conclusion], raw: bytes
-) -> tuple[int, bytes, Signature | Seal | Conclusion]:
-    return parsed[0], raw, parsed[1]
 
 
 def _disorder(name: str, instances: Sequence[int], highest: int) -> str:
@@ -182,7 +177,7 @@ def _sets(
             return Conclusion("fail", f"instance {seal.instance} cannot have cv={seal.parsed.status}")
         parsed = signature.parsed
         unusable = Conclusion("fail", "") if parsed is None or isinstance(parsed, Seal) else parsed
-        sets.append(ArcSet(assessment.raw, signature.raw, seal.raw, unusable, seal.parsed))
+        sets.append(ArcSet((assessment.raw, signature.raw, seal.raw), unusable, seal.parsed))
     return tuple(sets)
 
 
@@ -216,7 +211,8 @@ class _Validator:
 
     async def seals(self, sets: Sequence[ArcSet]) -> Conclusion | None:
         """What is wrong with the seals, newest first (§5.2 step 6)."""
-        for one, digest in zip(reversed(sets), reversed(seal_digests(sets)), strict=True):
+        digests = seal_digests([one.fields for one in sets])
+        for one, digest in zip(reversed(sets), reversed(digests), strict=True):
             problem = await self._seal(one.seal, digest)
             if problem:
                 return Conclusion(problem.result, f"the seal of {one.seal.domain}: {problem.reason}")
@@ -238,9 +234,7 @@ class _Validator:
         if isinstance(one.signature, Conclusion):
             return one.signature
         key = await self._key(one.signature.selector, one.signature.domain)
-        outcome = (
-            key if isinstance(key, Conclusion) else verify(self._canonical, one.message_signature, one.signature, key)
-        )
+        outcome = key if isinstance(key, Conclusion) else verify(self._canonical, one.fields[1], one.signature, key)
         return None if outcome.result == "pass" else outcome
 
     def _reservation(self, one: ArcSet) -> Conclusion | None:
@@ -272,14 +266,14 @@ class _Validator:
         return self._keys[name]
 
 
-def seal_digests(sets: Sequence[ArcSet]) -> list[bytes]:
+def seal_digests(sets: Sequence[Raw]) -> list[bytes]:
     """SHA-256 of what each seal covers: the sets up to its own, its b= left out (RFC 8617 §5.1.1)."""
     running = hashlib.sha256()
     digests: list[bytes] = []
-    for one in sets:
-        running.update(canonical_field(one.assessment, "relaxed") + canonical_field(one.message_signature, "relaxed"))
+    for assessment, signature, seal in sets:
+        running.update(canonical_field(assessment, "relaxed") + canonical_field(signature, "relaxed"))
         complete = running.copy()
-        complete.update(canonical_field(without_value(one.seal_field), "relaxed").removesuffix(b"\r\n"))
+        complete.update(canonical_field(without_value(seal), "relaxed").removesuffix(b"\r\n"))
         digests.append(complete.digest())
-        running.update(canonical_field(one.seal_field, "relaxed"))
+        running.update(canonical_field(seal, "relaxed"))
     return digests

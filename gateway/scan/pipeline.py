@@ -8,11 +8,11 @@ own; without "conclude" the verdict is there, but not its words.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from gateway.auth import dkim, dmarc, iprev, spf
+from gateway.auth import arc, dkim, dmarc, iprev, spf, trust
 from gateway.mail import parse
 from gateway.mail.summary import summarise
 from gateway.ports import Classifier, EnvelopeCheck, MessageCheck, Resolver, RuleSet
@@ -65,6 +65,7 @@ class Pipeline:
         rules: RuleSet,
         classifier: Classifier | None,
         deadline_s: float,
+        trusted_sealers: Collection[str] = (),
     ) -> None:
         self.rules = rules
         self.classifier = classifier
@@ -72,6 +73,7 @@ class Pipeline:
         self._message_checks = message_checks
         self._envelope_checks = envelope_checks
         self._deadline_s = deadline_s
+        self._trusted_sealers = frozenset(trusted_sealers)
 
     async def score(
         self, envelope: Envelope, content: bytes, skip: Sequence[str] = (), mark: Callable[[str], None] = _ignore
@@ -107,10 +109,11 @@ class Pipeline:
         started = time.perf_counter()
         resolver = _MarkingResolver(self._resolver, run, "authenticate")
         limit = self._deadline_s * _METHOD_SHARE
-        reverse, sender, signatures = await side_by_side(
+        reverse, sender, signatures, chain = await side_by_side(
             run.wait("iprev", iprev.evaluate(envelope, resolver), limit, _late("iprev")),
             run.wait("spf", spf.evaluate(envelope, resolver), limit, _late("spf")),
             run.wait("dkim", dkim.evaluate(message, resolver), limit, (_late("dkim"),)),
+            run.wait("arc", arc.evaluate(message, envelope.client.ip, resolver), limit, arc.late()),
         )
         resolver.mark()
         sender, signatures, policy = await run.wait(
@@ -119,7 +122,8 @@ class Pipeline:
             self._deadline_s - limit,
             (sender, signatures, _late("dmarc")),
         )
-        results = (reverse, sender, *signatures, policy)
+        policy, sealed = trust.apply(policy, chain, self._trusted_sealers)
+        results = (reverse, sender, *signatures, *(() if sealed.result == "none" else (sealed,)), policy)
         run.incomplete += [f"dns: {r.method} could not be looked up" for r in results if r.result == "temperror"]
         run.times.append(("authenticate", time.perf_counter() - started))
         return results
