@@ -5,8 +5,9 @@ when it left, and whether the chain before us holds. A chain that failed is mark
 own set alone (§5.1.2). A chain that somebody else has marked, or that already has 50 sets, is left as it is; so is one
 that could not be validated.
 
-What is signed is fixed: the author, From, is signed once more than it is there, so that none can be added; fields that
-next hops add, change or remove (Received, Return-Path, Authentication-Results, X-*) are left out.
+What is signed is fixed. Fields that may stand once only are signed once more than they are there, so that a second From
+or Subject cannot be added later; those that next hops add, change or remove (Received, Return-Path,
+Authentication-Results, X-*) are left out.
 
 Cost: RSA-2048 0.5 ms, Ed25519 0.1 ms, and one reading of the body (3 ms a megabyte). Never raises; adds whole fields on
 top and changes nothing else.
@@ -44,12 +45,13 @@ from gateway.mail.edit import format_field
 from gateway.mail.header import split_header
 from gateway.types import HeaderField
 
-# RFC 6376 §5.4.1, and the signatures that are there (RFC 8617 §4.1.2)
-SIGNED = (
+# RFC 6376 §5.4.1, §8.15; the first are allowed once (RFC 5322 §3.6, RFC 2045 §3)
+SIGNED_ONCE = (
     "from sender reply-to to cc subject date message-id in-reply-to references mime-version content-type "
-    "content-transfer-encoding content-disposition list-id list-help list-unsubscribe list-unsubscribe-post list-post "
-    "dkim-signature"
+    "content-transfer-encoding"
 ).split()
+# dkim-signature: RFC 8617 §4.1.2
+SIGNED = "content-disposition list-id list-help list-unsubscribe list-unsubscribe-post list-post dkim-signature".split()
 MESSAGE_SIGNATURE_TAGS = ("i", "a", "c", "d", "s", "t", "h", "bh", "b")
 SEAL_TAGS = ("i", "a", "cv", "d", "s", "t", "b")
 _MAX_OF_A_NAME = 10  # fields of one name that are signed, from the bottom
@@ -75,7 +77,7 @@ class Sealer:
     domain: str  # d=
     selector: str  # s=
     key: PrivateKey
-    names: tuple[str, ...] = ()  # h= as it is to be; () for SIGNED, as far as the message has them
+    names: tuple[str, ...] = ()  # h= as it is to be; () for SIGNED_ONCE and SIGNED, as far as the message has them
 
     def seal(self, content: bytes, results: str, chain: str, now: float | None = None) -> bytes:
         """The content with a set on top, or as it is where none may be added (see the module).
@@ -176,9 +178,9 @@ def _read(content: bytes) -> _Relayed:
 
 
 def _signed_names(message: _Relayed) -> tuple[str, ...]:
-    """h=: a name for each field that is signed, and From once more, so that none can be added."""
-    names = [name for name in SIGNED for _ in message.by_name.get(name, ())[:_MAX_OF_A_NAME]]
-    return ("from", *names)
+    """h=: a name for each field that is signed, and once more for those that may not come twice."""
+    names = [name for name in (*SIGNED_ONCE, *SIGNED) for _ in message.by_name.get(name, ())[:_MAX_OF_A_NAME]]
+    return (*(name for name in SIGNED_ONCE if name == "from" or name in message.by_name), *names)
 
 
 def _field(name: str, order: Sequence[str], tags: Mapping[str, str]) -> bytes:
