@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gateway.auth.trust import TRUSTED
 from gateway.types import AuthResult, Finding, MailObject
 
 
@@ -22,7 +23,11 @@ class OwnDomain:
         claimed = next((box.domain for box in mail.message.author if box.domain in ours), None)
         if claimed is None or not mail.auth or any(_is_undecided(result, claimed) for result in mail.auth):
             return
-        passed = any(result.method == "dmarc" and result.result == "pass" for result in mail.auth) or any(
+        passed = any(
+            (result.method == "dmarc" and result.result == "pass")
+            or (result.method == "arc" and result.policy == TRUSTED)  # ours, back from a list that is trusted
+            for result in mail.auth
+        ) or any(
             result.method in ("spf", "dkim")
             and result.result == "pass"
             and (result.is_aligned or result.domain == claimed)
