@@ -13,8 +13,9 @@ whoever comes behind us may still find the chain whole. Such a message is not se
 
 What a pass is worth depends on who sealed (trust.py); a failing chain is as if there were none (§5.2).
 
-Cost: nothing without ARC fields; 0.1 ms a set; one TXT look-up for each key. Limits: 50 sets (§4.2.1), MAX_OLDER older
-message signatures, 16 KB a field; all seals together hash each field once.
+Cost: 1 µs without ARC fields; 10 KB with one set 0.2 ms, each further set 0.1 ms (RSA-2048, measured); one TXT look-up
+for each key. Limits: 50 sets (§4.2.1), MAX_OLDER older message signatures, 16 KB a field; all seals together hash each
+field once.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ What is signed is fixed. Fields that may stand once only are signed once more th
 or Subject cannot be added later; those that next hops add, change or remove (Received, Return-Path,
 Authentication-Results, X-*) are left out.
 
-Cost: RSA-2048 0.5 ms, Ed25519 0.1 ms, and one reading of the body (3 ms a megabyte). Never raises; adds whole fields on
-top and changes nothing else.
+Cost: 10 KB with RSA-2048 0.8 ms, with Ed25519 0.3 ms (measured), and 6 ms for each megabyte of body.
+Never raises; adds whole fields on top and changes nothing else.
 """
 
 from __future__ import annotations
