@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from gateway.auth.canonical import CanonicalMessage, canonical_field
+from gateway.auth.canonical import Algorithm, CanonicalMessage, canonical_field
 from gateway.mail import parse
 from tests.dkim_keys import ed25519_key, ed25519_record, rsa_key, rsa_record
 
@@ -38,12 +38,14 @@ def add_set(
     assessment: str = "",
     message_signature: Mapping[str, str | None] | None = None,
     seal: Mapping[str, str | None] | None = None,
+    shape: Callable[[bytes], bytes] = bytes,
     alone: bool = False,
     ed: bool = False,
 ) -> bytes:
     """The message with one more set on top; tags that are given replace the right ones, None leaves one out.
 
     Args:
+        shape: what is done to the text of both signatures before they are signed, in words RFC 6376 allows or not.
         alone: the seal covers this set only, as on a failed chain.
     """
     message = parse(content)
@@ -61,15 +63,16 @@ def add_set(
 
     tags = {**common, "c": "relaxed/relaxed", "h": "from:to:subject"} | dict(message_signature or {})
     length = int(tags["l"]) if tags.get("l") else None
-    tags = {"bh": base64.b64encode(canonical.body_hash("relaxed", length)).decode()} | tags
-    own = _field(AMS, tags)
+    fields_form, _, body_form = (tags["c"] or "relaxed/relaxed").partition("/")
+    tags = {"bh": base64.b64encode(canonical.body_hash(_form(body_form), length)).decode()} | tags
+    own = shape(_field(AMS, tags))
     names = [name.strip().lower() for name in (tags["h"] or "").split(":")]
-    second = _signed(own, canonical.fields(names, "relaxed"), ed, tags)
+    second = _signed(own, canonical.fields(names, _form(fields_form)), ed, tags, _form(fields_form))
 
     tags = {**common, "cv": "pass" if sealed else "none"} | dict(seal or {})
     before = b"" if alone else b"".join(canonical_field(raw, "relaxed") for raw in _in_order(content))
     covered = before + canonical_field(first, "relaxed") + canonical_field(second, "relaxed")
-    return _signed(_field(AS, tags), covered, ed, tags) + second + first + content
+    return _signed(shape(_field(AS, tags)), covered, ed, tags) + second + first + content
 
 
 def chain(*domains: str, content: bytes = MAIL) -> bytes:
@@ -83,10 +86,16 @@ def _field(name: str, tags: Mapping[str, str | None]) -> bytes:
     return f"{name}: {'; '.join(f'{tag}={value}' for tag, value in tags.items() if value is not None)}".encode()
 
 
-def _signed(field: bytes, covered: bytes, ed: bool, tags: Mapping[str, str | None]) -> bytes:
+def _form(name: str) -> Algorithm:
+    return "relaxed" if name == "relaxed" else "simple"
+
+
+def _signed(
+    field: bytes, covered: bytes, ed: bool, tags: Mapping[str, str | None], form: Algorithm = "relaxed"
+) -> bytes:
     if "b" in tags:
         return field + b"\r\n"
-    covered += canonical_field(field + b"; b=", "relaxed").removesuffix(b"\r\n")
+    covered += canonical_field(field + b"; b=", form).removesuffix(b"\r\n")
     if ed:
         value = ed25519_key().sign(hashlib.sha256(covered).digest())
     else:

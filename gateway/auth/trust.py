@@ -32,7 +32,7 @@ def apply(dmarc: AuthResult, chain: Chain, trusted: Collection[str]) -> tuple[Au
     witness = vouch(chain, dmarc.domain, trusted) if trusted else ""
     if not witness:
         return dmarc, chain.result
-    arc = chain.result._replace(policy=TRUSTED, reason=f"{chain.result.reason}; {witness}")
+    arc = chain.result._replace(policy=TRUSTED, reason=f"{chain.result.reason}. {witness}")
     if dmarc.result != "fail":
         return dmarc, arc
     return dmarc._replace(override=OVERRIDE, reason=f"{dmarc.reason}, but {witness}"), arc

@@ -180,6 +180,81 @@ async def test_a_failed_chain_stays_failed_however_it_is_sealed() -> None:
     assert (await evaluate(laundered)).sealers == (STRANGER, SCHOOL)
 
 
+@pytest.mark.parametrize(
+    ("shape", "result"),
+    [
+        (lambda field: field.replace(b"; ", b" ;\t"), "pass"),
+        (lambda field: field.replace(b"; ", b";\r\n "), "pass"),
+        (lambda field: field.replace(b"d=", b"d = "), "pass"),
+        (lambda field: field + b"; zz=unknown", "pass"),
+        (lambda field: field + b"; v=1", "pass"),  # not defined for ARC, and to be ignored (RFC 8617 §4.1.2)
+        (lambda field: field.replace(b"ARC-", b"arc-"), "pass"),
+        (lambda field: field.replace(b"d=", b"D="), "fail"),
+        (lambda field: field.replace(b"; ", b";; "), "fail"),
+        (lambda field: field + b"; d=lists.example", "fail"),
+        (lambda field: field + b"; 1=x", "fail"),
+        (lambda field: field + b"; x", "fail"),
+        (lambda field: field.replace(b"t=1790000000", b"t=17 90"), "fail"),
+        (lambda field: field.replace(b"t=1790000000", b"t="), "fail"),
+        (lambda field: field.replace(b"; t=1790000000", b""), "pass"),
+        (lambda field: field.replace(b"d=lists.example", b"d="), "fail"),
+        (lambda field: field.replace(b"s=s1", b"s="), "fail"),
+        (lambda field: field.replace(b"a=rsa-sha256", b"a="), "fail"),
+        (lambda field: field.replace(b"a=rsa-sha256", b"a=rsa-sha512"), "fail"),
+    ],
+)
+async def test_lists_of_tags(shape: Callable[[bytes], bytes], result: str) -> None:
+    assert (await evaluate(add_set(MAIL, shape=shape))).result.result == result
+    assert (await evaluate(add_set(chain(SCHOOL), shape=shape))).result.result == result
+
+
+def refolded(content: bytes) -> bytes:
+    return content.replace(b"Subject: Hello", b"SUBJECT:   Hello ")
+
+
+def respaced(content: bytes) -> bytes:
+    return content.replace(b"Good morning", b"Good  morning ")
+
+
+@pytest.mark.parametrize(
+    ("form", "change", "result"),
+    [
+        ("relaxed/relaxed", refolded, "pass"), ("relaxed/relaxed", respaced, "pass"), (None, respaced, "pass"),
+        ("simple/relaxed", refolded, "fail"), ("simple/relaxed", respaced, "pass"),
+        ("relaxed/simple", refolded, "pass"), ("relaxed/simple", respaced, "fail"),
+        ("simple/simple", refolded, "fail"), ("simple/simple", respaced, "fail"), ("simple", bytes, "pass"),
+        ("simple/simple", lambda content: content + b"\r\n\r\n", "pass"),
+        ("relaxed/relaxed", lambda content: content.removesuffix(b"\r\n"), "pass"),
+        ("", bytes, "fail"), ("relaxed/relaxed/relaxed", bytes, "fail"), ("nofws/simple", bytes, "fail"),
+    ],
+)  # fmt: skip
+async def test_canonical_forms(form: str | None, change: Callable[[bytes], bytes], result: str) -> None:
+    assert (await evaluate(change(add_set(MAIL, message_signature={"c": form})))).result.result == result
+
+
+TWO = b"X-Two: upper\r\nX-Two: lower\r\n" + MAIL
+
+
+@pytest.mark.parametrize(
+    ("names", "change", "result"),
+    [
+        ("from : to :\r\n subject", bytes, "pass"),
+        ("From:TO", bytes, "pass"),
+        ("from::to", bytes, "pass"),
+        ("from:x-two", lambda content: content.replace(b"upper", b"other"), "pass"),  # the lowest is signed
+        ("from:x-two", lambda content: content.replace(b"lower", b"other"), "fail"),
+        ("from:x-two:x-two", lambda content: content.replace(b"upper", b"other"), "fail"),
+        ("from:x-two:x-two", lambda content: content.replace(b"X-Two: upper\r\nX-Two: lower", b"X-Two: lower\r\nX-Two: upper"), "fail"),
+        ("from:x-none:x-none", bytes, "pass"),
+        ("from:x-none", lambda content: content.replace(b"To:", b"X-None: here\r\nTo:"), "fail"),
+        ("from:arc-message-signature:arc-authentication-results", bytes, "pass"),  # older ones: odd, but they hold
+    ],
+)  # fmt: skip
+async def test_names_of_fields(names: str, change: Callable[[bytes], bytes], result: str) -> None:
+    content = add_set(add_set(TWO, SCHOOL), message_signature={"h": names})
+    assert (await evaluate(change(content))).result.result == result
+
+
 async def test_part_of_a_body_and_old_signatures_are_not_enough() -> None:
     short = add_set(MAIL, message_signature={"l": "14"}) + b"Buy now\r\n"
     assert "not the whole body is signed (l=14)" in (await evaluate(short)).result.reason

@@ -128,7 +128,7 @@ def test_the_failure_stays_and_says_why_it_does_not_count() -> None:
     assert (dmarc.result, dmarc.policy, dmarc.override) == ("fail", "reject", "trusted_forwarder")
     assert dmarc.reason == f"{FAILED.reason}, but {LIST}, a trusted sealer, recorded dmarc=pass for example.org"
     assert sealed.policy == "trusted"
-    assert sealed.reason.startswith(f"sealed by {LIST}; {LIST}, a trusted sealer")
+    assert sealed.reason.startswith(f"sealed by {LIST}. {LIST}, a trusted sealer")
 
 
 @pytest.mark.parametrize("result", ["pass", "none", "temperror", "permerror"])
