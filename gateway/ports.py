@@ -133,6 +133,15 @@ class Action(Protocol):
         """Do it for these recipients; one delivery for each, in order."""
 
 
+class Sealer(Protocol):
+    """Puts an ARC set on what is relayed."""
+
+    def seal(self, content: bytes, results: str, chain: str) -> bytes:
+        """The content with a set on top, or as it is where none may be added. Never raises.
+
+        `results` is our Authentication-Results value, `chain` ARC's result for the message as it came."""
+
+
 class Journal(Protocol):
     """Where message-log rows are handed in. Never blocks, never raises, never on the path of custody."""
 

@@ -61,9 +61,9 @@ async def _evaluate(canonical: CanonicalMessage, field: bytes, resolver: Resolve
     signature = parse_signature(field)
     if isinstance(signature, Conclusion):
         return AuthResult("dkim", signature.result, reason=signature.reason)
-    key = await _fetch_key(signature, resolver)
+    key = await fetch_key(signature.selector, signature.domain, resolver)
     # RFC 6376 §6.1.2 before §6.1.3: without a key there is nothing to hash for
-    outcome = key if isinstance(key, Conclusion) else _verify(canonical, field, signature, key)
+    outcome = key if isinstance(key, Conclusion) else verify(canonical, field, signature, key)
     if outcome.result == "pass":
         outcome = _reservation(canonical, signature, now) or outcome
     properties = _properties(signature)
@@ -91,8 +91,8 @@ def _changed(canonical: CanonicalMessage, signature: Signature) -> Conclusion | 
     return None
 
 
-def _verify(canonical: CanonicalMessage, field: bytes, signature: Signature, key: Key) -> Conclusion:
-    """ "pass" or why not, by the key."""
+def verify(canonical: CanonicalMessage, field: bytes, signature: Signature, key: Key) -> Conclusion:
+    """ "pass" or why not, by the key; also for an ARC-Message-Signature."""
     if key.kind != signature.algorithm:
         return Conclusion("permerror", f"the key is not one for {signature.algorithm}")
     if key.is_strict and signature.identity.rpartition("@")[2] != signature.domain:
@@ -135,9 +135,9 @@ def _added(canonical: CanonicalMessage, signature: Signature) -> str:
     return next((name for name in ONCE if name in names and canonical.count(name) > max(1, names.count(name))), "")
 
 
-async def _fetch_key(signature: Signature, resolver: Resolver) -> Key | Conclusion:
+async def fetch_key(selector: str, domain: str, resolver: Resolver) -> Key | Conclusion:
     """The first usable key record, else why there is none (RFC 6376 §6.1.2)."""
-    name = f"{signature.selector}._domainkey.{signature.domain}"
+    name = f"{selector}._domainkey.{domain}"
     answer = await resolver.query(name, "TXT")
     if answer.status in FAILURES:
         return Conclusion("temperror", f"the key {name} could not be looked up ({answer.status})")

@@ -146,6 +146,20 @@ class Dmarc(Section):
     )
 
 
+class Arc(Section):
+    """[arc]: forwarded mail (RFC 8617): whom to believe about it, and a seal of ours on what is relayed."""
+
+    trusted_sealers: tuple[str, ...] = Field(
+        (),
+        description="Domains (d= of their ARC seals) that are believed when they found a forwarded message's author "
+        "proven; its DMARC failure then does not count.",
+    )
+    seal: bool = Field(False, description="Put an ARC set on what is relayed; needs domain, selector and key.")
+    domain: str = Field("", description="The domain that seals.")
+    selector: str = Field("", description="The key is published at SELECTOR._domainkey.DOMAIN.")
+    key: str = Field("", description="PEM file with the private key, RSA (2048 bits) or Ed25519.")
+
+
 class Person(Section):
     """[[identity.person]]: somebody an impostor would play."""
 
@@ -230,6 +244,7 @@ class Settings(Section):
     domain: tuple[Domain, ...] = Field((Domain(name="darban.test", next_hop="maildir:var/maildir"),), min_length=1)
     dns: Dns = Dns()
     dmarc: Dmarc = Dmarc()
+    arc: Arc = Arc()
     identity: Identity = Identity()
     rules: Rules = Rules()
     classifier: ClassifierSettings = ClassifierSettings()
