@@ -82,15 +82,9 @@ def gateway(
     next_hop: str,
     *,
     domain: str = "darban.test",
-<<<<<<< HEAD
     nameserver: str = "127.0.0.1:9",
     extra: str = "",
     smtp_extra: str = "",
-=======
-    extra: str = "",
-    smtp_extra: str = "",
-    nameserver: str = "127.0.0.1:9",
->>>>>>> dmarc
 ) -> Iterator[Gateway]:
     """`darban run` with real processes; stopped with SIGTERM, its log printed when it did not end well."""
     ports = [free_port() for _ in range(3)]
@@ -105,11 +99,7 @@ name = "{domain}"
 next_hop = "{next_hop}"
 [dns]
 nameservers = ["{nameserver}"]
-<<<<<<< HEAD
-timeout_s = 0.1
-=======
 timeout_s = {0.1 if nameserver == "127.0.0.1:9" else 2.0}
->>>>>>> dmarc
 [storage]
 database = "sqlite:///var/darban.db"
 blobs = "file:///var/blobs"
