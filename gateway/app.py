@@ -34,10 +34,12 @@ from gateway.types import DomainPolicy, LogRow
 if TYPE_CHECKING:
     from gateway.scan.pipeline import Pipeline
     from gateway.service import Releaser
+    from gateway.web.health import DnsState
 
 log = structlog.get_logger("darban")
 
 _GRACE_S = 30.0
+_DNS_WATCH_S = 15.0
 _generations = itertools.count(1)
 
 
@@ -311,7 +313,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.stores.engine import make_engine
     from gateway.stores.message_log import SqlMessageLog
     from gateway.web import create_app
-    from gateway.web.health import health_app
+    from gateway.web.health import DnsState, health_app
 
     stopped = _on_stop()
     engine = make_engine(settings.storage.database)
@@ -331,16 +333,37 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
         hostname=settings.hostname,
         translations=read_rules(rule_paths(settings)).translations,
     )
+    dns = DnsState()
+    watching = asyncio.create_task(_watch_dns(settings, dns))
     servers = [
         await _serve_http(pages, settings.web.listen),
-        await _serve_http(health_app(where.processes, quarantine), settings.metrics.listen),
+        await _serve_http(health_app(where.processes, quarantine, dns), settings.metrics.listen),
     ]
     ready()
     await stopped
+    watching.cancel()
     for stop in servers:
         await stop()
     journal.close()
     await next_hops.close()
+
+
+async def _watch_dns(settings: Settings, state: DnsState) -> None:
+    """Ask the nameservers and the lists' test entries, for ever: what the alerts look at."""
+    from gateway.checks.dns_list import DnsLists
+    from gateway.config.dns_lists import dns_lists
+    from gateway.net.dns import CachingResolver
+
+    dns = settings.dns
+    resolver = CachingResolver(dns.nameservers, dns.timeout_s, dns.cache)
+    lists = DnsLists(dns_lists(settings.dns_list), resolver)
+    state.lists = lists.states()
+    while True:
+        state.is_up = await resolver.is_answering()
+        if state.is_up:  # a DNS that is away says nothing about the lists
+            await lists.test_when_due()
+            state.lists = lists.states()
+        await asyncio.sleep(_DNS_WATCH_S)
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ first three switch the list off at once, the others when SILENT_MESSAGES message
 The test entries are asked for before a list is believed, every TEST_EVERY_S after that, and of a list that is off, less
 and less often; one that lists what none lists, or not what all list, is off until they are as they should be. The state
 is this process's own: a scorer sees at first hand what its answers are, shares nothing and waits for nobody; the admin
-process has another instance, which `watch` keeps tested for the metrics.
+process has another instance, which only tests, for the metrics.
 
 A list that is off, silent or unasked stands in the verdict, under "dns", so that it does not raise the action: mail
 must not be held because a list is away (docs/decisions/0003).
@@ -95,11 +95,9 @@ class DnsLists:
                 works.append(one.ask(about, resolver))
         return [each for found in await asyncio.gather(*works) for each in found]
 
-    async def watch(self, pause_s: float = 30.0) -> None:
-        """Keep every list tested, for ever."""
-        while True:
-            await asyncio.gather(*(one.test_when_due() for one in self._lists))
-            await asyncio.sleep(pause_s)
+    async def test_when_due(self) -> None:
+        """Test what is due, for whoever only watches."""
+        await asyncio.gather(*(one.test_when_due() for one in self._lists))
 
     def states(self) -> Mapping[str, str]:
         """List -> why it is off; "" when it is on or not known to be off."""
@@ -144,7 +142,7 @@ class _List:
         return self._conclude(about, readings)
 
     async def test_when_due(self) -> None:
-        """For `watch`."""
+        """Wait for the test, if one is due."""
         test = self._begin_test()
         if test is not None:
             await asyncio.wait([test])
