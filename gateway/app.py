@@ -26,6 +26,7 @@ from gateway import log as logs
 from gateway.config.load import load_settings, state_dir
 from gateway.config.settings import Settings
 from gateway.config.shipped import model_path, rules_path
+from gateway.mail.domain import to_a_label
 from gateway.policy.domains import ConfiguredDomains
 from gateway.supervisor import ProcessSpec, Ready, Supervisor
 from gateway.types import DmarcRow, DomainPolicy, JournalRow, LogRow
@@ -35,10 +36,12 @@ if TYPE_CHECKING:
     from gateway.ports import Sealer
     from gateway.scan.pipeline import Pipeline
     from gateway.service import Releaser
+    from gateway.web.health import DnsState
 
 log = structlog.get_logger("darban")
 
 _GRACE_S = 30.0
+_DNS_WATCH_S = 15.0
 _generations = itertools.count(1)
 
 
@@ -91,6 +94,7 @@ def _user_cache() -> Path:
 
 def check_settings(settings: Settings) -> None:
     """What can be known to be wrong before a process is started. Raises ConfigError."""
+    from gateway.config.dns_lists import dns_lists
     from gateway.listeners.smtp import tls_context
     from gateway.net.dns import CachingResolver
     from gateway.net.next_hop import make_next_hop
@@ -98,6 +102,7 @@ def check_settings(settings: Settings) -> None:
     for domain in settings.domain:
         make_next_hop(domain.next_hop, settings.hostname)
     CachingResolver(settings.dns.nameservers, settings.dns.timeout_s, settings.dns.cache)
+    dns_lists(settings.dns_list)
     tls_context(settings.smtp)
     make_sealer(settings)
 
@@ -141,11 +146,23 @@ def rule_paths(settings: Settings) -> list[Path]:
 
 
 def rule_problems(settings: Settings) -> list[str]:
-    """The rule lines that are not obeyed, with their place; notes left out."""
+    """The rule lines that are not obeyed, with their place; notes left out. DNS lists that nobody gave a score."""
+    from gateway.config.dns_lists import dns_lists
     from gateway.rules.reader import read
 
-    problems = read(rule_paths(settings)).problems
-    return [f"{one.place}: {one.severity}: {one.reason}" for one in problems if one.severity != "note"]
+    files = read(rule_paths(settings))
+    unscored = [name for one in dns_lists(settings.dns_list) for name in one.findings if name not in files.scores]
+    return [
+        *(f"{one.place}: {one.severity}: {one.reason}" for one in files.problems if one.severity != "note"),
+        *(f"[[dns_list]]: {name} counts nothing: write a line `score {name} 1.0` in a rule file" for name in unscored),
+    ]
+
+
+def unlisted_domains(settings: Settings) -> tuple[str, ...]:
+    """What no DNS list is asked about: our own domains, partners' and those the admin names."""
+    own = (domain.name.removeprefix("*.") for domain in settings.domain)
+    named = (to_a_label(name) for name in (*settings.identity.partners, *settings.dns.unlisted))
+    return (*own, *filter(None, named))
 
 
 def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = False) -> Callable[[], Pipeline]:
@@ -155,19 +172,23 @@ def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = Fal
     """
     from gateway import classify, rules
     from gateway.checks import CHECKS, ENVELOPE_CHECKS
+    from gateway.checks.dns_list import DnsLists
+    from gateway.config.dns_lists import dns_lists
     from gateway.net.dns import CachingResolver, OfflineResolver
     from gateway.scan.pipeline import Authentication, Pipeline
 
+    lists = dns_lists(settings.dns_list)
     ruleset = rules.load(rule_paths(settings), cache)
     model = classify.load(Path(settings.classifier.model) if settings.classifier.model else model_path())
 
     def make() -> Pipeline:
         dns = settings.dns
         known = CachingResolver(dns.nameservers, dns.timeout_s, dns.cache)
+        asked = (DnsLists(lists, known, unlisted_domains(settings)),) if lists else ()
         return Pipeline(
             resolver=OfflineResolver() if offline else known,
             message_checks=CHECKS,
-            envelope_checks=() if offline else ENVELOPE_CHECKS,
+            envelope_checks=() if offline else (*ENVELOPE_CHECKS, *asked),
             rules=ruleset,
             classifier=model,
             deadline_s=min(settings.limits.scan_s / 2, dns.timeout_s * 5),
@@ -316,7 +337,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.stores.engine import make_engine
     from gateway.stores.message_log import SqlMessageLog
     from gateway.web import create_app
-    from gateway.web.health import health_app
+    from gateway.web.health import DnsState, health_app
 
     stopped = _on_stop()
     engine = make_engine(settings.storage.database)
@@ -341,16 +362,37 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
         hostname=settings.hostname,
         translations=read_rules(rule_paths(settings)).translations,
     )
+    dns = DnsState()
+    watching = asyncio.create_task(_watch_dns(settings, dns))
     servers = [
         await _serve_http(pages, settings.web.listen),
-        await _serve_http(health_app(where.processes, quarantine), settings.metrics.listen),
+        await _serve_http(health_app(where.processes, quarantine, dns), settings.metrics.listen),
     ]
     ready()
     await stopped
+    watching.cancel()
     for stop in servers:
         await stop()
     journal.close()
     await next_hops.close()
+
+
+async def _watch_dns(settings: Settings, state: DnsState) -> None:
+    """Ask the nameservers and the lists' test entries, for ever: what the alerts look at."""
+    from gateway.checks.dns_list import DnsLists
+    from gateway.config.dns_lists import dns_lists
+    from gateway.net.dns import CachingResolver
+
+    dns = settings.dns
+    resolver = CachingResolver(dns.nameservers, dns.timeout_s, dns.cache)
+    lists = DnsLists(dns_lists(settings.dns_list), resolver)
+    state.lists = lists.states()
+    while True:
+        state.is_up = await resolver.is_answering()
+        if state.is_up:  # a DNS that is away says nothing about the lists
+            await lists.test_when_due()
+            state.lists = lists.states()
+        await asyncio.sleep(_DNS_WATCH_S)
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------

@@ -83,6 +83,10 @@ class CachingResolver:
             return ""
         return f"no nameserver answers ({self._servers})"
 
+    async def is_answering(self) -> bool:
+        """Whether a nameserver answers anything now."""
+        return await self._open().is_answering()
+
     async def close(self) -> None:
         """Give up what is under way; those who wait hear "timeout". The next query opens anew."""
         servers, self._servers = self._servers, None

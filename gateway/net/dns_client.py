@@ -67,6 +67,10 @@ class Nameservers:
                 self._probing = asyncio.create_task(self._probe())
         return reply
 
+    async def is_answering(self) -> bool:
+        """Whether anything answers for the root now, whatever the breaker says."""
+        return await self._ask("", "NS") is not _SILENCE
+
     def close(self) -> None:
         """Those who wait hear "timeout"."""
         if self._probing is not None:

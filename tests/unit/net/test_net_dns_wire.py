@@ -6,6 +6,10 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.rdtypes.ANY.PTR
+import dns.rdtypes.ANY.TXT
 import dns.rrset
 import pytest
 from hypothesis import given
@@ -168,6 +172,22 @@ def test_addresses_survive_the_way(addresses: list[str], ttl_s: int) -> None:
     assert reply is not None
     assert sorted(reply.answer.records) == sorted(addresses)
     assert reply.answer.ttl_s == ttl_s
+
+
+@given(st.lists(st.binary(max_size=255), min_size=1, max_size=8))
+def test_texts_survive_the_way(strings: list[bytes]) -> None:
+    record = dns.rdtypes.ANY.TXT.TXT(dns.rdataclass.IN, dns.rdatatype.TXT, strings)
+    wire = packet((dns.rrset.from_rdata(NAME + ".", 60, record),), rdtype="TXT")
+    assert read_reply(wire, NUMBER, NAME, "TXT") == Reply(DnsAnswer("noerror", (b"".join(strings),), 60))
+
+
+@given(st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=5))
+def test_names_are_written_as_dnspython_writes_them(labels: list[bytes]) -> None:
+    target = dns.name.Name([*labels, b""])
+    record = dns.rdtypes.ANY.PTR.PTR(dns.rdataclass.IN, dns.rdatatype.PTR, target)
+    reply = read_reply(packet((dns.rrset.from_rdata(NAME + ".", 60, record),), rdtype="PTR"), NUMBER, NAME, "PTR")
+    assert reply is not None
+    assert dns.name.from_text(str(reply.answer.records[0])) == target  # names are equal whatever their case
 
 
 @given(st.text(max_size=60))
