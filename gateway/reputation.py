@@ -154,9 +154,12 @@ class Reputation:
         author = envelope.history.author if envelope.history is not None else ""
         asked, judged = self._names(envelope, author), reputation.judge(verdict, policies)
         self._add(reputation.lessons(asked, envelope, verdict.auth, judged, took, self._now()))
-        for one in verdict.auth:
-            if one.method == "spf" and one.result == "pass" and one.domain == domain_of(envelope.reverse_path):
-                self._rates.sent(one.domain)
+        domain = domain_of(envelope.reverse_path)
+        if any(
+            one.method == "spf" and one.identity != "helo" and one.result == "pass" and one.domain == domain
+            for one in verdict.auth
+        ):
+            self._rates.sent(domain)
 
     def learn_release(self, envelope: Envelope, content: bytes, auth: Sequence[AuthResult]) -> None:
         """A held message was released for the envelope's recipient. Blocking; never raises."""

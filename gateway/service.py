@@ -20,8 +20,9 @@ from prometheus_client import Counter, Histogram
 from gateway.actions.annotate import annotate_release
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.policy.decide import decide, reconcile
+from gateway.policy.feedback import dmarc_rows
 from gateway.policy.settle import DEFERRED, REFUSED, settle
-from gateway.ports import Action, Counters, Journal, NextHop, PolicySource, QuarantineStore, Scorer
+from gateway.ports import Action, Counters, Journal, NextHop, PolicySource, QuarantineStore, Scorer, Sealer
 from gateway.reputation import Reputation
 from gateway.scan.explain import auth_from_json
 from gateway.types import (
@@ -87,6 +88,7 @@ class Gateway:
         journal: Journal,
         counters: Counters,
         reputation: Reputation,
+        reports_dmarc: bool = False,
     ) -> None:
         self._policies = policies
         self._scorer = scorer
@@ -96,6 +98,7 @@ class Gateway:
         self._journal = journal
         self._counters = counters
         self._reputation = reputation
+        self._reports_dmarc = reports_dmarc
         for outcome in ("accepted", "tagged", "quarantined", "mixed", "refused", "deferred"):
             MESSAGES.labels(outcome)
 
@@ -228,6 +231,8 @@ class Gateway:
             _count(outcome.verdict)
         log.info("message", **_line(outcome, envelope, seconds))
         self._journal.record(_rows(outcome, envelope))
+        if self._reports_dmarc:
+            self._journal.record(dmarc_rows(outcome, envelope))
         return outcome
 
 
@@ -242,12 +247,14 @@ class Releaser:
         quarantine: QuarantineStore,
         hostname: str,
         reputation: Reputation,
+        sealer: Sealer | None = None,
     ) -> None:
         self._policies = policies
         self._next_hop = next_hop
         self._quarantine = quarantine
         self._hostname = hostname
         self._reputation = reputation
+        self._sealer = sealer
         for result in ("released", "failed"):
             RELEASES.labels(result)  # a series that is there from the start can be alarmed on
 
@@ -287,7 +294,8 @@ class Releaser:
         content = await asyncio.to_thread(self._quarantine.content, held.id)
         recipient = Recipient(held.recipient, held.domain)
         envelope = _held_envelope(held, recipient, self._hostname)
-        annotated = annotate_release(envelope, content, auth_from_json(held.verdict_json), [recipient])
+        auth = auth_from_json(held.verdict_json)
+        annotated = await asyncio.to_thread(annotate_release, envelope, content, auth, [recipient], self._sealer)
         replies = await self._next_hop(policy.next_hop).deliver(envelope, annotated, [recipient])
         return replies.get(recipient.address, DEFERRED)
 

@@ -10,7 +10,8 @@ A file is directives, a line "---", and the message as written (UTF-8; line ends
     client: 192.0.2.1 helo=mail.example.org
     reverse-path: <>               without it the author's own address, as ordinary mail has it
     forward-path: sara@darban.test  may stand again; without it you@darban.test
-    auth: spf=pass example.org aligned policy=none reason=words to the end   may stand again
+    auth: spf=pass example.org aligned policy=none override=word reason=words to the end   may stand again; a second spf is HELO's
+    auth: dkim=pass example.org policy.key-bits=1024   properties stand before the reason
     history: network=30,1 domain=12,0,0,4 address=9,0,80 known=3.5,2 met=0   what is remembered, as the fields of Past
     history: author=other@example.org  of whom, without it the author in From
 
@@ -38,8 +39,8 @@ _DIRECTIVE = re.compile(
 )
 _REPEAT = re.compile(r"%repeat ([0-9]+)\n(.*?)%end\n", re.DOTALL)
 _AUTH = re.compile(
-    r"(iprev|spf|dkim|dmarc)=([a-z]+)(?: (?!aligned|policy=|reason=)(\S+))?( aligned)?(?: policy=(\S+))?"
-    r"(?: reason=(.+))?"
+    r"(iprev|spf|dkim|arc|dmarc)=([a-z]+)(?: (?!aligned|policy[=.]|override=|reason=)(\S+))?( aligned)?"
+    r"(?: policy=(\S+))?(?: override=(\S+))?((?: policy\.\S+=\S+)*)(?: reason=(.+))?"
 )
 
 
@@ -126,7 +127,10 @@ def _mail(said: dict[str, list[str]], content: bytes) -> MailObject:
         reverse_path=reverse_path,
         history=_history(said["history"], read_author(content)) if "history" in said else None,
     )
-    return MailObject(around, message, tuple(_auth(words) for words in said.get("auth", ())))
+    auth = [_auth(words) for words in said.get("auth", ())]
+    for place in [place for place, one in enumerate(auth) if one.method == "spf"][1:]:
+        auth[place] = auth[place]._replace(identity="helo")
+    return MailObject(around, message, tuple(auth))
 
 
 def _history(lines: list[str], author: str) -> History:
@@ -148,7 +152,7 @@ def _auth(words: str) -> AuthResult:
     match = _AUTH.fullmatch(words)
     if match is None:
         raise ValueError(f"cannot read auth: {words!r}")
-    method, result, domain, aligned, policy, reason = match.groups()
+    method, result, domain, aligned, policy, override, noted, reason = match.groups()
     return AuthResult(
         cast(AuthMethod, method),
         result,
@@ -156,4 +160,6 @@ def _auth(words: str) -> AuthResult:
         policy=policy or "",
         reason=reason or "",
         is_aligned=bool(aligned),
+        properties=tuple((name, value) for name, _, value in (pair.partition("=") for pair in noted.split())),
+        override=override or "",
     )

@@ -33,6 +33,7 @@ def is_doubtful(around: Envelope, said: Verdict, *policies: DomainPolicy) -> boo
         (3.0, None, (), [POLICY], False),  # the store is down
         (3.0, STRANGER, PROVEN, [POLICY], False),
         (3.0, STRANGER, (AuthResult("dkim", "pass", "mailer.example"),), [POLICY], True),
+        (3.0, STRANGER, (AuthResult("dmarc", "fail", "example.org", override="trusted_forwarder"),), [POLICY], False),
         (3.0, replace(STRANGER, author=""), PROVEN, [POLICY], True),
         (3.0, replace(STRANGER, met=(1.0,)), (), [POLICY], False),
         (3.0, replace(STRANGER, met=(0.0, 1.0)), (), [POLICY], False),
