@@ -72,7 +72,7 @@ def _dmarc(result: AuthResult) -> Iterator[Finding]:
     elif result.result == "fail":
         policy = result.policy.upper() if result.policy in ("quarantine", "reject") else "NONE"
         yield Finding(f"DMARC_FAIL_{policy}", (result.reason or f"{result.domain} did not send this",))
-    elif result.result == "permerror":
+    elif result.result == "permerror" and not result.domain:  # a broken record is no DMARC at all (RFC 9989 §4.10.1)
         yield Finding("DMARC_PERMERROR", (result.reason,))
 
 
