@@ -165,11 +165,13 @@ class AuthResult(NamedTuple):
     identity: str = ""  # spf: "mailfrom" or "helo"; dkim: i=; iprev: the client address
     policy: str = ""  # dmarc: none, quarantine, reject ("" without a record)
     reason: str = ""  # one sentence a person can read
-    is_aligned: bool = False  # spf and dkim: aligned with the author domain (RFC 7489 §3.1)
+    is_aligned: bool = False  # spf and dkim: aligned with the author domain (RFC 9989 §4.4)
     properties: tuple[tuple[str, str], ...] = ()  # further ptype.property=value pairs for Authentication-Results
     # dmarc: why a failure does not call for the policy ("trusted_forwarder", "policy_test_mode"), in the words of
     # aggregate reports; "" where nothing speaks against it
     override: str = ""
+    policy_domain: str = ""  # dmarc: where the record that applies is published
+    policy_record: str = ""  # dmarc: how it was found ("treewalk", "psl"), a space, and the record as published
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,3 +373,26 @@ class LogRow:
     hits: tuple[str, ...] = field(default=())
     reason: str = ""
     next_hop_reply: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DmarcRow:
+    """What a message adds to the day's DMARC report (RFC 9990 §3.1.1.7); messages that are alike are counted as one."""
+
+    at: float  # when it was received; of several, the last
+    domain: str  # the policy domain
+    published: str  # AuthResult.policy_record
+    source_ip: str
+    header_from: str  # the author domain
+    envelope_from: str  # the domain of MAIL FROM; "" for the null reverse-path
+    envelope_to: str  # the recipients' domain
+    disposition: str  # none, pass, quarantine, reject
+    is_dkim_aligned: bool
+    is_spf_aligned: bool
+    overrides: tuple[str, ...]  # why the disposition is not what is published: local_policy, policy_test_mode, ...
+    dkim: tuple[tuple[str, str, str], ...]  # (domain, selector, result), the telling ones first
+    spf: tuple[str, str]  # (domain, result); ("", "none") when there was no domain to check
+    count: int = 1
+
+
+JournalRow = LogRow | DmarcRow

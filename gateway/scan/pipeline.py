@@ -48,9 +48,11 @@ _HEADER_MAX_BYTES = 1 << 18  # what is parsed when the whole message could not b
 # Each method has this part of the deadline, DMARC the rest. Whoever owns the client's reverse zone or a signature's
 # domain can make those slow: that must not take away what the others found.
 _METHOD_SHARE = 0.6
-# Of the look-ups of a message. SPF may need 10 terms with 10 names each (RFC 7208 §4.6.4) for both its identities.
-_LOOKUPS = {"iprev": 0.05, "spf": 0.4, "dkim": 0.1, "arc": 0.1, "dmarc": 0.05, "checks": 0.3}
+# Of the look-ups of a message. SPF may need 10 terms with 10 names each (RFC 7208 §4.6.4) for both its identities,
+# DMARC 8 for each domain that may be aligned (RFC 9989).
+_LOOKUPS = {"iprev": 0.05, "spf": 0.4, "dkim": 0.1, "arc": 0.1, "dmarc": 0.15, "checks": 0.2}
 MAX_QUERIES = 400
+_EXPLANATION_S = 1.0  # for SPF's exp=: words that are nice to have
 
 T = TypeVar("T")
 
@@ -81,6 +83,7 @@ class Pipeline:
         deadline_s: float,
         max_queries: int = MAX_QUERIES,
         trouble: Callable[[], str] = _no_trouble,
+        dmarc_discovery: dmarc.Discovery = "tree_walk",
     ) -> None:
         """`trouble` says what is wrong with the DNS as a whole, "" when nothing is."""
         self.rules = rules
@@ -91,6 +94,7 @@ class Pipeline:
         self._deadline_s = deadline_s
         self._max_queries = max_queries
         self._trouble = trouble
+        self._dmarc_discovery = dmarc_discovery
 
     async def score(
         self, envelope: Envelope, content: bytes, skip: Sequence[str] = (), mark: Callable[[str], None] = _ignore
@@ -126,20 +130,26 @@ class Pipeline:
             return ()
         started = time.perf_counter()
         limit = self._deadline_s * _METHOD_SHARE
-        reverse, sender, signatures = await side_by_side(
+        identities = spf.Evaluation(envelope, self._asking(run, "spf"))
+        reverse, sender, further, signatures = await side_by_side(
             run.wait("iprev", iprev.evaluate(envelope, self._asking(run, "iprev")), limit, _late("iprev")),
-            run.wait("spf", spf.evaluate(envelope, self._asking(run, "spf")), limit, _late("spf")),
+            _sender(run, identities, limit),
+            run.wait("spf", identities.helo(), limit, (_late("spf")._replace(identity="helo"),)),
             run.wait("dkim", dkim.evaluate(message, self._asking(run, "dkim")), limit, (_late("dkim"),)),
         )
         run.begin("authenticate")
         sender, signatures, policy = await run.wait(
             "dmarc",
-            dmarc.evaluate(message, sender, signatures, self._asking(run, "dmarc")),
+            dmarc.evaluate(message, sender, signatures, self._asking(run, "dmarc"), self._dmarc_discovery),
             self._deadline_s - limit,
             (sender, signatures, _late("dmarc")),
         )
-        results = (reverse, sender, *signatures, policy)
-        run.incomplete += [f"dns: {r.method} could not be looked up" for r in results if r.result == "temperror"]
+        results = (reverse, sender, *further, *signatures, policy)
+        run.incomplete += [
+            f"dns: {one.method}{' of HELO' if one in further else ''} could not be looked up"
+            for one in results
+            if one.result == "temperror"
+        ]
         run.times.append(("authenticate", time.perf_counter() - started))
         return results
 
@@ -227,6 +237,16 @@ class _AskingResolver:
         self._run.begin(self._stage)
         self._run.is_unanswered |= answer.status == "timeout"
         return answer
+
+
+async def _sender(run: _Run, identities: spf.Evaluation, limit_s: float) -> AuthResult:
+    """SPF's main result; why it failed in the domain's words, where those come in time."""
+    started = time.monotonic()
+    result = await run.wait("spf", identities.main(), limit_s, _late("spf"))
+    left_s = min(_EXPLANATION_S, limit_s - (time.monotonic() - started))
+    if result.result != "fail" or left_s <= 0:
+        return result
+    return await run.wait("spf", identities.explain(result), left_s, result)
 
 
 def _late(method: AuthMethod) -> AuthResult:

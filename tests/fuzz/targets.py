@@ -8,8 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import authres
+
 from gateway.errors import ConfigError, DarbanError
 from gateway.mail import decode_body, parse
+from gateway.mail.authentication_results import may_be_of
+from gateway.mail.authentication_results import parse as parse_results
 from gateway.mail.edit import edit_header, inbound_field_to_strip, to_crlf
 from gateway.mail.html import render
 from gateway.mail.summary import summarise
@@ -90,6 +94,20 @@ _ALIAS = _OWNER + b"\0\5\0\1\0\0\0\x3c\0\4\1a\xc0\x0c"
 _TXT = _OWNER + b"\0\x10\0\1\0\0\0\x3c\0\6\2ab\2cd"
 _SOA = _OWNER + b"\0\6\0\1\0\0\0\x3c\0\x18" + _OWNER + _OWNER + bytes(20)
 
+
+def results(content: bytes) -> None:
+    """Invariant: any Authentication-Results is read; what a strict reader takes for ours is taken for ours."""
+    value = content.decode("utf-8", "replace")
+    parse_results(value)
+    is_taken = may_be_of(value, ["mx.example.ir"], ["bank.example"])
+    try:
+        theirs = authres.AuthenticationResultsHeader.parse_value(value.replace("\r", "").replace("\n", ""))
+    except Exception:
+        return
+    claimed = str(theirs.authserv_id).lower()
+    assert is_taken or (claimed != "mx.example.ir" and not f".{claimed}".endswith(".bank.example"))
+
+
 TARGETS: dict[str, Target] = {
     "dns": Target(
         dns,
@@ -102,6 +120,14 @@ TARGETS: dict[str, Target] = {
         512,
     ),
     "mail": Target(mail, lambda: (*SEEDS, *DICTIONARY)),
+    "results": Target(
+        results,
+        lambda: [
+            b' mx.example.ir 1; spf=pass (c) reason="x" smtp.mailfrom=a@b.example; dkim=fail header.b="a/b="; none',
+            b'(a(b\\)) "mx.example.ir"; iprev=pass policy.iprev="2001:db8::1"; dmarc=pass header.from=bank.example',
+        ],
+        400,
+    ),
     "html": Target(html, lambda: [SEEDS[1], b"<noscript><p>x</noscript><svg><style>a</style></svg><table><a href=x>y"]),
     "rules": Target(
         rules, lambda: [chunk.encode() for file in (ROOT / "rules").glob("*.cf") for chunk in _parts(file.read_text())]

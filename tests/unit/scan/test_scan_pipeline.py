@@ -14,7 +14,11 @@ from gateway.types import DnsAnswer, Finding, Hit, MailObject, Prediction, Verdi
 from tests.builders import envelope, message_bytes
 from tests.fakes import FakeResolver
 
-ZONES = {"_dmarc.bank.example": {"TXT": ["v=DMARC1; p=reject"]}, "evil.example": {"TXT": ["v=spf1 -all"]}}
+ZONES = {
+    "_dmarc.bank.example": {"TXT": ["v=DMARC1; p=reject"]},
+    "evil.example": {"TXT": ["v=spf1 -all exp=why.else.example"]},
+    "why.else.example": {"TXT": ["we do not mail"]},
+}
 
 
 class SlowZone:
@@ -55,21 +59,37 @@ async def judge(ending: str) -> Verdict:
 
 
 @pytest.mark.parametrize(
-    ("slow", "late"), [("in-addr.arpa", "iprev"), ("evil.example", "spf"), ("bank.example", "dmarc")]
+    ("slow", "late"),
+    [
+        ("in-addr.arpa", "iprev"),
+        ("evil.example", "spf"),
+        ("bank.example", "dmarc"),
+        ("mail.example.org", "spf of HELO"),
+    ],
 )
 async def test_who_is_slow_hides_nothing_else(slow: str, late: str) -> None:
     verdict = await judge(slow)
-    found = {one.method: one.result for one in verdict.auth}
-    usual = {"iprev": "permerror", "spf": "fail", "dmarc": "fail"}
+    found = {f"{one.method}{' of HELO' if one.identity == 'helo' else ''}": one.result for one in verdict.auth}
+    usual = {"iprev": "permerror", "spf": "fail", "spf of HELO": "none", "dmarc": "fail"}
     assert found == usual | {late: "temperror"}
     assert verdict.incomplete == (f"dns: {late} could not be looked up",)
+
+
+@pytest.mark.parametrize(
+    ("slow", "words"), [("nothing", 'evil.example says: "we do not mail"'), ("else.example", "-all")]
+)
+async def test_a_slow_explanation_loses_the_words_alone(slow: str, words: str) -> None:
+    verdict = await judge(slow)
+    sender = verdict.auth[1]
+    assert (sender.method, sender.result, verdict.incomplete) == ("spf", "fail", ())
+    assert sender.reason.endswith(words)
 
 
 async def test_a_method_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(spf, "evaluate", broken)
+    monkeypatch.setattr(spf.Evaluation, "main", broken)
     verdict = await judge("nothing")
     assert {one.method: one.result for one in verdict.auth}["dmarc"] == "fail"
     assert "spf: ZeroDivisionError" in verdict.incomplete
@@ -86,12 +106,12 @@ def greedy(depth: int) -> dict:
 async def test_one_asker_cannot_use_up_the_look_ups_of_the_others() -> None:
     resolver = FakeResolver(greedy(9))
     whole = await asking(resolver, MAX_QUERIES)
-    assert {one.method: one.result for one in whole.auth}["spf"] == "fail"
+    assert {one.method: one.result for one in reversed(whole.auth)}["spf"] == "fail"
     assert whole.incomplete == ()
     needed = len(resolver.queries)
     resolver = FakeResolver(greedy(9))
     short = await asking(resolver, 100)
-    assert {one.method: one.result for one in short.auth} == {
+    assert {one.method: one.result for one in reversed(short.auth)} == {
         "iprev": "permerror",
         "spf": "temperror",
         "dmarc": "fail",
