@@ -1,9 +1,9 @@
 """Which first contacts are asked to come again, and as whom they are known when they do. Pure.
 
 Asked are messages that every recipient's policy would deliver, but with a score that makes them doubtful; that neither
-authenticate their author nor come through a trusted forwarder; whose author none of the recipients has met; from a client
-network that is not known to send clean mail or to come again. Everything else passes at once: mail of proven authors,
-passwords for one use among it, and the pools of the large senders.
+authenticate their author nor come through a trusted forwarder; whose author none of the recipients has met; from a
+client network that is not known to send clean mail or to come again. Everything else passes at once: mail of proven
+authors, passwords for one use among it, and the pools of the large senders.
 
 Whoever comes again is known by the client's network, or by any domain the message authenticates (SPF's, DKIM's): a pool
 that tries again from another network is not asked twice.

@@ -432,7 +432,7 @@ async def test_dmarc_is_reported_only_when_it_is_asked_for(reports_dmarc: bool) 
     gateway = Gateway(
         policies=world.policies, scorer=FixedScorer(world.verdict), relay=Relay(world.policies, lambda _: world.hop),
         hold=Hold(world.quarantine, lambda *_: "{}"), verifier=world, journal=world.journal, counters=world.counters,
-        reports_dmarc=reports_dmarc,
+        reports_dmarc=reports_dmarc, reputation=world.reputation,
     )  # fmt: skip
     await gateway.receive(envelope("a@darban.test"), CONTENT)
     assert [row.domain for row in world.journal.rows if isinstance(row, DmarcRow)] == ["example.org"] * reports_dmarc
