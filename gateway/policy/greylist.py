@@ -45,10 +45,17 @@ def is_doubtful(
         history is not None
         and all(_asks(one, policy, verdict.score) for one, policy in zip(wanted, policies, strict=True))
         and not is_author_proven(history.author, verdict.auth)
-        and not any(one.override == "trusted_forwarder" for one in verdict.auth)
+        and not any(_may_speak_for(one, history.author) for one in verdict.auth)
         and not any(weight >= _MET for weight in history.met)
         and not _is_known_pool(history.network)
     )
+
+
+def _may_speak_for(one: AuthResult, author: str) -> bool:
+    """A forwarder that is trusted does, and a DNS that did not answer for the author's own domain might have."""
+    own = ("", author.rpartition("@")[2])  # "": given up before the domain was known
+    is_silent = one.result == "temperror" and one.method in ("spf", "dkim", "dmarc") and one.domain in own
+    return is_silent or one.override == "trusted_forwarder"
 
 
 def _asks(wanted: Disposition, policy: DomainPolicy | None, score: float) -> bool:

@@ -12,10 +12,15 @@ from pathlib import Path
 import pytest
 
 from tests.builders import message_bytes
+from tests.dns_server import DnsServer
 from tests.e2e import peers
 from tests.e2e.test_gateway import eventually
 
 pytestmark = pytest.mark.e2e
+ZONES = {
+    "example.org": {"A": ["192.0.2.1"], "MX": ["10 mx.example.org"]},
+    "proven.example": {"TXT": ["v=spf1 ip4:127.0.0.1 -all"], "MX": ["10 mx.proven.example"]},
+}
 WAIT_S = 3
 
 
@@ -35,7 +40,12 @@ greylist_wait_s = {WAIT_S}
 [rates]
 messages = 25
 """
-    with peers.gateway(folder, f"maildir:{folder}/mail", extra=extra, smtp_extra="workers = 2") as running:
+    with (
+        DnsServer(ZONES) as dns,
+        peers.gateway(
+            folder, f"maildir:{folder}/mail", nameserver=dns.address, extra=extra, smtp_extra="workers = 2"
+        ) as running,
+    ):
         yield running
 
 
@@ -84,6 +94,20 @@ def test_a_doubtful_first_contact_comes_again_and_is_delivered_once(wary: peers.
     assert 'darban_greylist_total{result="asked to come again"} 1.0' in text
     assert 'darban_greylist_total{result="came again too soon"} 1.0' in text
     assert 'darban_greylist_total{result="passed"} 1.0' in text
+
+
+def test_a_proven_author_is_never_deferred_and_becomes_known(wary: peers.Gateway) -> None:
+    for number in range(3):
+        assert send(wary, f"proven {number}", "mina@grey.test", "sara@proven.example")[0] == 250
+        time.sleep(2)  # what was learned is written every second
+    eventually(lambda: len(rows(wary, "proven")) == 3)
+    third, _, first = rows(wary, "proven")
+    assert "FIRST_CONTACT" in first["hits"]
+    assert {"KNOWN_SENDER", "KNOWN_SENDER_PLAIN"} <= set(third["hits"])
+    forged = message_bytes(Subject="forged", From="sara@proven.example")
+    assert peers.send(wary.smtp_port, forged, mail_from="evil@example.org", rcpt_to=["mina@grey.test"])[0] == 250
+    eventually(lambda: len(rows(wary, "forged")) == 1)
+    assert not {"KNOWN_SENDER", "DOMAIN_GOOD"} & set(rows(wary, "forged")[0]["hits"])
 
 
 def test_a_domain_without_greylisting_takes_at_once(wary: peers.Gateway) -> None:

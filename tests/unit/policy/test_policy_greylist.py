@@ -34,6 +34,10 @@ def is_doubtful(around: Envelope, said: Verdict, *policies: DomainPolicy) -> boo
         (3.0, STRANGER, PROVEN, [POLICY], False),
         (3.0, STRANGER, (AuthResult("dkim", "pass", "mailer.example"),), [POLICY], True),
         (3.0, STRANGER, (AuthResult("dmarc", "fail", "example.org", override="trusted_forwarder"),), [POLICY], False),
+        (3.0, STRANGER, (AuthResult("spf", "temperror", "example.org"),), [POLICY], False),
+        (3.0, STRANGER, (AuthResult("dmarc", "temperror"),), [POLICY], False),
+        (3.0, STRANGER, (AuthResult("dkim", "temperror", "silent.example"),), [POLICY], True),  # the forger's choice
+        (3.0, STRANGER, (AuthResult("iprev", "temperror"),), [POLICY], True),
         (3.0, replace(STRANGER, author=""), PROVEN, [POLICY], True),
         (3.0, replace(STRANGER, met=(1.0,)), (), [POLICY], False),
         (3.0, replace(STRANGER, met=(0.0, 1.0)), (), [POLICY], False),
