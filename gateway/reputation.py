@@ -188,7 +188,10 @@ class Reputation:
         if time.monotonic() < self._rest_until:
             return None
         loop = asyncio.get_running_loop()
-        answer, waiting = threads.submit(work), loop.create_future()
+        try:
+            answer, waiting = threads.submit(work), loop.create_future()
+        except RuntimeError:  # closed: the process ends
+            return None
         answer.add_done_callback(lambda _: _wake(loop, waiting))
         timer = loop.call_later(limit_s, _done, waiting)
         try:

@@ -132,7 +132,8 @@ class Gateway:
         deliveries = await self._act(envelope, content, verdict)
         reply = settle(deliveries, envelope.queue_id)
         if reply.code // 100 != 4:
-            self._learn(envelope, verdict, deliveries)
+            # after the answer, and no fault of it can change the answer
+            asyncio.get_running_loop().call_soon(self._learn, envelope, verdict, deliveries)
         return self._finish(Outcome(envelope.queue_id, reply, deliveries, verdict), envelope, started)
 
     def _learn(self, envelope: Envelope, verdict: Verdict, deliveries: Sequence[Delivery]) -> None:

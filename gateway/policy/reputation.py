@@ -74,8 +74,9 @@ class Keys:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret[:64]
+        self.key = lru_cache(maxsize=8192)(self._key)  # what a message asks for it also teaches
 
-    def key(self, kind: str, *subject: str) -> str:
+    def _key(self, kind: str, *subject: str) -> str:
         """`kind` begins with the prefix of its sort."""
         said = "\0".join(subject).encode("utf-8", "surrogatepass")
         return kind + hashlib.blake2b(said, key=self._secret, digest_size=12).hexdigest()

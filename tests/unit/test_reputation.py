@@ -149,6 +149,9 @@ async def test_a_store_that_is_late_is_no_history(monkeypatch: pytest.MonkeyPatc
     assert await one.recall(envelope(), CONTENT) is None
     go_on.set()
     await one.close()
+    monkeypatch.setattr(module, "_REST_S", 0.0)
+    one._rest_until = 0.0
+    assert await one.recall(envelope(), CONTENT) is None  # closed
 
 
 async def test_what_could_not_be_written_is_written_later(caplog: pytest.LogCaptureFixture) -> None:

@@ -230,6 +230,7 @@ PROVEN = (AuthResult("spf", "pass", "example.org", is_aligned=True), AuthResult(
 
 
 async def known_to(world: World, *recipients: str) -> tuple[float, ...]:
+    await asyncio.sleep(0)  # it learns after the answer
     await world.reputation._write()
     past = await world.reputation.recall(envelope(*recipients), CONTENT)
     assert past is not None
@@ -257,11 +258,21 @@ async def test_the_scorer_is_told_what_is_known() -> None:
 
     world.scorer = Told(world.verdict)
     await world.receive("a@darban.test")
-    await world.reputation._write()
+    assert await known_to(world, "a@darban.test") == (1.0,)
     await world.receive("a@darban.test")
     world.counters.is_down = True
     await world.receive("a@darban.test")
     assert [one and one.known for one in told] == [(0.0,), (1.0,), None]
+
+
+async def test_a_fault_in_learning_does_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    faults: list[dict] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    world = World(verdict(0.0, auth=PROVEN))
+    monkeypatch.setattr(world.reputation, "learn", lambda *_: 1 / 0)
+    assert (await world.receive("a@darban.test")).reply.code == 250
+    await asyncio.sleep(0)
+    assert [type(one["exception"]) for one in faults] == [ZeroDivisionError]
 
 
 async def test_a_release_makes_the_sender_known_to_one() -> None:

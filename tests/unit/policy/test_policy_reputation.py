@@ -262,3 +262,28 @@ def test_a_history_that_could_not_be_had_does_not_make_new_recipients() -> None:
     learned = reputation.lessons(names, around, PROVEN, "clean", frozenset({"you@darban.test"}), AT)
     assert names.domain["recipients"] not in learned
     assert learned[names.known[0]] == reputation.grown(AT)
+
+
+_COUNT = st.floats(0, 1e9)
+_PAST = st.builds(Past, _COUNT, _COUNT, _COUNT, _COUNT, _COUNT)
+_WEIGHTS = st.lists(_COUNT, max_size=12).map(tuple)
+_AUTHOR = st.sampled_from(["", AUTHOR, "\ud800@example.org", "a@[192.0.2.1]"])
+_NETWORK = st.sampled_from(["", "192.0.2.0/24"])
+_AUTH = st.lists(st.sampled_from([*PROVEN, *FORGED, *OF_ANOTHER, AuthResult("dmarc", "permerror")]), max_size=4)
+
+
+@given(
+    _AUTHOR,
+    _NETWORK,
+    st.none() | st.builds(History, _AUTHOR, _PAST, _PAST, _PAST, _WEIGHTS, _WEIGHTS),
+    _AUTH.map(tuple),
+    st.sampled_from(["clean", "neutral", "bad"]),
+    st.integers(1, 14),
+)
+def test_any_history_gives_finite_lessons_about_what_was_asked(author, network, past, auth, judged, number) -> None:
+    to = [f"r{one}@darban.test" for one in range(number)]
+    names = asked(*to, author=author, network=network)
+    learned = reputation.lessons(names, envelope(*to, history=past), auth, judged, frozenset(to), AT)
+    assert set(learned) <= set(names.every())
+    assert all(math.isfinite(amount) for amount in learned.values())
+    assert set(reputation.release_lessons(names, auth, AT)) <= set(names.every())
