@@ -33,6 +33,7 @@ from gateway.types import DmarcRow, DomainPolicy, JournalRow, LogRow
 
 if TYPE_CHECKING:
     from gateway.digest.dmarc import DmarcReports, DmarcSender
+    from gateway.ports import Sealer
     from gateway.scan.pipeline import Pipeline
     from gateway.service import Releaser
     from gateway.web.health import DnsState
@@ -103,6 +104,22 @@ def check_settings(settings: Settings) -> None:
     CachingResolver(settings.dns.nameservers, settings.dns.timeout_s, settings.dns.cache)
     dns_lists(settings.dns_list)
     tls_context(settings.smtp)
+    make_sealer(settings)
+
+
+def make_sealer(settings: Settings) -> Sealer | None:
+    """Who seals what is relayed; None when [arc] seal is off. Raises ConfigError when its key cannot be used."""
+    if not settings.arc.seal:
+        return None
+    from gateway.auth import seal
+    from gateway.config.load import read_secret
+    from gateway.errors import ConfigError
+
+    try:
+        key = seal.load_key(read_secret(settings.arc.key))
+    except ValueError as error:
+        raise ConfigError(f"[arc] key: {settings.arc.key}: {error}") from None
+    return seal.Sealer(settings.arc.domain, settings.arc.selector, key)
 
 
 def domain_policies(settings: Settings) -> ConfiguredDomains:
@@ -158,7 +175,7 @@ def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = Fal
     from gateway.checks.dns_list import DnsLists
     from gateway.config.dns_lists import dns_lists
     from gateway.net.dns import CachingResolver, OfflineResolver
-    from gateway.scan.pipeline import Pipeline
+    from gateway.scan.pipeline import Pipeline, Trust
 
     lists = dns_lists(settings.dns_list)
     ruleset = rules.load(rule_paths(settings), cache)
@@ -177,7 +194,7 @@ def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = Fal
             deadline_s=min(settings.limits.scan_s / 2, dns.timeout_s * 5),
             max_queries=dns.max_queries,
             trouble=known.trouble,
-            dmarc_discovery=settings.dmarc.organisational_domain,
+            trust_in=Trust(settings.dmarc.organisational_domain, frozenset(settings.arc.trusted_sealers)),
         )
 
     return make
@@ -287,7 +304,7 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
     service = Gateway(
         policies=policies,
         scorer=pool,
-        relay=Relay(policies, next_hops.get),
+        relay=Relay(policies, next_hops.get, make_sealer(settings)),
         hold=Hold(_quarantine(settings), verdict_json),
         verifier=next_hops,
         journal=journal,
@@ -391,7 +408,11 @@ def _releaser(settings: Settings, next_hops: Any, quarantine: Any) -> Releaser:
     from gateway.service import Releaser
 
     return Releaser(
-        policies=domain_policies(settings), next_hop=next_hops.get, quarantine=quarantine, hostname=settings.hostname
+        policies=domain_policies(settings),
+        next_hop=next_hops.get,
+        quarantine=quarantine,
+        hostname=settings.hostname,
+        sealer=make_sealer(settings),
     )
 
 

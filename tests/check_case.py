@@ -10,7 +10,7 @@ A file is directives, a line "---", and the message as written (UTF-8; line ends
     client: 192.0.2.1 helo=mail.example.org
     reverse-path: <>               without it the author's own address, as ordinary mail has it
     forward-path: sara@darban.test  may stand again; without it you@darban.test
-    auth: spf=pass example.org aligned policy=none reason=words to the end   may stand again; a second spf is HELO's
+    auth: spf=pass example.org aligned policy=none override=word reason=words to the end   may stand again; a second spf is HELO's
     auth: dkim=pass example.org policy.key-bits=1024   properties stand before the reason
 
 In the message "␀" is a NUL octet, and the lines between "%repeat 100" and "%end" stand there so many times.
@@ -34,8 +34,8 @@ FOLDER = Path(__file__).parent / "cases" / "checks"
 _DIRECTIVE = re.compile(r"(expect|expect-some|not|client|reverse-path|forward-path|auth|evidence ([A-Z_]+)): ?(.*)")
 _REPEAT = re.compile(r"%repeat ([0-9]+)\n(.*?)%end\n", re.DOTALL)
 _AUTH = re.compile(
-    r"(iprev|spf|dkim|dmarc)=([a-z]+)(?: (?!aligned|policy[=.]|reason=)(\S+))?( aligned)?(?: policy=(\S+))?"
-    r"((?: policy\.\S+=\S+)*)(?: reason=(.+))?"
+    r"(iprev|spf|dkim|arc|dmarc)=([a-z]+)(?: (?!aligned|policy[=.]|override=|reason=)(\S+))?( aligned)?(?: policy=(\S+))?"
+    r"((?: policy\.\S+=\S+)*)(?: override=(\S+))?(?: reason=(.+))?"
 )
 
 
@@ -129,7 +129,7 @@ def _auth(words: str) -> AuthResult:
     match = _AUTH.fullmatch(words)
     if match is None:
         raise ValueError(f"cannot read auth: {words!r}")
-    method, result, domain, aligned, policy, noted, reason = match.groups()
+    method, result, domain, aligned, policy, noted, override, reason = match.groups()
     return AuthResult(
         cast(AuthMethod, method),
         result,
@@ -137,5 +137,6 @@ def _auth(words: str) -> AuthResult:
         policy=policy or "",
         reason=reason or "",
         is_aligned=bool(aligned),
+        override=override or "",
         properties=tuple((name, value) for name, _, value in (pair.partition("=") for pair in noted.split())),
     )

@@ -67,6 +67,7 @@ async def evaluate(
             author,
             policy=policy,
             reason=reason,
+            properties=(("policy.dmarc", policy),),  # RFC 9989 §9.1
             override=override if result == "fail" else "",
             policy_domain=found.domain,
             policy_record=f"{finder.method} {found.published.content.decode('latin-1')}",

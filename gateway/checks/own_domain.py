@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gateway.auth.trust import TRUSTED
 from gateway.types import AuthResult, Finding, MailObject
 
 
@@ -24,7 +25,11 @@ class OwnDomain:
         results = [one for one in mail.auth if not (mail.envelope.reverse_path and one.identity == "helo")]
         if claimed is None or not results or any(_is_undecided(result, claimed) for result in results):
             return
-        passed = any(result.method == "dmarc" and result.result == "pass" for result in results) or any(
+        passed = any(
+            (result.method == "dmarc" and result.result == "pass")
+            or (result.method == "arc" and result.policy == TRUSTED)  # ours, back from a list that is trusted
+            for result in results
+        ) or any(
             result.method in ("spf", "dkim")
             and result.result == "pass"
             and (result.is_aligned or result.domain == claimed)

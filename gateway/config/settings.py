@@ -125,6 +125,44 @@ class Dns(Section):
     )
 
 
+class Dmarc(Section):
+    """[dmarc]: whose policy applies, and the reports that domains ask for (docs/dmarc-reports.md)."""
+
+    organisational_domain: Literal["tree_walk", "public_suffix_list"] = Field(
+        "tree_walk",
+        description="What says which domains belong together: DMARC records up the tree (RFC 9989), or the public "
+        "suffix list (RFC 7489).",
+    )
+    reports: bool = Field(False, description="Count what `darban dmarc report` tells the domains that ask for it.")
+    keep_days: int = Field(30, ge=2, le=400, description="Days for which counts and the list of sent reports are kept.")
+    report_from: Annotated[str, AfterValidator(check_address)] = Field(
+        "",
+        description="Address reports come from; its domain is the receiver they name. Needed to write or send any.",
+    )
+    report_organisation: str = Field(
+        "", description="Name of the reporting organisation; report_from's domain if empty."
+    )
+    report_contact: str = Field("", description="How to reach you about reports, besides report_from: a page, a phone.")
+    report_relay: Annotated[str, AfterValidator(check_relay)] = Field(
+        "",
+        description="smtp://host:port of the server that signs reports and carries them out; needed to send any.",
+    )
+
+
+class Arc(Section):
+    """[arc]: forwarded mail (RFC 8617): whom to believe about it, and a seal of ours on what is relayed."""
+
+    trusted_sealers: tuple[str, ...] = Field(
+        (),
+        description="Domains (d= of their ARC seals) that are believed when they found a forwarded message's author "
+        "proven; its DMARC failure then does not count.",
+    )
+    seal: bool = Field(False, description="Put an ARC set on what is relayed; needs domain, selector and key.")
+    domain: str = Field("", description="The domain that seals.")
+    selector: str = Field("", description="The key is published at SELECTOR._domainkey.DOMAIN.")
+    key: str = Field("", description="PEM file with the private key, RSA (2048 bits) or Ed25519.")
+
+
 class DnsList(Section):
     """[[dns_list]]: a DNS list (RFC 5782) that is asked about each message. None is asked that does not stand here."""
 
@@ -151,30 +189,6 @@ class DnsList(Section):
     test_listed: str = Field("", description="A test entry that is listed; RFC 5782's when empty.")
     test_unlisted: str = Field("", description="A test entry that is not listed; RFC 5782's when empty.")
     timeout_s: float = Field(1.5, gt=0, le=10, description="Its answers to one message may take so long.")
-
-
-class Dmarc(Section):
-    """[dmarc]: whose policy applies, and the reports that domains ask for (docs/dmarc-reports.md)."""
-
-    organisational_domain: Literal["tree_walk", "public_suffix_list"] = Field(
-        "tree_walk",
-        description="What says which domains belong together: DMARC records up the tree (RFC 9989), or the public "
-        "suffix list (RFC 7489).",
-    )
-    reports: bool = Field(False, description="Count what `darban dmarc report` tells the domains that ask for it.")
-    keep_days: int = Field(30, ge=2, le=400, description="Days for which counts and the list of sent reports are kept.")
-    report_from: Annotated[str, AfterValidator(check_address)] = Field(
-        "",
-        description="Address reports come from; its domain is the receiver they name. Needed to write or send any.",
-    )
-    report_organisation: str = Field(
-        "", description="Name of the reporting organisation; report_from's domain if empty."
-    )
-    report_contact: str = Field("", description="How to reach you about reports, besides report_from: a page, a phone.")
-    report_relay: Annotated[str, AfterValidator(check_relay)] = Field(
-        "",
-        description="smtp://host:port of the server that signs reports and carries them out; needed to send any.",
-    )
 
 
 class Person(Section):
@@ -260,8 +274,9 @@ class Settings(Section):
     smtp: Smtp = Smtp()
     domain: tuple[Domain, ...] = Field((Domain(name="darban.test", next_hop="maildir:var/maildir"),), min_length=1)
     dns: Dns = Dns()
-    dns_list: tuple[DnsList, ...] = Field((), description="DNS lists that are asked.")
     dmarc: Dmarc = Dmarc()
+    arc: Arc = Arc()
+    dns_list: tuple[DnsList, ...] = Field((), description="DNS lists that are asked.")
     identity: Identity = Identity()
     rules: Rules = Rules()
     classifier: ClassifierSettings = ClassifierSettings()

@@ -82,7 +82,7 @@ def gateway(
     next_hop: str,
     *,
     domain: str = "darban.test",
-    dns: str = 'nameservers = ["127.0.0.1:9"]\ntimeout_s = 0.1',
+    nameserver: str = "127.0.0.1:9",
     extra: str = "",
     smtp_extra: str = "",
 ) -> Iterator[Gateway]:
@@ -98,7 +98,8 @@ listen = ["127.0.0.1:{ports[0]}"]
 name = "{domain}"
 next_hop = "{next_hop}"
 [dns]
-{dns}
+nameservers = ["{nameserver}"]
+timeout_s = {0.1 if nameserver == "127.0.0.1:9" else 2.0}
 [storage]
 database = "sqlite:///var/darban.db"
 blobs = "file:///var/blobs"

@@ -40,8 +40,7 @@ def nameserver() -> Iterator[DnsServer]:
 @pytest.fixture(scope="module")
 def running(nameserver: DnsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Gateway]:
     folder = tmp_path_factory.mktemp("dns")
-    dns = f'nameservers = ["{nameserver.address}"]\ntimeout_s = 1.0'
-    with peers.gateway(folder, "maildir:var/maildir", dns=dns, extra=LISTS) as gateway:
+    with peers.gateway(folder, "maildir:var/maildir", nameserver=nameserver.address, extra=LISTS) as gateway:
         yield gateway
 
 

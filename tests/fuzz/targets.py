@@ -75,6 +75,19 @@ def expressions(content: bytes) -> None:
         float(expression.evaluate(node, dict.fromkeys(names, value)))
 
 
+def results(content: bytes) -> None:
+    """Invariant: any Authentication-Results is read; what a strict reader takes for ours is taken for ours."""
+    value = content.decode("utf-8", "replace")
+    parse_results(value)
+    is_taken = may_be_of(value, ["mx.example.ir"], ["bank.example"])
+    try:
+        theirs = authres.AuthenticationResultsHeader.parse_value(value.replace("\r", "").replace("\n", ""))
+    except Exception:
+        return
+    claimed = str(theirs.authserv_id).lower()
+    assert is_taken or (claimed != "mx.example.ir" and not f".{claimed}".endswith(".bank.example"))
+
+
 def dns(content: bytes) -> None:
     """Invariant: whatever stands behind a question, it is read as a reply or as none, with names that can be written."""
     flags, rest = content[:2].ljust(2, b"\0"), content[2:]
@@ -93,20 +106,6 @@ _MX = _OWNER + b"\0\x0f\0\1\0\0\0\x3c\0\7\0\x0a\2mx\xc0\x0c"
 _ALIAS = _OWNER + b"\0\5\0\1\0\0\0\x3c\0\4\1a\xc0\x0c"
 _TXT = _OWNER + b"\0\x10\0\1\0\0\0\x3c\0\6\2ab\2cd"
 _SOA = _OWNER + b"\0\6\0\1\0\0\0\x3c\0\x18" + _OWNER + _OWNER + bytes(20)
-
-
-def results(content: bytes) -> None:
-    """Invariant: any Authentication-Results is read; what a strict reader takes for ours is taken for ours."""
-    value = content.decode("utf-8", "replace")
-    parse_results(value)
-    is_taken = may_be_of(value, ["mx.example.ir"], ["bank.example"])
-    try:
-        theirs = authres.AuthenticationResultsHeader.parse_value(value.replace("\r", "").replace("\n", ""))
-    except Exception:
-        return
-    claimed = str(theirs.authserv_id).lower()
-    assert is_taken or (claimed != "mx.example.ir" and not f".{claimed}".endswith(".bank.example"))
-
 
 TARGETS: dict[str, Target] = {
     "dns": Target(
