@@ -31,6 +31,7 @@ from gateway.supervisor import ProcessSpec, Ready, Supervisor
 from gateway.types import DomainPolicy, LogRow
 
 if TYPE_CHECKING:
+    from gateway.auth.identity import Identity
     from gateway.scan.pipeline import Pipeline
     from gateway.service import Releaser
 
@@ -130,24 +131,40 @@ def rule_problems(settings: Settings) -> list[str]:
     return [f"{one.place}: {one.severity}: {one.reason}" for one in problems if one.severity != "note"]
 
 
+def make_identity(settings: Settings) -> Identity:
+    """[[domain]] and [identity], with the lists that ship."""
+    from gateway.auth import identity
+    from gateway.checks.domain_list import FREEMAIL, SHORTENERS
+
+    named = settings.identity
+    return identity.make_identity(
+        own=[domain.name for domain in settings.domain],
+        partners=named.partners,
+        freemail=FREEMAIL.union(named.freemail),
+        shorteners=SHORTENERS.union(named.shorteners),
+        people=[identity.Person(one.name, one.address, one.also, one.role) for one in named.person],
+    )
+
+
 def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = False) -> Callable[[], Pipeline]:
     """Load rules and model now; the function makes a pipeline with a resolver of its own (after a fork, in a loop).
 
     Raises ConfigError when a rule file or the model cannot be used: a gateway that cannot judge does not start.
     """
     from gateway import classify, rules
-    from gateway.checks import CHECKS, ENVELOPE_CHECKS
+    from gateway.checks import ENVELOPE_CHECKS, make_checks
     from gateway.net.dns import CachingResolver, OfflineResolver
     from gateway.scan.pipeline import Pipeline
 
     ruleset = rules.load(rule_paths(settings), cache)
+    checks = make_checks(make_identity(settings))
     model = classify.load(Path(settings.classifier.model) if settings.classifier.model else model_path())
 
     def make() -> Pipeline:
         dns = settings.dns
         return Pipeline(
             resolver=OfflineResolver() if offline else CachingResolver(dns.nameservers, dns.timeout_s, dns.cache),
-            message_checks=CHECKS,
+            message_checks=checks,
             envelope_checks=() if offline else ENVELOPE_CHECKS,
             rules=ruleset,
             classifier=model,
