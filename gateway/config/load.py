@@ -77,8 +77,11 @@ def _masked(value: object) -> object:
 _IN_WORDS = {  # pydantic's words for Python's types, in TOML's
     "tuple_type": 'write a list: ["...", "..."]',
     "string_type": 'write a text: "..."',
-    "string_pattern_mismatch": "write smtp://host:port, lmtp://host:port, lmtp+unix:/path or maildir:/path",
     "missing": "is missing; write it",
+}
+_PATTERNS = {  # what to write where one of these options has not its form
+    "next_hop": "write smtp://host:port, lmtp://host:port, lmtp+unix:/path or maildir:/path",
+    "address": "write name@domain",
 }
 
 
@@ -102,6 +105,8 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(place[-1], _known(place[:-1]), n=1)
         return f"{where}: unknown; did you mean {near[0]}?" if near else f"{where}: unknown; remove it"
+    if first["type"] == "string_pattern_mismatch" and place[-1] in _PATTERNS:
+        return f"{where}: {_PATTERNS[place[-1]]}"
     return f"{where}: {_IN_WORDS.get(first['type'], first['msg'].removeprefix('Value error, '))}"
 
 

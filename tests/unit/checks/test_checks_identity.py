@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from gateway import rules
 from gateway.app import make_identity
 from gateway.auth.identity import Person
 from gateway.auth.identity import make_identity as know
-from gateway.checks import CHECKS, make_checks
+from gateway.checks import CHECKS, FINDINGS, make_checks
 from gateway.checks.domain_list import FREEMAIL, SHORTENERS, WRAPPERS
 from gateway.config.settings import Settings
 from gateway.mail.domain import to_a_label
@@ -68,6 +69,14 @@ def test_what_the_configuration_names_reaches_the_checks():
     assert not {name for name in names(From="Sara Rahimi <sara@gmail.com>") if name.startswith("PERSON_")}
     assert "REPLY_TO_FREEMAIL" in names(Reply_To="x@post.example")
     assert "URL_SHORTENER" in names(body="https://s.example/1 and more words than one\r\n")
+
+
+def test_the_page_names_every_finding_and_no_other():
+    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", (ROOT / "docs" / "identity.md").read_text("utf-8")))
+    own = {
+        name for check in CHECKS if check.name in ("lookalike", "person_name", "own_domain") for name in check.findings
+    }
+    assert own <= named <= FINDINGS
 
 
 def test_listed_wrappers_are_organisational_domains():
