@@ -34,7 +34,9 @@ LURES = frozenset(
     "vendor verify verification vpn web webmail hesab pardakht poshtibani sandoq vorud".split()
 )
 # Those that make another company's name where no hyphen parts them: washingtonpost
-_JOINED_LURES = frozenset(word for word in LURES if len(word) > 4) - {"center", "centre", "office", "finance", "order"}
+_JOINED_LURES = tuple(
+    sorted({word for word in LURES if len(word) > 4} - {"center", "centre", "office", "finance", "order"})
+)
 GENERIC = frozenset(
     "academy agency air art auto bank bazar best blog book books business cafe car care center city clinic cloud club "
     "college company computer contact data design dev digital doctor east energy engineering europe expert export "
@@ -48,7 +50,8 @@ GENERIC = frozenset(
 )
 _MIN_TYPO, _MIN_ANY_SLIP, _MIN_TWO_SLIPS = 5, 9, 12  # letters
 _MIN_NAME, _MIN_JOINED = 4, 6
-_MAX_LABELS, _MAX_TOKENS, _MAX_TWO_SLIPS = 12, 8, 24
+_MAX_APART = 12  # letters more or less, as A-labels are written, behind which two names are not compared
+_MAX_LABELS, _MAX_TOKENS = 12, 8
 # Services that put their customers' names before their own: example-ir.cdn.ampproject.org is what it says
 _HOSTS_OF_OTHERS = tuple(
     ".ampproject.org .translate.goog .googleusercontent.com .gappssmtp.com .outlook.com .onmicrosoft.com "
@@ -97,7 +100,8 @@ class Lookalikes:
         self._by_twin: dict[str, list[_Protected]] = defaultdict(list)
         self._by_deletion: dict[str, list[_Protected]] = defaultdict(list)
         self._by_whole: dict[str, _Protected] = {}
-        self._lengths: frozenset[int] = frozenset()  # of the names whose slips are looked for
+        self._by_third: dict[str, list[_Protected]] = defaultdict(list)  # of long names: two slips leave one whole
+        self._long: frozenset[int] = frozenset()  # their lengths
         for domain in (*sorted(ours), *sorted(theirs)):
             self._add(domain, domain in ours)
         self.find = lru_cache(maxsize=4096)(self._find)
@@ -115,9 +119,13 @@ class Lookalikes:
         self._by_twin[twin(label)].append(one)
         plain = _plain(label)
         if not one.is_generic and len(plain) >= _MIN_NAME:
-            self._lengths |= {len(plain)}
-            for key in _keys(plain, 2 if len(plain) >= _MIN_TWO_SLIPS else 1):
+            for key in _deletions(plain):
                 self._by_deletion[key].append(one)
+            if len(plain) >= _MIN_TWO_SLIPS:
+                self._long |= {len(plain)}
+                third = len(plain) // 3
+                for key in (f"<{plain[:third]}", f">{plain[-third:]}", f"={plain[third:-third]}"):
+                    self._by_third[key].append(one)
         if not one.is_generic and len(label) >= _MIN_NAME:
             self._by_whole.setdefault(one.shown, one)
             self._by_whole.setdefault(one.shown.replace(".", "-"), one)
@@ -161,6 +169,9 @@ class Lookalikes:
 
     def _find_embedded(self, domain: str, shown: str) -> Likeness | None:
         """The whole protected name as labels in front, or joined in one: example.ir.evil.example, example-ir.com."""
+        if "-" not in domain and domain == organisational_domain(domain):
+            one = self._by_whole.get(domain.partition(".")[0])
+            return _likeness("embedded", one, shown, "holds the whole name of") if one is not None else None
         labels = [to_u_label(label) for label in domain.split(".")[-_MAX_LABELS:]]
         registered = organisational_domain(domain).count(".") + 1
         for start in range(len(labels) - registered):
@@ -173,7 +184,7 @@ class Lookalikes:
                 if one is not None:
                     return _likeness("embedded", one, shown, "holds the whole name of")
         for label in labels:
-            for run in _runs(label):
+            for run in _runs(label) if "-" in label else (label,):
                 one = self._by_whole.get(run)
                 if one is not None and run != one.label:
                     return _likeness("embedded", one, shown, "holds the whole name of")
@@ -183,20 +194,25 @@ class Lookalikes:
         plain = _plain(label)
         if len(plain) < _MIN_NAME:
             return None
-        length, lengths = len(plain), self._lengths
-        if _MIN_TWO_SLIPS <= length <= _MAX_TWO_SLIPS and not lengths.isdisjoint(range(length - 2, length + 3)):
-            slips = 2
-        elif not lengths.isdisjoint((length - 1, length, length + 1)):
-            slips = 1
-        else:
-            return None
-        near_ones = {one for key in _keys(plain, slips) for one in self._by_deletion.get(key, ())}
-        for one in sorted(near_ones, key=lambda one: (not one.is_own, one.shown)):
+        keys = self._by_deletion.keys() & _deletions(plain)
+        near = {one for key in keys for one in self._by_deletion[key]}
+        if len(plain) >= _MIN_TWO_SLIPS - 1 and self._by_third:
+            near.update(one for key in self._thirds(plain) for one in self._by_third.get(key, ()))
+        for one in sorted(near, key=lambda one: (not one.is_own, one.shown)):
             if one.label != label:
                 words = _label_slip(label, one.label, is_same_ending=one.suffix == suffix)
                 if words:
                     return _likeness("typo", one, shown, f"is close to ({words})")
         return None
+
+    def _thirds(self, plain: str) -> Iterator[str]:
+        """What may stand whole in this name if it is a long one with two slips; the middle moved by up to two."""
+        for length in {len(plain) - 1, len(plain), len(plain) + 1} & self._long:
+            third = length // 3
+            yield f"<{plain[:third]}"
+            yield f">{plain[-third:]}"
+            for start in range(third - 2, third + 3):
+                yield f"={plain[start : start + length - 2 * third]}"
 
     def _find_affix(self, label: str, shown: str) -> Likeness | None:
         tokens = label.split("-")[:_MAX_TOKENS]
@@ -209,12 +225,12 @@ class Lookalikes:
                     return _likeness("lure", one, shown, "is the name and a luring word of")
                 if len(one.label) >= _MIN_JOINED:
                     return _likeness("name", one, shown, "holds the name of")
-        for cut in range(1, len(label)):
-            for name, rest in ((label[:cut], label[cut:]), (label[cut:], label[:cut])):
-                if len(name) >= _MIN_JOINED and rest in _JOINED_LURES and name in self._by_label:
-                    one = self._by_label[name][0]
-                    if not one.is_generic:
-                        return _likeness("lure", one, shown, "is the name and a luring word of")
+        if not (label.endswith(_JOINED_LURES) or label.startswith(_JOINED_LURES)):
+            return None
+        for lure in _JOINED_LURES:
+            for name in (label.removesuffix(lure), label.removeprefix(lure)):
+                if len(label) > len(name) >= _MIN_JOINED and name not in GENERIC and name in self._by_label:
+                    return _likeness("lure", self._by_label[name][0], shown, "is the name and a luring word of")
         return None
 
     def _find_ending(self, label: str, shown: str) -> Likeness | None:
@@ -230,12 +246,13 @@ def _likeness(kind: Kind, one: _Protected, shown: str, words: str) -> Likeness:
     return Likeness(kind, one.shown, one.is_own, f"{shown} {head} {one.owner} {one.shown}{note}")
 
 
+@lru_cache(maxsize=4096)
 def are_alike(one: str, other: str) -> str:
     """Why two domains of different organisations look alike, in words; "" when they do not."""
     first, second = organisational_domain(one), organisational_domain(other)
     label, _, suffix = first.partition(".")
     meant, _, ending = second.partition(".")
-    if first == second or label == meant or not suffix or not ending:
+    if first == second or label == meant or not suffix or not ending or abs(len(label) - len(meant)) > _MAX_APART:
         return ""
     label, meant = to_u_label(label), to_u_label(meant)
     if len(meant) >= _MIN_NAME and twin(label) == twin(meant):
@@ -255,17 +272,10 @@ def _runs(label: str) -> Iterator[str]:
             yield "-".join(tokens[start:end])
 
 
-def _keys(name: str, slips: int) -> set[str]:
-    """The name with up to so many letters left out (one or two): two names so near share one of these."""
+def _deletions(name: str) -> set[str]:
+    """The name, and it with each letter left out: two names that one slip parts share one of these."""
     name = name[:63]
-    found = {name, *_shorter(name)}
-    if slips > 1 and len(name) <= _MAX_TWO_SLIPS:
-        found |= {shorter for one in [*found] for shorter in _shorter(one)}
-    return found
-
-
-def _shorter(name: str) -> set[str]:
-    return {name[:index] + name[index + 1 :] for index in range(len(name))}
+    return {name, *(name[:index] + name[index + 1 :] for index in range(len(name)))}
 
 
 def _label_slip(label: str, meant: str, *, is_same_ending: bool) -> str:

@@ -15,6 +15,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import groupby
 from typing import Generic, NamedTuple, TypeVar
 
 from gateway.mail.confusable import has_mixed_scripts, is_disguised_latin, skeleton, without_invisible
@@ -52,10 +53,8 @@ _LATIN_SOUNDS = (
     ("ph", "f"), ("th", "t"), ("ck", "k"), ("c", "k"), ("w", "v"), ("ee", "i"), ("oo", "o"), ("ou", "o"),
     ("ie", "i"), ("y", "i"), ("ue", "u"), ("oe", "o"), ("ae", "a"), ("e", "a"), ("u", "o"),
 )  # fmt: skip
-_DOUBLED = re.compile(r"(.)\1+")
-_FINAL_H = re.compile(r"(?<=[aio])h$")
-_CONSONANTS = frozenset("bCdfgjklmnpqrsStxz")  # h, v and y are sometimes vowels
 _VOWELS = "aio"
+_NO_CONSONANTS = str.maketrans("", "", "aiohvAWY'")  # h, v and y are sometimes vowels
 
 
 class Spelling(NamedTuple):
@@ -67,7 +66,7 @@ class Spelling(NamedTuple):
     @property
     def key(self) -> str:
         """The consonants, whatever their order: equal for equal names."""
-        return "".join(sorted(char for word in self.words for char in word if char in _CONSONANTS))
+        return "".join(sorted("".join(self.words).translate(_NO_CONSONANTS)))
 
 
 class Names(Generic[T]):
@@ -125,12 +124,18 @@ def fold_latin(word: str) -> str:
     word = skeleton(word).translate(_QUOTES)
     for letters, sound in _LATIN_SOUNDS:
         word = word.replace(letters, sound)
-    return _DOUBLED.sub(r"\1", _FINAL_H.sub("", word))
+    if word.endswith("h") and word[-2:-1] in ("a", "i", "o"):
+        word = word[:-1]
+    return _undoubled(word)
 
 
 def fold_persian(word: str) -> str:
     """The sounds of a word in Arabic letters, in the alphabet of fold_latin; short vowels are not written."""
-    return _DOUBLED.sub(r"\1", word.translate(_PERSIAN_LETTERS))
+    return _undoubled(word.translate(_PERSIAN_LETTERS))
+
+
+def _undoubled(word: str) -> str:
+    return "".join([letter for letter, _ in groupby(word)])
 
 
 def is_same(one: Spelling, other: Spelling) -> bool:
