@@ -26,18 +26,23 @@ from gateway import log as logs
 from gateway.config.load import load_settings, state_dir
 from gateway.config.settings import Settings
 from gateway.config.shipped import model_path, rules_path
+from gateway.mail.domain import to_a_label
 from gateway.policy.domains import ConfiguredDomains
 from gateway.supervisor import ProcessSpec, Ready, Supervisor
-from gateway.types import DomainPolicy, LogRow
+from gateway.types import DmarcRow, DomainPolicy, JournalRow, LogRow
 
 if TYPE_CHECKING:
     from gateway.auth.identity import Identity
+    from gateway.digest.dmarc import DmarcReports, DmarcSender
+    from gateway.ports import Sealer
     from gateway.scan.pipeline import Pipeline
     from gateway.service import Releaser
+    from gateway.web.health import DnsState
 
 log = structlog.get_logger("darban")
 
 _GRACE_S = 30.0
+_DNS_WATCH_S = 15.0
 _generations = itertools.count(1)
 
 
@@ -90,6 +95,7 @@ def _user_cache() -> Path:
 
 def check_settings(settings: Settings) -> None:
     """What can be known to be wrong before a process is started. Raises ConfigError."""
+    from gateway.config.dns_lists import dns_lists
     from gateway.listeners.smtp import tls_context
     from gateway.net.dns import CachingResolver
     from gateway.net.next_hop import make_next_hop
@@ -97,7 +103,24 @@ def check_settings(settings: Settings) -> None:
     for domain in settings.domain:
         make_next_hop(domain.next_hop, settings.hostname)
     CachingResolver(settings.dns.nameservers, settings.dns.timeout_s, settings.dns.cache)
+    dns_lists(settings.dns_list)
     tls_context(settings.smtp)
+    make_sealer(settings)
+
+
+def make_sealer(settings: Settings) -> Sealer | None:
+    """Who seals what is relayed; None when [arc] seal is off. Raises ConfigError when its key cannot be used."""
+    if not settings.arc.seal:
+        return None
+    from gateway.auth import seal
+    from gateway.config.load import read_secret
+    from gateway.errors import ConfigError
+
+    try:
+        key = seal.load_key(read_secret(settings.arc.key))
+    except ValueError as error:
+        raise ConfigError(f"[arc] key: {settings.arc.key}: {error}") from None
+    return seal.Sealer(settings.arc.domain, settings.arc.selector, key)
 
 
 def domain_policies(settings: Settings) -> ConfiguredDomains:
@@ -124,11 +147,23 @@ def rule_paths(settings: Settings) -> list[Path]:
 
 
 def rule_problems(settings: Settings) -> list[str]:
-    """The rule lines that are not obeyed, with their place; notes left out."""
+    """The rule lines that are not obeyed, with their place; notes left out. DNS lists that nobody gave a score."""
+    from gateway.config.dns_lists import dns_lists
     from gateway.rules.reader import read
 
-    problems = read(rule_paths(settings)).problems
-    return [f"{one.place}: {one.severity}: {one.reason}" for one in problems if one.severity != "note"]
+    files = read(rule_paths(settings))
+    unscored = [name for one in dns_lists(settings.dns_list) for name in one.findings if name not in files.scores]
+    return [
+        *(f"{one.place}: {one.severity}: {one.reason}" for one in files.problems if one.severity != "note"),
+        *(f"[[dns_list]]: {name} counts nothing: write a line `score {name} 1.0` in a rule file" for name in unscored),
+    ]
+
+
+def unlisted_domains(settings: Settings) -> tuple[str, ...]:
+    """What no DNS list is asked about: our own domains, partners' and those the admin names."""
+    own = (domain.name.removeprefix("*.") for domain in settings.domain)
+    named = (to_a_label(name) for name in (*settings.identity.partners, *settings.dns.unlisted))
+    return (*own, *filter(None, named))
 
 
 def make_identity(settings: Settings) -> Identity:
@@ -153,22 +188,32 @@ def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = Fal
     """
     from gateway import classify, rules
     from gateway.checks import ENVELOPE_CHECKS, make_checks
+    from gateway.checks.dns_list import DnsLists
+    from gateway.config.dns_lists import dns_lists
     from gateway.net.dns import CachingResolver, OfflineResolver
-    from gateway.scan.pipeline import Pipeline
+    from gateway.scan.pipeline import Authentication, Pipeline
 
+    lists = dns_lists(settings.dns_list)
     ruleset = rules.load(rule_paths(settings), cache)
     checks = make_checks(make_identity(settings))
     model = classify.load(Path(settings.classifier.model) if settings.classifier.model else model_path())
 
     def make() -> Pipeline:
         dns = settings.dns
+        known = CachingResolver(dns.nameservers, dns.timeout_s, dns.cache)
+        asked = (DnsLists(lists, known, unlisted_domains(settings)),) if lists else ()
         return Pipeline(
-            resolver=OfflineResolver() if offline else CachingResolver(dns.nameservers, dns.timeout_s, dns.cache),
+            resolver=OfflineResolver() if offline else known,
             message_checks=checks,
-            envelope_checks=() if offline else ENVELOPE_CHECKS,
+            envelope_checks=() if offline else (*ENVELOPE_CHECKS, *asked),
             rules=ruleset,
             classifier=model,
             deadline_s=min(settings.limits.scan_s / 2, dns.timeout_s * 5),
+            max_queries=dns.max_queries,
+            trouble=known.trouble,
+            authentication=Authentication(
+                settings.dmarc.organisational_domain, frozenset(settings.arc.trusted_sealers)
+            ),
         )
 
     return make
@@ -278,11 +323,12 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
     service = Gateway(
         policies=policies,
         scorer=pool,
-        relay=Relay(policies, next_hops.get),
+        relay=Relay(policies, next_hops.get, make_sealer(settings)),
         hold=Hold(_quarantine(settings), verdict_json),
         verifier=next_hops,
         journal=journal,
         counters=SqlCounters(engine),
+        reports_dmarc=settings.dmarc.reports,
     )
     sockets = [smtp.bind(address) for address in settings.smtp.listen]
     server = await smtp.serve(settings.smtp, settings.hostname, service, sockets)
@@ -299,21 +345,28 @@ def _run_admin(settings: Settings, where: Places, ready: Ready) -> None:
 
 
 async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
+    from gateway.errors import StoreError
     from gateway.net.journal import serve_journal
     from gateway.net.next_hop import NextHops
     from gateway.rules.reader import read as read_rules
     from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.dmarc_feedback import SqlDmarcFeedback
     from gateway.stores.engine import make_engine
     from gateway.stores.message_log import SqlMessageLog
     from gateway.web import create_app
-    from gateway.web.health import health_app
+    from gateway.web.health import DnsState, health_app
 
     stopped = _on_stop()
     engine = make_engine(settings.storage.database)
     message_log, quarantine = SqlMessageLog(engine), _quarantine(settings)
+    feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
 
-    async def keep(rows: Sequence[LogRow]) -> None:
-        await asyncio.to_thread(message_log.append, rows)
+    async def keep(rows: Sequence[JournalRow]) -> None:
+        await asyncio.to_thread(message_log.append, [row for row in rows if isinstance(row, LogRow)])
+        try:
+            await asyncio.to_thread(feedback.add, [row for row in rows if isinstance(row, DmarcRow)])
+        except StoreError as error:
+            log.warning("messages are missing in DMARC reports", error=str(error))
 
     journal = await serve_journal(where.journal, keep)
     next_hops = NextHops(settings.hostname)
@@ -326,16 +379,37 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
         hostname=settings.hostname,
         translations=read_rules(rule_paths(settings)).translations,
     )
+    dns = DnsState()
+    watching = asyncio.create_task(_watch_dns(settings, dns))
     servers = [
         await _serve_http(pages, settings.web.listen),
-        await _serve_http(health_app(where.processes, quarantine), settings.metrics.listen),
+        await _serve_http(health_app(where.processes, quarantine, dns), settings.metrics.listen),
     ]
     ready()
     await stopped
+    watching.cancel()
     for stop in servers:
         await stop()
     journal.close()
     await next_hops.close()
+
+
+async def _watch_dns(settings: Settings, state: DnsState) -> None:
+    """Ask the nameservers and the lists' test entries, for ever: what the alerts look at."""
+    from gateway.checks.dns_list import DnsLists
+    from gateway.config.dns_lists import dns_lists
+    from gateway.net.dns import CachingResolver
+
+    dns = settings.dns
+    resolver = CachingResolver(dns.nameservers, dns.timeout_s, dns.cache)
+    lists = DnsLists(dns_lists(settings.dns_list), resolver)
+    state.lists = lists.states()
+    while True:
+        state.is_up = await resolver.is_answering()
+        if state.is_up:  # a DNS that is away says nothing about the lists
+            await lists.test_when_due()
+            state.lists = lists.states()
+        await asyncio.sleep(_DNS_WATCH_S)
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------
@@ -353,7 +427,11 @@ def _releaser(settings: Settings, next_hops: Any, quarantine: Any) -> Releaser:
     from gateway.service import Releaser
 
     return Releaser(
-        policies=domain_policies(settings), next_hop=next_hops.get, quarantine=quarantine, hostname=settings.hostname
+        policies=domain_policies(settings),
+        next_hop=next_hops.get,
+        quarantine=quarantine,
+        hostname=settings.hostname,
+        sealer=make_sealer(settings),
     )
 
 
@@ -395,6 +473,39 @@ async def open_service(settings: Settings) -> AsyncIterator[Releaser]:
         yield _releaser(settings, next_hops, _quarantine(settings))
     finally:
         await next_hops.close()
+
+
+@contextlib.asynccontextmanager
+async def open_dmarc_reports(
+    settings: Settings, *, is_sending: bool
+) -> AsyncIterator[tuple[DmarcReports, DmarcSender | None]]:
+    """What makes DMARC reports, and what sends them, for the command line."""
+    from gateway import __version__
+    from gateway.auth.dmarc_report import Reporter
+    from gateway.digest.dmarc import DmarcReports, DmarcSender
+    from gateway.net.dns import CachingResolver
+    from gateway.net.next_hop import make_next_hop
+    from gateway.stores.dmarc_feedback import SqlDmarcFeedback
+    from gateway.stores.engine import make_engine, migrate
+
+    asked, dns = settings.dmarc, settings.dns
+    migrate(settings.storage.database)
+    store = SqlDmarcFeedback(make_engine(settings.storage.database), asked.keep_days)
+    organisation = asked.report_organisation or asked.report_from.rpartition("@")[2]
+    reporter = Reporter(
+        asked.report_from, organisation, asked.report_contact, settings.hostname, f"Darban {__version__}"
+    )
+    reports = DmarcReports(store, reporter)
+    if not is_sending:
+        yield reports, None
+        return
+    relay = make_next_hop(asked.report_relay, settings.hostname)
+    resolver = CachingResolver(dns.nameservers, dns.timeout_s, dns.cache)
+    try:
+        yield reports, DmarcSender(store, reporter, resolver, relay)
+    finally:
+        await relay.close()
+        await resolver.close()
 
 
 def _run_loop(main: Coroutine[Any, Any, None]) -> None:

@@ -20,8 +20,9 @@ from prometheus_client import Counter, Histogram
 from gateway.actions.annotate import annotate_release
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.policy.decide import decide, reconcile
+from gateway.policy.feedback import dmarc_rows
 from gateway.policy.settle import DEFERRED, REFUSED, settle
-from gateway.ports import Action, Counters, Journal, NextHop, PolicySource, QuarantineStore, Scorer
+from gateway.ports import Action, Counters, Journal, NextHop, PolicySource, QuarantineStore, Scorer, Sealer
 from gateway.scan.explain import auth_from_json
 from gateway.types import (
     Client,
@@ -84,6 +85,7 @@ class Gateway:
         verifier: RecipientVerifier,
         journal: Journal,
         counters: Counters,
+        reports_dmarc: bool = False,
     ) -> None:
         self._policies = policies
         self._scorer = scorer
@@ -92,6 +94,7 @@ class Gateway:
         self._verifier = verifier
         self._journal = journal
         self._counters = counters
+        self._reports_dmarc = reports_dmarc
         for outcome in ("accepted", "tagged", "quarantined", "mixed", "refused", "deferred"):
             MESSAGES.labels(outcome)
 
@@ -198,6 +201,8 @@ class Gateway:
             _count(outcome.verdict)
         log.info("message", **_line(outcome, envelope, seconds))
         self._journal.record(_rows(outcome, envelope))
+        if self._reports_dmarc:
+            self._journal.record(dmarc_rows(outcome, envelope))
         return outcome
 
 
@@ -205,12 +210,19 @@ class Releaser:
     """Gives a held message to its next hop, and says truthfully what came of it."""
 
     def __init__(
-        self, *, policies: PolicySource, next_hop: Callable[[str], NextHop], quarantine: QuarantineStore, hostname: str
+        self,
+        *,
+        policies: PolicySource,
+        next_hop: Callable[[str], NextHop],
+        quarantine: QuarantineStore,
+        hostname: str,
+        sealer: Sealer | None = None,
     ) -> None:
         self._policies = policies
         self._next_hop = next_hop
         self._quarantine = quarantine
         self._hostname = hostname
+        self._sealer = sealer
         for result in ("released", "failed"):
             RELEASES.labels(result)  # a series that is there from the start can be alarmed on
 
@@ -247,7 +259,8 @@ class Releaser:
         content = await asyncio.to_thread(self._quarantine.content, held.id)
         recipient = Recipient(held.recipient, held.domain)
         envelope = _held_envelope(held, recipient, self._hostname)
-        annotated = annotate_release(envelope, content, auth_from_json(held.verdict_json), [recipient])
+        auth = auth_from_json(held.verdict_json)
+        annotated = await asyncio.to_thread(annotate_release, envelope, content, auth, [recipient], self._sealer)
         replies = await self._next_hop(policy.next_hop).deliver(envelope, annotated, [recipient])
         return replies.get(recipient.address, DEFERRED)
 

@@ -13,7 +13,8 @@ A file is directives, a line "---", and the message as written (UTF-8; line ends
     own: darban.test                our domain, as [[domain]] names it   may stand again
     partner: supplier.example       as [identity] names it   may stand again
     person: Sara Rahimi <sara@darban.test> also=sara@gmail.com role=finance   may stand again
-    auth: spf=pass example.org aligned policy=none reason=words to the end   may stand again
+    auth: spf=pass example.org aligned policy=none override=word reason=words to the end   may stand again; a second spf is HELO's
+    auth: dkim=pass example.org policy.key-bits=1024   properties stand before the reason
 
 In the message "␀" is a NUL octet, and the lines between "%repeat 100" and "%end" stand there so many times.
 """
@@ -42,8 +43,8 @@ _DIRECTIVE = re.compile(
 _REPEAT = re.compile(r"%repeat ([0-9]+)\n(.*?)%end\n", re.DOTALL)
 _PERSON = re.compile(r"([^<>]+) <([^<>@\s]+@[^<>@\s]+)>(?: also=(\S+))?(?: role=(\w+))?")
 _AUTH = re.compile(
-    r"(iprev|spf|dkim|dmarc)=([a-z]+)(?: (?!aligned|policy=|reason=)(\S+))?( aligned)?(?: policy=(\S+))?"
-    r"(?: reason=(.+))?"
+    r"(iprev|spf|dkim|arc|dmarc)=([a-z]+)(?: (?!aligned|policy[=.]|override=|reason=)(\S+))?( aligned)?"
+    r"(?: policy=(\S+))?(?: override=(\S+))?((?: policy\.\S+=\S+)*)(?: reason=(.+))?"
 )
 
 
@@ -129,7 +130,10 @@ def _mail(said: dict[str, list[str]], content: bytes) -> MailObject:
     around = envelope(
         *said.get("forward-path", ()), client=Client(address.strip(), helo=helo), reverse_path=reverse_path
     )
-    return MailObject(around, message, tuple(_auth(words) for words in said.get("auth", ())))
+    auth = [_auth(words) for words in said.get("auth", ())]
+    for place in [place for place, one in enumerate(auth) if one.method == "spf"][1:]:
+        auth[place] = auth[place]._replace(identity="helo")
+    return MailObject(around, message, tuple(auth))
 
 
 def _checks(said: dict[str, list[str]]) -> tuple[MessageCheck, ...]:
@@ -156,7 +160,7 @@ def _auth(words: str) -> AuthResult:
     match = _AUTH.fullmatch(words)
     if match is None:
         raise ValueError(f"cannot read auth: {words!r}")
-    method, result, domain, aligned, policy, reason = match.groups()
+    method, result, domain, aligned, policy, override, noted, reason = match.groups()
     return AuthResult(
         cast(AuthMethod, method),
         result,
@@ -164,4 +168,6 @@ def _auth(words: str) -> AuthResult:
         policy=policy or "",
         reason=reason or "",
         is_aligned=bool(aligned),
+        properties=tuple((name, value) for name, _, value in (pair.partition("=") for pair in noted.split())),
+        override=override or "",
     )

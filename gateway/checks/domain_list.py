@@ -20,3 +20,13 @@ WRAPPERS = frozenset(
     "trendmicro.com symantec.com deref-web.de deref-gmx.net deref-mail.com fireeye.com barracudanetworks.com "
     "sophos.com avanan.click cloud-protect.net".split()
 )
+# Domains that stand in everybody's mail, honest or not: no DNS list is asked about them, and none lists them for long
+COMMON = frozenset(
+    "google.com gstatic.com googleapis.com googleusercontent.com goo.gl youtube.com youtu.be gmail.com apple.com "
+    "icloud.com microsoft.com microsoftonline.com office.com office365.com outlook.com live.com hotmail.com "
+    "windows.net linkedin.com licdn.com facebook.com fb.com fbcdn.net instagram.com whatsapp.com twitter.com "
+    "x.com t.co twimg.com amazon.com amazonaws.com cloudfront.net yahoo.com github.com githubusercontent.com "
+    "w3.org mozilla.org wikipedia.org wikimedia.org debian.org kernel.org python.org apache.org paypal.com "
+    "adobe.com zoom.us cloudflare.com akamaihd.net mailchimp.com list-manage.com sendgrid.net telegram.org t.me "
+    "aparat.com digikala.com divar.ir irancell.ir mci.ir shaparak.ir".split()
+)

@@ -6,6 +6,7 @@ Relative paths are taken from the file's folder, or from the current one without
 from __future__ import annotations
 
 import difflib
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gateway.config.settings import Domain, Identity, Settings
+from gateway.config.settings import Arc, Domain, Identity, Settings
 from gateway.errors import ConfigError
 from gateway.mail.domain import to_a_label
 
@@ -27,10 +28,26 @@ def load_settings(path: Path | None) -> Settings:
     except ValidationError as error:
         raise ConfigError(f"{name}: {_explain(error)}") from None
     base = path.resolve().parent if path is not None else Path.cwd()
-    found = {"domain": _domains(settings, name), "identity": _identity(settings.identity, name)}
+    found = {
+        "domain": _domains(settings, name),
+        "arc": _arc(settings.arc, name),
+        "identity": _identity(settings.identity, name),
+    }
     settings = _absolute(settings.model_copy(update=found), base)
     _check_files(settings, name)
     return settings
+
+
+def read_secret(path: str) -> bytes:
+    """The content of a file that others must not read. Raises ValueError with what is wrong, in words."""
+    try:
+        mode = Path(path).stat().st_mode
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    if mode & (stat.S_IRWXO | stat.S_IWGRP):
+        raise ValueError("others may read or change it; chmod 600 or 640")
+    return content
 
 
 def state_dir(settings: Settings) -> Path:
@@ -164,6 +181,24 @@ def _label(domain: str, where: str) -> str:
     return label
 
 
+def _arc(arc: Arc, name: str) -> Arc:
+    """Domains as A-labels; what sealing needs is there."""
+    missing = [option for option in ("domain", "selector", "key") if arc.seal and not getattr(arc, option)]
+    if missing:
+        raise ConfigError(f"{name}: [arc] {missing[0]}: is missing; sealing needs domain, selector and key")
+    labels = {written: to_a_label(written) for written in (*arc.trusted_sealers, arc.domain, arc.selector) if written}
+    for written, label in labels.items():
+        if not label or label.startswith("["):
+            raise ConfigError(f"{name}: [arc] {written!r} is not a domain name")
+    return arc.model_copy(
+        update={
+            "trusted_sealers": tuple(labels[one] for one in arc.trusted_sealers if one),
+            "domain": labels.get(arc.domain, ""),
+            "selector": labels.get(arc.selector, ""),
+        }
+    )
+
+
 def _absolute(settings: Settings, base: Path) -> Settings:
     """Every path option from `base`."""
 
@@ -182,6 +217,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
             "smtp": settings.smtp.model_copy(
                 update={"tls_certificate": at(settings.smtp.tls_certificate), "tls_key": at(settings.smtp.tls_key)}
             ),
+            "arc": settings.arc.model_copy(update={"key": at(settings.arc.key)}),
             "rules": settings.rules.model_copy(update={"paths": tuple(at(path) for path in settings.rules.paths)}),
             "classifier": settings.classifier.model_copy(update={"model": at(settings.classifier.model)}),
             "storage": storage.model_copy(
@@ -210,6 +246,7 @@ def _check_files(settings: Settings, name: str) -> None:
     files: Mapping[str, list[str]] = {
         "[smtp] tls_certificate": [smtp.tls_certificate],
         "[smtp] tls_key": [smtp.tls_key],
+        "[arc] key": [settings.arc.key],
         "[rules] paths": list(settings.rules.paths),
         "[classifier] model": [settings.classifier.model],
     }

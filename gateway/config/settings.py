@@ -35,6 +35,23 @@ def check_host_port(value: str) -> str:
     return value
 
 
+def check_address(value: str) -> str:
+    """Raises ValueError for what is neither empty nor an address that can stand in any header field as it is."""
+    if value and not re.fullmatch(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@(?:[A-Za-z0-9-]+\.)+[A-Za-z0-9-]+", value):
+        raise ValueError(f"{value!r} is not an address; write for example dmarc@example.org")
+    return value
+
+
+def check_relay(value: str) -> str:
+    """Raises ValueError for what is neither empty nor smtp://host:port."""
+    if value:
+        scheme, _, rest = value.partition("://")
+        if scheme != "smtp":
+            raise ValueError(f"{value!r} is not smtp://host:port; write for example smtp://127.0.0.1:587")
+        check_host_port(rest)
+    return value
+
+
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 HostPort = Annotated[str, AfterValidator(check_host_port)]
 OptionalHostPort = Annotated[str, AfterValidator(lambda value: check_host_port(value) if value else value)]
@@ -100,6 +117,78 @@ class Dns(Section):
     nameservers: tuple[str, ...] = Field((), description="host:port of the resolvers; the system's when empty.")
     timeout_s: float = Field(2.0, gt=0, le=30, description="One query may take so long.")
     cache: bool = Field(True, description="Keep answers for their TTL.")
+    unlisted: tuple[str, ...] = Field(
+        (), description="Domains that DNS lists are not asked about, besides our own, partners' and very common ones."
+    )
+    max_queries: int = Field(
+        400, ge=100, le=10_000, description="Look-ups for one message; more are left out, and named in the verdict."
+    )
+
+
+class Dmarc(Section):
+    """[dmarc]: whose policy applies, and the reports that domains ask for (docs/dmarc-reports.md)."""
+
+    organisational_domain: Literal["tree_walk", "public_suffix_list"] = Field(
+        "tree_walk",
+        description="What says which domains belong together: DMARC records up the tree (RFC 9989), or the public "
+        "suffix list (RFC 7489).",
+    )
+    reports: bool = Field(False, description="Count what `darban dmarc report` tells the domains that ask for it.")
+    keep_days: int = Field(30, ge=2, le=400, description="Days for which counts and the list of sent reports are kept.")
+    report_from: Annotated[str, AfterValidator(check_address)] = Field(
+        "",
+        description="Address reports come from; its domain is the receiver they name. Needed to write or send any.",
+    )
+    report_organisation: str = Field(
+        "", description="Name of the reporting organisation; report_from's domain if empty."
+    )
+    report_contact: str = Field("", description="How to reach you about reports, besides report_from: a page, a phone.")
+    report_relay: Annotated[str, AfterValidator(check_relay)] = Field(
+        "",
+        description="smtp://host:port of the server that signs reports and carries them out; needed to send any.",
+    )
+
+
+class Arc(Section):
+    """[arc]: forwarded mail (RFC 8617): whom to believe about it, and a seal of ours on what is relayed."""
+
+    trusted_sealers: tuple[str, ...] = Field(
+        (),
+        description="Domains (d= of their ARC seals) that are believed when they found a forwarded message's author "
+        "proven; its DMARC failure then does not count.",
+    )
+    seal: bool = Field(False, description="Put an ARC set on what is relayed; needs domain, selector and key.")
+    domain: str = Field("", description="The domain that seals.")
+    selector: str = Field("", description="The key is published at SELECTOR._domainkey.DOMAIN.")
+    key: str = Field("", description="PEM file with the private key, RSA (2048 bits) or Ed25519.")
+
+
+class DnsList(Section):
+    """[[dns_list]]: a DNS list (RFC 5782) that is asked about each message. None is asked that does not stand here."""
+
+    preset: str = Field("", description="A list that docs/dns.md names; what stands beside it overrides it.")
+    name: str = Field("", description="Names the findings: DNSBL_NAME or DNSBL_NAME_LABEL; the preset's when empty.")
+    zone: str = Field("", description="The list's domain, with your key where it wants one.")
+    kind: Literal["ip", "domain", "url", "allow"] = Field(
+        "ip", description="What it lists: addresses, senders' domains, domains of links; allow: addresses to trust."
+    )
+    asked: tuple[Literal["client", "received", "helo", "reverse_path", "author", "link"], ...] = Field(
+        (),
+        description="What it is asked about: client or received (addresses of the hops before) of ip and allow lists, "
+        "helo, reverse_path, author or link of the others. Empty: client; author, reverse_path, helo; link for url.",
+    )
+    returns: dict[str, str] = Field(
+        {},
+        description='Answer = label of the finding: "127.0.0.2" = "SPAM", also 127.0.0.4-7, 127.0.*.3, 127.0.0.&8 (a '
+        "bit). Other answers are no listing. Empty: every answer is one, without a label.",
+    )
+    refusals: tuple[str, ...] = Field(
+        (), description="Answers that are an error besides 127.255.255.0/24, 127.0.0.1 and all outside 127.0.0.0/8."
+    )
+    has_ipv6: bool = Field(False, description="It lists IPv6 addresses too.")
+    test_listed: str = Field("", description="A test entry that is listed; RFC 5782's when empty.")
+    test_unlisted: str = Field("", description="A test entry that is not listed; RFC 5782's when empty.")
+    timeout_s: float = Field(1.5, gt=0, le=10, description="Its answers to one message may take so long.")
 
 
 class Person(Section):
@@ -191,6 +280,9 @@ class Settings(Section):
     smtp: Smtp = Smtp()
     domain: tuple[Domain, ...] = Field((Domain(name="darban.test", next_hop="maildir:var/maildir"),), min_length=1)
     dns: Dns = Dns()
+    dmarc: Dmarc = Dmarc()
+    arc: Arc = Arc()
+    dns_list: tuple[DnsList, ...] = Field((), description="DNS lists that are asked.")
     identity: Identity = Identity()
     rules: Rules = Rules()
     classifier: ClassifierSettings = ClassifierSettings()

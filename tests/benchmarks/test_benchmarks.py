@@ -59,6 +59,15 @@ def test_classify(folder: Path) -> None:
     assert result["model_file_kib"] < 4096
 
 
+def test_authentication() -> None:
+    result = run("authentication", "--passes", "1")
+    for algorithm in ("rsa-2048", "ed25519"):
+        us = result[algorithm]["us"]
+        assert set(us) == {"spf", "spf of HELO", "dkim", "dmarc", "together", "iprev"}
+        assert 0 < us["dkim"] < us["together"]
+        assert 9_000 < result[algorithm]["size_bytes"] < 11_000
+
+
 def test_scorers(folder: Path) -> None:
     result = run("scorers", "--passes", "1", "--messages", str(folder))
     assert result["in_process_us"] > 0
@@ -66,6 +75,12 @@ def test_scorers(folder: Path) -> None:
         assert pool["messages_per_s"] > 0
         assert pool["scorers_us"] > 0
         assert pool["memory_mib"]["scorer 1"]["pss"] > 0
+
+
+def test_dns(folder: Path) -> None:
+    result = run("dns", *"--affected 4 --rounds 1 --passes 1".split())
+    assert all(one["ratio"] > 0 and one["incomplete"] for fault, one in result["faults"].items() if fault != "slow")
+    assert all(microseconds > 0 for microseconds in result["look_up_us"].values())
 
 
 def test_smtp_load(folder: Path) -> None:

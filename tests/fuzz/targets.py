@@ -8,17 +8,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import authres
+
 from gateway.auth.identity import Person, make_identity
 from gateway.auth.lookalike import Lookalikes
 from gateway.checks import make_checks
 from gateway.errors import ConfigError, DarbanError
 from gateway.mail import decode_body, parse
+from gateway.mail.authentication_results import may_be_of
+from gateway.mail.authentication_results import parse as parse_results
 from gateway.mail.confusable import skeleton
 from gateway.mail.domain import to_a_label
 from gateway.mail.edit import edit_header, inbound_field_to_strip, to_crlf
 from gateway.mail.html import render
 from gateway.mail.person_name import spellings
 from gateway.mail.summary import summarise
+from gateway.net.dns_wire import TYPES, read_reply, write_query
 from gateway.rules import expression
 from gateway.rules.reader import read
 from gateway.types import MailObject
@@ -99,8 +104,58 @@ def identity(content: bytes) -> None:
     list(spellings(text))
 
 
+def results(content: bytes) -> None:
+    """Invariant: any Authentication-Results is read; what a strict reader takes for ours is taken for ours."""
+    value = content.decode("utf-8", "replace")
+    parse_results(value)
+    is_taken = may_be_of(value, ["mx.example.ir"], ["bank.example"])
+    try:
+        theirs = authres.AuthenticationResultsHeader.parse_value(value.replace("\r", "").replace("\n", ""))
+    except Exception:
+        return
+    claimed = str(theirs.authserv_id).lower()
+    assert is_taken or (claimed != "mx.example.ir" and not f".{claimed}".endswith(".bank.example"))
+
+
+def dns(content: bytes) -> None:
+    """Invariant: whatever stands behind a question, it is read as a reply or as none, with names that can be written."""
+    flags, rest = content[:2].ljust(2, b"\0"), content[2:]
+    head = b"\x12\x67" + flags + b"\0\1\0" + rest[:1].ljust(1, b"\0") + b"\0" + rest[1:2].ljust(1, b"\0") + b"\0\0"
+    for rdtype in TYPES:
+        question = write_query(0x1267, "example.org", rdtype, has_edns=False)[12:]
+        reply = read_reply(head + question + rest[2:], 0x1267, "example.org", rdtype)
+        if reply is not None:
+            assert reply.answer.status != "noerror" or reply.answer.records
+            assert all(isinstance(one, bytes) or one.isprintable() for one in reply.answer.records)
+            assert 0 <= reply.answer.ttl_s < 1 << 31
+
+
+_OWNER = b"\xc0\x0c"
+_MX = _OWNER + b"\0\x0f\0\1\0\0\0\x3c\0\7\0\x0a\2mx\xc0\x0c"
+_ALIAS = _OWNER + b"\0\5\0\1\0\0\0\x3c\0\4\1a\xc0\x0c"
+_TXT = _OWNER + b"\0\x10\0\1\0\0\0\x3c\0\6\2ab\2cd"
+_SOA = _OWNER + b"\0\6\0\1\0\0\0\x3c\0\x18" + _OWNER + _OWNER + bytes(20)
+
 TARGETS: dict[str, Target] = {
+    "dns": Target(
+        dns,
+        lambda: [
+            b"\x81\x80\2\0" + _MX + _ALIAS,
+            b"\x81\xa0\2\1" + _ALIAS + _TXT + _SOA,
+            b"\x81\x83\0\1" + _SOA,
+            b"\x83\x80\0\0",
+        ],
+        512,
+    ),
     "mail": Target(mail, lambda: (*SEEDS, *DICTIONARY)),
+    "results": Target(
+        results,
+        lambda: [
+            b' mx.example.ir 1; spf=pass (c) reason="x" smtp.mailfrom=a@b.example; dkim=fail header.b="a/b="; none',
+            b'(a(b\\)) "mx.example.ir"; iprev=pass policy.iprev="2001:db8::1"; dmarc=pass header.from=bank.example',
+        ],
+        400,
+    ),
     "html": Target(html, lambda: [SEEDS[1], b"<noscript><p>x</noscript><svg><style>a</style></svg><table><a href=x>y"]),
     "rules": Target(
         rules, lambda: [chunk.encode() for file in (ROOT / "rules").glob("*.cf") for chunk in _parts(file.read_text())]

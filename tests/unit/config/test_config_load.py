@@ -39,6 +39,12 @@ def test_without_a_file_everything_is_on_loopback(tmp_path: Path, monkeypatch: p
         ('[[domain]]\nname = "a.test"\nnext_hop = "ftp://x"', "next_hop"),
         ('[smtp]\ntls_certificate = "a.pem"', "go together"),
         ('[rules]\npaths = ["nowhere"]', "nowhere does not exist"),
+        ('[arc]\nseal = true', r"\[arc\] domain: is missing; sealing needs domain, selector and key"),
+        ('[arc]\nseal = true\ndomain = "a.test"\nselector = "s1"', r"\[arc\] key: is missing"),
+        ('[arc]\nseal = true\ndomain = "a.test"\nselector = "s1"\nkey = "arc.pem"', r"\[arc\] key: .*arc.pem does not exist"),
+        ('[arc]\ntrusted_sealers = ["lists example"]', r"\[arc\] 'lists example' is not a domain name"),
+        ('[arc]\ntrusted_sealers = ["[192.0.2.1]"]', "is not a domain name"),
+        ('[arc]\ntrusted_sealer = []', "did you mean trusted_sealers"),
         ('[storage]\ndatabase = "mysql://x"', "sqlite:///PATH or postgresql"),
         ('[web\n', "not TOML"),
         ('[web]\nlisten = "nonsense"', r"\[web\] listen: 'nonsense' is not host:port"),
@@ -86,6 +92,16 @@ def test_domains_become_a_labels_and_paths_absolute(tmp_path: Path) -> None:
     assert settings.domain[0].name == "xn--mgbh0fb.xn--mgba3a4f16a"
     assert settings.domain[0].next_hop == f"maildir:{tmp_path}/mail"
     assert settings.storage.blobs == "file:///srv/b"
+
+
+def test_sealers_become_a_labels(tmp_path: Path) -> None:
+    (tmp_path / "arc.pem").write_text("a key")
+    text = (
+        '[arc]\ntrusted_sealers = ["Lists.Example.", "مثال.ایران"]\nkey = "arc.pem"\ndomain = "A.test"\nselector = "S1"'
+    )
+    found = load_settings(write(tmp_path, text)).arc
+    assert found.trusted_sealers == ("lists.example", "xn--mgbh0fb.xn--mgba3a4f16a")
+    assert (found.seal, found.domain, found.selector, found.key) == (False, "a.test", "s1", f"{tmp_path}/arc.pem")
 
 
 def test_missing_file() -> None:
