@@ -5,6 +5,7 @@ Made once from the configuration and given to the checks; everything that is ask
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,8 +13,16 @@ from typing import NamedTuple
 from gateway.auth.lookalike import GENERIC, Lookalikes
 from gateway.auth.organisation import organisational_domain
 from gateway.mail.address import domain_of
-from gateway.mail.person_name import Names
+from gateway.mail.person_name import Names, agree, fold_latin, fold_persian
 
+_NOT_LETTERS = re.compile(r"[\W\d_]+")
+_PERSIAN = re.compile("[\u0600-\u06ff]")
+# What an office calls itself; with our organisation's name before a foreign address it plays ours
+_OFFICES = frozenset(
+    "accounting accounts admin administration administrator billing ceo director finance helpdesk hr info invoices it "
+    "mailer management office payroll postmaster purchasing sales security service support team treasury webmaster "
+    "حسابداری مالی پشتیبانی فروش مدیریت مدیر منابع انسانی اداری دفتر روابط بازرگانی تدارکات خزانه امنیت".split()
+)
 _MIN_NAME = 5  # letters of an organisation's name that is looked for in the words of a mailbox
 
 
@@ -41,6 +50,7 @@ class Identity:
     shorteners: frozenset[str]
     people: Names[Person]
     lookalikes: Lookalikes
+    offices: frozenset[str]  # words for offices, with the one-word names among our people
     names: frozenset[str]  # of our organisation: the first labels of our domains, where they are no common words
     own_organisations: frozenset[str]
     partner_organisations: frozenset[str]
@@ -52,6 +62,20 @@ class Identity:
     def is_partner(self, domain: str) -> bool:
         """Is it a partner's?"""
         return organisational_domain(domain) in self.partner_organisations
+
+    def find_own_name(self, text: str) -> tuple[str, bool]:
+        """(the word of a text that is our organisation's name, in Latin or Persian letters; "" without one,
+        whether a word for an office stands beside it)
+        """
+        if not self.names:
+            return "", False
+        words = _NOT_LETTERS.sub(" ", text.lower()).split()[:20]
+        found = next((word for word in words if word in self.names), "")
+        if not found and not text.isascii():
+            persian = [word for word in words if len(word) > 2 and _PERSIAN.match(word)]
+            names = [fold_latin(name) for name in self.names]
+            found = next((one for one in persian if any(agree(name, fold_persian(one)) for name in names)), "")
+        return found, not self.offices.isdisjoint(words)
 
     def is_below_own(self, domain: str) -> bool:
         """Is it one of our domains, or below one?"""
@@ -85,14 +109,16 @@ def make_identity(
     ours = frozenset(domain.removeprefix("*.") for domain in own)
     theirs, free = frozenset(partners) - ours, frozenset(freemail)
     organisations = frozenset(organisational_domain(domain) for domain in ours)
+    known = list(people)
     names = frozenset(domain.partition(".")[0] for domain in organisations)
     return Identity(
         own=ours,
         partners=theirs,
         freemail=free,
         shorteners=frozenset(shorteners),
-        people=Names([(person.name, person) for person in people], ignored=names),
+        people=Names([(person.name, person) for person in known], ignored=names),
         lookalikes=Lookalikes(ours, theirs, harmless=free),
+        offices=_OFFICES.union(person.name.lower() for person in known if " " not in person.name.strip()),
         names=frozenset(name for name in names if len(name) >= _MIN_NAME and name not in GENERIC),
         own_organisations=organisations,
         partner_organisations=frozenset(organisational_domain(domain) for domain in theirs),

@@ -19,11 +19,15 @@ _ROBOTS = (
 
 
 def is_proven(mail: MailObject) -> bool:
-    """Does authentication show that the author's domain sent it? False when authentication did not run."""
+    """Does authentication show that the author's domain sent it? False when authentication did not run.
+
+    What SPF says of HELO counts only where there is no MAIL FROM.
+    """
     return any(
         result.result == "pass"
         and (result.method == "dmarc" or (result.is_aligned and result.method in ("spf", "dkim")))
         for result in mail.auth
+        if result.identity != "helo" or not mail.envelope.reverse_path
     )
 
 

@@ -32,6 +32,7 @@ class PersonName:
         "PERSON_NAME_IN_ADDRESS",
         "PERSON_NAME_REPLY_TO",
         "ORGANISATION_NAME_FREEMAIL",
+        "ORGANISATION_OFFICE_ELSEWHERE",
     )
 
     def __init__(self, identity: Identity) -> None:
@@ -82,23 +83,20 @@ class PersonName:
                     "PERSON_NAME_IN_ADDRESS",
                     (f"{box.address[:120]} is made of the name of {people[0].shown[:200]}",),
                 )
-        if is_free:
-            yield from self._organisation(box)
+        yield from self._organisation(mail, box, is_free=is_free)
 
     def _goes_home(self, mail: MailObject, person: Person) -> bool:
         """Answers go to the person: a list or a form that writes for others."""
         return any(self._identity.may_write_as(person, box.address) for box in mail.message.reply_to[:_MAX_AUTHORS])
 
-    def _organisation(self, box: Address) -> Iterator[Finding]:
-        """Our name in the words before a free-mail address: "Darban support", darban.ir.office@..."""
-        identity = self._identity
-        if not identity.names:
+    def _organisation(self, mail: MailObject, box: Address, *, is_free: bool) -> Iterator[Finding]:
+        """Our name in the words before a foreign address: "Darban support", darban.office@gmail.com."""
+        local = f" {box.address.rpartition('@')[0][:64]}" if is_free else ""
+        word, has_office = self._identity.find_own_name(box.display_name[:100] + local)
+        if not word or self._identity.is_partner(box.domain):
             return
-        text = f"{box.display_name[:100]} {box.address.rpartition('@')[0][:64]}".lower()
-        words = _NOT_LETTERS.sub(" ", text).split()
-        for name in identity.names.intersection(words):
-            yield Finding(
-                "ORGANISATION_NAME_FREEMAIL",
-                (f"uses your name “{name}”, but writes from {box.address[:120]}",),
-            )
-            return
+        words = (f"uses your name “{word}”, but writes from {box.address[:120]}",)
+        if is_free:
+            yield Finding("ORGANISATION_NAME_FREEMAIL", words)
+        elif has_office and not (is_proven(mail) and is_bulk(mail)):
+            yield Finding("ORGANISATION_OFFICE_ELSEWHERE", words)

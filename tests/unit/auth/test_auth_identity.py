@@ -70,7 +70,27 @@ def test_short_and_common_names_are_not_looked_for_in_mailboxes():
     assert make_identity(own=["pars.ir", "global.ir", "darban.test"]).names == {"darban"}
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Darban Support", ("darban", True)),
+        ("پشتیبانی دربان", ("دربان", True)),
+        ("Friends of DARBAN", ("darban", False)),
+        ("Dispatch at Darban", ("darban", True)),  # named among the people
+        ("Support", ("", True)),
+        ("Darbandi Support", ("", True)),
+        ("دربند پشتیبانی", ("", True)),
+        ("", ("", False)),
+    ],
+)
+def test_our_name_among_words(text: str, found: tuple[str, bool]):
+    who = make_identity(own=["darban.ir"], people=[Person("Dispatch", "dispatch@darban.ir")])
+    assert who.find_own_name(text) == found
+
+
 def test_nobody():
+    assert make_identity().find_own_name("Darban Support") == ("", False)
+
     nobody = make_identity()
     assert not nobody.lookalikes
     assert nobody.people.find("Sara Rahimi") == ()

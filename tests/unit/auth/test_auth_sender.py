@@ -17,6 +17,7 @@ from tests.builders import mail, message_bytes
         ((AuthResult("dmarc", "fail", "example.org"),), False),
         ((AuthResult("spf", "pass", "other.example"),), False),
         ((AuthResult("spf", "pass", "example.org", is_aligned=True),), True),
+        ((AuthResult("spf", "pass", "example.org", identity="helo", is_aligned=True),), False),
         ((AuthResult("dkim", "pass", "example.org", is_aligned=True),), True),
         ((AuthResult("dkim", "fail", "example.org", is_aligned=True),), False),
         ((AuthResult("iprev", "pass", "mail.example.org", is_aligned=True),), False),
