@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import random
 from collections.abc import Iterable
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -13,8 +15,8 @@ from hypothesis import strategies as st
 from gateway.checks.dns_list import LINKS_MAX, SILENT_MESSAGES, TEST_EVERY_S, TEST_OFF_S, DnsLists, read_answer
 from gateway.config.dns_lists import DnsListSpec, dns_lists
 from gateway.config.settings import DnsList
-from gateway.net.dns import CachingResolver
-from gateway.types import Client, DnsAnswer, Finding, MailObject, Missing
+from gateway.net.dns import CachingResolver, canonical_name
+from gateway.types import Client, DnsAnswer, DnsStatus, Finding, MailObject, Missing
 from tests.builders import mail, message_bytes
 from tests.dns_server import DnsServer, Slow
 from tests.fakes import FakeResolver, Zones
@@ -311,3 +313,66 @@ async def test_nothing_to_ask_asks_nothing() -> None:
     one = Asked(GOOD)
     assert await one("127.0.0.1") == []
     assert one.resolver.queries == []
+
+
+class RandomAnswers:
+    """Says anything; every name it hears can be asked."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+
+    async def query(self, name: str, rdtype: str) -> DnsAnswer:
+        assert rdtype == "A"
+        assert canonical_name(name) == name or len(name) > 253
+        status = self.random.choice(get_args(DnsStatus))
+        records = [str(ipaddress.IPv4Address(self.random.getrandbits(32))), f"127.0.0.{self.random.randrange(256)}"]
+        records = records[self.random.randrange(2) :]
+        return DnsAnswer(status, tuple(records)) if status == "noerror" else DnsAnswer(status)
+
+
+HOSTILE = st.sampled_from(
+    [
+        "http://",
+        "[::1]",
+        "1.2.3.4",
+        "0x7f000001",
+        "a@b",
+        "xn--",
+        "..",
+        "%00",
+        "نامه.ir",
+        "a" * 300,
+        "::",
+        "from ",
+        " by ",
+        "@",
+        "\0",
+    ]
+)
+WORDS = st.lists(HOSTILE | st.text(max_size=20), max_size=6).map("".join)
+
+
+@given(WORDS, WORDS, WORDS, st.lists(WORDS, max_size=4), st.sampled_from([LISTED, "2a00::1", "::", "x"]), st.integers())
+def test_any_message_and_any_answers(
+    helo: str, reverse_path: str, author: str, links: list[str], ip: str, seed: int
+) -> None:
+    """Invariant: findings and what is missing, in few words; nothing raises, and only names are asked for."""
+    tables = [
+        {"name": "a", "zone": "a.example", "asked": ["client", "received"], "has_ipv6": True},
+        {"name": "b", "zone": "b.example", "kind": "domain", "asked": ["author", "reverse_path", "helo", "link"]},
+        {"name": "c", "zone": "c.example", "kind": "url"},
+    ]
+    content = message_bytes(" ".join(f"http://{link}/" for link in links), From=author, Received=helo)
+    around = mail(content, client=Client(ip, helo=helo), reverse_path=reverse_path)
+    resolver = RandomAnswers(seed)
+    lists = DnsLists(specs(*tables), resolver)
+    for _ in range(2):
+        for one in asyncio.run(_all(lists, around, resolver)):
+            words = one.what if isinstance(one, Missing) else " ".join(one.evidence)
+            assert isinstance(one, Missing) or one.name in lists.findings
+            assert 0 < len(words) < 1000
+            words.encode()
+
+
+async def _all(lists: DnsLists, around: MailObject, resolver: RandomAnswers) -> list[Finding | Missing]:
+    return list(await lists.check(around, resolver))
