@@ -32,6 +32,7 @@ from gateway.supervisor import ProcessSpec, Ready, Supervisor
 from gateway.types import DmarcRow, DomainPolicy, JournalRow, LogRow
 
 if TYPE_CHECKING:
+    from gateway.auth.identity import Identity
     from gateway.digest.dmarc import DmarcReports, DmarcSender
     from gateway.ports import Sealer
     from gateway.scan.pipeline import Pipeline
@@ -165,13 +166,28 @@ def unlisted_domains(settings: Settings) -> tuple[str, ...]:
     return (*own, *filter(None, named))
 
 
+def make_identity(settings: Settings) -> Identity:
+    """[[domain]] and [identity], with the lists that ship."""
+    from gateway.auth import identity
+    from gateway.checks.domain_list import FREEMAIL, SHORTENERS
+
+    named = settings.identity
+    return identity.make_identity(
+        own=[domain.name for domain in settings.domain],
+        partners=named.partners,
+        freemail=FREEMAIL.union(named.freemail),
+        shorteners=SHORTENERS.union(named.shorteners),
+        people=[identity.Person(one.name, one.address, one.also, one.role) for one in named.person],
+    )
+
+
 def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = False) -> Callable[[], Pipeline]:
     """Load rules and model now; the function makes a pipeline with a resolver of its own (after a fork, in a loop).
 
     Raises ConfigError when a rule file or the model cannot be used: a gateway that cannot judge does not start.
     """
     from gateway import classify, rules
-    from gateway.checks import CHECKS, ENVELOPE_CHECKS
+    from gateway.checks import ENVELOPE_CHECKS, make_checks
     from gateway.checks.dns_list import DnsLists
     from gateway.config.dns_lists import dns_lists
     from gateway.net.dns import CachingResolver, OfflineResolver
@@ -179,6 +195,7 @@ def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = Fal
 
     lists = dns_lists(settings.dns_list)
     ruleset = rules.load(rule_paths(settings), cache)
+    checks = make_checks(make_identity(settings))
     model = classify.load(Path(settings.classifier.model) if settings.classifier.model else model_path())
 
     def make() -> Pipeline:
@@ -187,7 +204,7 @@ def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = Fal
         asked = (DnsLists(lists, known, unlisted_domains(settings)),) if lists else ()
         return Pipeline(
             resolver=OfflineResolver() if offline else known,
-            message_checks=CHECKS,
+            message_checks=checks,
             envelope_checks=() if offline else (*ENVELOPE_CHECKS, *asked),
             rules=ruleset,
             classifier=model,

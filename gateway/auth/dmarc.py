@@ -56,7 +56,7 @@ async def evaluate(
     sender, signatures = align(author, spf, dkim, record, family)
     result, reason = _conclude(author, sender, signatures, family, unknown)
     policy, override = await _applicable(record, author, found.domain, resolver)
-    if discovery == "public_suffix_list" and not _is_drawn(message, record):
+    if discovery == "public_suffix_list" and policy != "none" and not _is_drawn(message, record):
         policy, override = milder(policy), override or "other"
     return (
         sender,

@@ -194,15 +194,21 @@ class DnsList(Section):
 class Person(Section):
     """[[identity.person]]: somebody an impostor would play."""
 
-    name: str
-    address: str
-    role: str = ""
+    name: str = Field(
+        description="The full name in Persian or Latin letters; the other, titles and other spellings are found too.",
+        min_length=1,
+    )
+    address: str = Field(description="The address he or she writes from.", pattern=r"^[^@\s]+@[^@\s]+$")
+    also: tuple[str, ...] = Field((), description='Further addresses, as a private one; "@domain" for all of a domain.')
+    role: str = Field("", description="The office, told with the evidence.")
 
 
 class Identity(Section):
     """[identity]: our own people, partners, and the kinds of domains that matter for imposture."""
 
-    partners: tuple[str, ...] = Field((), description="Domains of partners, watched for look-alikes.")
+    partners: tuple[str, ...] = Field(
+        (), description="Domains of partners: watched for look-alikes, and never taken for look-alikes of ours."
+    )
     freemail: tuple[str, ...] = Field((), description="Free-mail domains besides the list that ships.")
     shorteners: tuple[str, ...] = Field((), description="Link-shortener domains besides the list that ships.")
     person: tuple[Person, ...] = Field((), description="People and role accounts an impostor would play.")
