@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.checks.dns_list import LINKS_MAX, SILENT_MESSAGES, TEST_EVERY_S, TEST_OFF_S, DnsLists, read_answer
+from gateway.checks.dns_list import (
+    BELIEVED_S,
+    LINKS_MAX,
+    SILENT_MESSAGES,
+    TEST_EVERY_S,
+    TEST_OFF_S,
+    DnsLists,
+    read_answer,
+)
 from gateway.config.dns_lists import DnsListSpec, dns_lists
 from gateway.config.settings import DnsList
 from gateway.net.dns import CachingResolver, canonical_name
@@ -139,20 +147,51 @@ async def test_the_test_entries_are_looked_at_again() -> None:
     asked = Asked(GOOD)
     assert await asked() == [FOUND]
     asked.resolver.zones = GOOD | {"1.0.0.127.bl.example": {"A": ["127.0.0.2"]}}  # the domain was given up and sold
-    asked.clock.now += TEST_EVERY_S - 1
+    asked.clock.now += BELIEVED_S
     assert await asked() == [FOUND]
     asked.clock.now += 1
-    (missing,) = await asked()  # what is due is done before a listing is believed
+    (missing,) = await asked()  # the test is done before a listing is believed
     assert "says yes to everything" in str(missing)
+
+
+async def test_a_list_is_tested_on_a_schedule_though_it_lists_nobody() -> None:
+    asked = Asked(GOOD)
+    await asked(CLEAN)
+    asked.resolver.zones = {}
+    await asked.later(TEST_EVERY_S - 1)
+    assert asked.lists.states() == {"my": ""}
+    await asked.later(1)
+    assert "is not listed" in asked.lists.states()["my"]
+
+
+async def test_a_list_that_begins_to_list_the_world_is_found_out_though_its_test_entries_are_cached() -> None:
+    zones = dict(GOOD)
+    with DnsServer(zones, negative_ttl_s=3600) as server:
+        resolver, clock = CachingResolver([server.address], 2.0), Clock()
+        lists = DnsLists(specs(TABLE), resolver, (), clock)
+        assert list(await lists.check(came_from("203.0.114.50"), resolver)) == []
+        server.zones = GOOD | {"*.bl.example": {"A": ["127.0.0.2"]}}
+        clock.now += BELIEVED_S + 1
+        (missing,) = await lists.check(came_from("203.0.114.51"), resolver)
+        assert "says yes to everything" in str(missing)
+        await resolver.close()
 
 
 async def test_ipv6_test_entries() -> None:
     table = TABLE | {"has_ipv6": True}
     nibbles = ".".join(reversed(ipaddress.ip_address("::ffff:7f00:2").exploded.replace(":", "")))
     six = {f"{nibbles}.bl.example": {"A": ["127.0.0.2"]}}
-    assert await Asked(GOOD | six, table)() == [FOUND]
-    (missing,) = await Asked(GOOD, table)()
-    assert "::ffff:7f00:2 is not listed" in str(missing)
+    client = ".".join(reversed(ipaddress.ip_address("2a00::5").exploded.replace(":", "")))
+    listed = {f"{client}.bl.example": {"A": ["127.0.0.2"]}}
+    asked = Asked(GOOD | six | listed, table)
+    assert await asked() == [FOUND]
+    assert await asked("2a00::5") == [Finding("DNSBL_MY_SPAM", ("the client 2a00::5 is on my (127.0.0.2)",))]
+    for zones in (GOOD | listed, GOOD | six | listed | {f"1{nibbles[1:]}.bl.example": {"A": ["127.0.0.2"]}}):
+        asked = Asked(zones, table)
+        assert await asked() == [FOUND]  # the other half is good
+        (missing,) = await asked("2a00::5")
+        assert isinstance(missing, Missing)
+        assert missing.what.startswith("dns list my: not asked about IPv6: it")
 
 
 @pytest.mark.parametrize("status", ["servfail", "timeout", "refused"])
@@ -249,7 +288,7 @@ async def labels(
     await one(ip, content=content, **changes)
     await one.later(0)
     names = {name.removesuffix(".bl.example") for name, _ in one.resolver.queries}
-    six = {name for name in names if name.endswith(".f.f.f.f" + ".0" * 20)}
+    six = {name for name in names if name.endswith((".f.f.f.f" + ".0" * 20, ".invalid"))}
     return names - six - {"2.0.0.127", "1.0.0.127", "test", "invalid", "8.114.0.203"}
 
 
