@@ -24,11 +24,12 @@ import ipaddress
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
 from gateway.auth.organisation import organisational_domain
+from gateway.begun import Begun
 from gateway.checks.domain_list import COMMON
 from gateway.config.dns_lists import DnsListSpec
 from gateway.mail.address import domain_of
@@ -95,8 +96,11 @@ class DnsLists:
         for one in self._lists:
             about = _about(one.spec, subjects, self._left_out(mail))
             if about:
-                works.append(one.ask(about, resolver))
-        return [each for found in await asyncio.gather(*works) for each in found]
+                works.append(Begun(one.ask(about, resolver)))
+        tasks = [one.task for one in works if one.task is not None]
+        if tasks:
+            await _wait(tasks)
+        return [each for one in works for each in one.result()]
 
     async def test_when_due(self) -> None:
         """Test what is due, for whoever only watches."""
@@ -135,13 +139,17 @@ class _List:
             self._begin_test()
             return [self._missing(f"switched off: {self.off}")]
         until = self._monotonic() + self.spec.timeout_s
-        look_ups = [asyncio.ensure_future(resolver.query(f"{one.label}.{self.spec.zone}", "A")) for one in about]
+        look_ups = [Begun(resolver.query(f"{one.label}.{self.spec.zone}", "A")) for one in about]
         test = self._begin_test()
-        waiting = [*look_ups, test] if test is not None and not self._is_tested else look_ups
-        await asyncio.wait(waiting, timeout=self.spec.timeout_s)
-        readings = [read_answer(self.spec, one.result() if one.done() else _LATE) for one in look_ups]
-        for one in look_ups:
-            one.cancel()
+        waiting: list[asyncio.Task[Any]] = [one.task for one in look_ups if one.task is not None]
+        late: set[asyncio.Task[Any]] = set()
+        if test is not None and not self._is_tested:
+            late = await _wait(waiting, test, timeout_s=self.spec.timeout_s)
+        elif waiting:
+            late = await _wait(waiting, timeout_s=self.spec.timeout_s)
+        readings = [read_answer(self.spec, _LATE if one.task in late else one.result()) for one in look_ups]
+        for task in late - {test}:
+            task.cancel()
         if any(reading.listed for reading in readings):
             await self._wait_for_test(until)
         return self._conclude(about, readings)
@@ -237,6 +245,18 @@ class _List:
         pause_s = TEST_OFF_S[0 if is_silent else min(self._tests_off, len(TEST_OFF_S) - 1)]
         self._test_at = self._monotonic() + pause_s
         self._tests_off += not is_silent
+
+
+async def _wait(
+    mine: Sequence[asyncio.Task[Any]], *shared: asyncio.Task[Any], timeout_s: float | None = None
+) -> set[asyncio.Task[Any]]:
+    """Those that are late. When the message is given up, what waits for it alone is too."""
+    try:
+        return (await asyncio.wait([*mine, *shared], timeout=timeout_s))[1]
+    except asyncio.CancelledError:
+        for task in mine:
+            task.cancel()
+        raise
 
 
 _LATE = DnsAnswer("timeout")

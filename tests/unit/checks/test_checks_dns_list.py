@@ -275,6 +275,26 @@ async def test_lists_are_asked_side_by_side_and_a_slow_one_holds_up_nobody() -> 
         await resolver.close()
 
 
+async def test_a_message_that_is_given_up_leaves_no_question_behind() -> None:
+    ended = []
+
+    class Hanging:
+        async def query(self, name: str, rdtype: str) -> DnsAnswer:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.append(name)
+            raise AssertionError
+
+    lists = DnsLists(specs(TABLE | {"timeout_s": 9}), FakeResolver(GOOD))
+    waiting = asyncio.create_task(lists.check(came_from(LISTED), Hanging()))  # type: ignore[arg-type]
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await asyncio.sleep(0.01)
+    assert ended == ["7.114.0.203.bl.example"]
+
+
 # --- what is asked about --------------------------------------------------------------------------------------------
 
 
