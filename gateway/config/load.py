@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gateway.config.settings import Arc, Domain, Settings
+from gateway.config.settings import Arc, Domain, Identity, Settings
 from gateway.errors import ConfigError
 from gateway.mail.domain import to_a_label
 
@@ -28,9 +28,12 @@ def load_settings(path: Path | None) -> Settings:
     except ValidationError as error:
         raise ConfigError(f"{name}: {_explain(error)}") from None
     base = path.resolve().parent if path is not None else Path.cwd()
-    settings = _absolute(
-        settings.model_copy(update={"domain": _domains(settings, name), "arc": _arc(settings.arc, name)}), base
-    )
+    found = {
+        "domain": _domains(settings, name),
+        "arc": _arc(settings.arc, name),
+        "identity": _identity(settings.identity, name),
+    }
+    settings = _absolute(settings.model_copy(update=found), base)
     _check_files(settings, name)
     return settings
 
@@ -91,8 +94,11 @@ def _masked(value: object) -> object:
 _IN_WORDS = {  # pydantic's words for Python's types, in TOML's
     "tuple_type": 'write a list: ["...", "..."]',
     "string_type": 'write a text: "..."',
-    "string_pattern_mismatch": "write smtp://host:port, lmtp://host:port, lmtp+unix:/path or maildir:/path",
     "missing": "is missing; write it",
+}
+_PATTERNS = {  # what to write where one of these options has not its form
+    "next_hop": "write smtp://host:port, lmtp://host:port, lmtp+unix:/path or maildir:/path",
+    "address": "write name@domain",
 }
 
 
@@ -116,6 +122,8 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(place[-1], _known(place[:-1]), n=1)
         return f"{where}: unknown; did you mean {near[0]}?" if near else f"{where}: unknown; remove it"
+    if first["type"] == "string_pattern_mismatch" and place[-1] in _PATTERNS:
+        return f"{where}: {_PATTERNS[place[-1]]}"
     return f"{where}: {_IN_WORDS.get(first['type'], first['msg'].removeprefix('Value error, '))}"
 
 
@@ -142,6 +150,35 @@ def _domains(settings: Settings, name: str) -> tuple[Domain, ...]:
             raise ConfigError(f"{name}: [[domain]] {domain.name} stands there twice; keep one")
         seen[wildcard + label] = domain.model_copy(update={"name": wildcard + label})
     return tuple(seen.values())
+
+
+def _identity(identity: Identity, name: str) -> Identity:
+    """Domains as A-labels, addresses in lower case."""
+
+    def labels(option: str) -> tuple[str, ...]:
+        return tuple(_label(domain, f"{name}: [identity] {option}") for domain in getattr(identity, option))
+
+    people = []
+    for one in identity.person:
+        where = f"{name}: [[identity.person]] {one.name}"
+        also = [
+            address[: address.rindex("@") + 1].lower() + _label(address.rpartition("@")[2], f"{where}: also")
+            if "@" in address
+            else "@" + _label(address, f"{where}: also")
+            for address in one.also
+        ]
+        local, _, domain = one.address.rpartition("@")
+        address = f"{local.lower()}@{_label(domain, f'{where}: address')}"
+        people.append(one.model_copy(update={"address": address, "also": tuple(also)}))
+    lists = {option: labels(option) for option in ("partners", "freemail", "shorteners")}
+    return identity.model_copy(update={**lists, "person": tuple(people)})
+
+
+def _label(domain: str, where: str) -> str:
+    label = to_a_label(domain)
+    if not label:
+        raise ConfigError(f"{where}: {domain!r} is not a domain name")
+    return label
 
 
 def _arc(arc: Arc, name: str) -> Arc:

@@ -91,7 +91,11 @@ def _authentication(auth: Iterable[AuthResult]) -> dict[str, Any]:
             place = "spf" if found["spf"] is _NO_SPF else "spf_helo"  # the main identity stands first
             found[place] = entry | {"identity": result.identity, "aligned": result.is_aligned}
         elif result.method == "dmarc":
-            found["dmarc"] = entry | {"policy": result.policy}
+            found["dmarc"] = entry | {
+                "policy": result.policy,
+                "policy_domain": result.policy_domain,
+                "override": result.override,
+            }
         elif result.method == "iprev":
             found["iprev"] = entry | {"identity": result.identity}
         else:

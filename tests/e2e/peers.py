@@ -99,7 +99,7 @@ name = "{domain}"
 next_hop = "{next_hop}"
 [dns]
 nameservers = ["{nameserver}"]
-timeout_s = 0.1
+timeout_s = {0.1 if nameserver == "127.0.0.1:9" else 2.0}
 [storage]
 database = "sqlite:///var/darban.db"
 blobs = "file:///var/blobs"
