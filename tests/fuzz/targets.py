@@ -10,9 +10,13 @@ from typing import NamedTuple
 
 import authres
 
+from gateway.actions.annotate import annotate
+from gateway.auth import arc
 from gateway.auth.dmarc_record import POLICIES, is_record, parse_record
 from gateway.auth.identity import Person, make_identity
+from gateway.auth.key import Conclusion
 from gateway.auth.lookalike import Lookalikes
+from gateway.auth.seal import Sealer
 from gateway.checks import make_checks
 from gateway.errors import ConfigError, DarbanError
 from gateway.mail import decode_body, parse
@@ -24,12 +28,15 @@ from gateway.mail.domain import to_a_label
 from gateway.mail.edit import edit_header, inbound_field_to_strip, to_crlf
 from gateway.mail.html import render
 from gateway.mail.person_name import spellings
+from gateway.mail.resinfo import read as read_resinfo
 from gateway.mail.summary import summarise
 from gateway.net.dns_wire import TYPES, read_reply, write_query
 from gateway.rules import expression
 from gateway.rules.reader import read
 from gateway.types import MailObject
-from tests.builders import envelope
+from tests.arc_chain import LIST, SCHOOL, chain
+from tests.builders import envelope, verdict
+from tests.dkim_keys import ed25519_key
 from tests.fuzz.test_mail_fuzz import DICTIONARY, SEEDS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,6 +48,7 @@ _KNOWING = make_checks(
         people=[Person("Sara Rahimi", "s.rahimi@example.ir")],
     )
 )
+_SEALER = Sealer("example.ir", "s1", ed25519_key())
 CRASHES = Path(__file__).parent / "crashes"
 
 
@@ -123,6 +131,32 @@ def results(content: bytes) -> None:
     assert is_taken or (claimed != "mx.example.ir" and not f".{claimed}".endswith(".bank.example"))
 
 
+def resinfo(content: bytes) -> None:
+    """Invariant: any results are read or refused whole; where authres reads them too, they are the same."""
+    value = content.decode("utf-8", "replace")
+    found = read_resinfo(value)
+    if found is None:
+        return
+    try:
+        theirs = authres.AuthenticationResultsHeader.parse_value(value).results
+    except Exception:
+        return
+    said = [(str(one.method).lower(), str(one.result).lower()) for one in theirs if hasattr(one, "method")]
+    assert [(one.method, one.result) for one in found] == said
+
+
+def arc_chain(content: bytes) -> None:
+    """Invariant: any fields are sets in order or the reason why not; a set of ours goes on top whole, or not at all."""
+    message = parse(content)
+    sets = arc.collect({name: [one.raw for one in message.by_name.get(name, ())] for name in arc.FIELDS})
+    assert isinstance(sets, Conclusion) or len(sets) == len(message.by_name.get("arc-seal", ()))
+    relayed = annotate(envelope(), content, verdict(), [], 5.0)
+    for result in ("none", "pass", "fail"):
+        sealed = _SEALER.seal(relayed, "mx.example.ir; none", result, 1.0)
+        assert sealed.endswith(relayed)
+        assert len(parse(sealed).fields) - len(parse(relayed).fields) in (0, 3)
+
+
 def dns(content: bytes) -> None:
     """Invariant: whatever stands behind a question, it is read as a reply or as none, with names that can be written."""
     flags, rest = content[:2].ljust(2, b"\0"), content[2:]
@@ -156,6 +190,14 @@ _TXT = _OWNER + b"\0\x10\0\1\0\0\0\x3c\0\6\2ab\2cd"
 _SOA = _OWNER + b"\0\6\0\1\0\0\0\x3c\0\x18" + _OWNER + _OWNER + bytes(20)
 
 TARGETS: dict[str, Target] = {
+    "arc": Target(arc_chain, lambda: [chain(LIST), chain(SCHOOL, LIST), b"", b"ARC-Seal: i=1; cv=fail\r\n\r\n"]),
+    "resinfo": Target(
+        resinfo,
+        lambda: [
+            b"mx.example 1; spf=pass (a (b)) smtp.mailfrom=x@a.example; dmarc=pass action=none header.from=a.example",
+            b'mx.example; dkim=fail reason="not; ours" header.i=@a.example header.b="a/b="; none',
+        ],
+    ),
     "dns": Target(
         dns,
         lambda: [
