@@ -35,7 +35,7 @@ LURES = frozenset(
 )
 # Those that make another company's name where no hyphen parts them: washingtonpost
 _JOINED_LURES = tuple(
-    sorted({word for word in LURES if len(word) > 4} - {"center", "centre", "office", "finance", "order"})
+    sorted({word for word in LURES if len(word) > 4} - {"center", "centre", "office", "finance", "order", "online"})
 )
 GENERIC = frozenset(
     "academy agency air art auto bank bazar best blog book books business cafe car care center city clinic cloud club "
