@@ -30,7 +30,7 @@ from gateway.scan.pipeline import Pipeline
 from gateway.types import Client, Envelope, Recipient, Verdict
 from tests.dns_server import apart
 
-TIMEOUT_S = 0.4
+TIMEOUT_S = 0.8
 FAULTS: dict[str, str | float] = {
     "slow": TIMEOUT_S / 4,
     "silent": "silent",

@@ -191,7 +191,7 @@ def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = Fal
     from gateway.checks.dns_list import DnsLists
     from gateway.config.dns_lists import dns_lists
     from gateway.net.dns import CachingResolver, OfflineResolver
-    from gateway.scan.pipeline import Authentication, Pipeline
+    from gateway.scan.pipeline import Pipeline, Trust
 
     lists = dns_lists(settings.dns_list)
     ruleset = rules.load(rule_paths(settings), cache)
@@ -211,9 +211,7 @@ def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = Fal
             deadline_s=min(settings.limits.scan_s / 2, dns.timeout_s * 5),
             max_queries=dns.max_queries,
             trouble=known.trouble,
-            authentication=Authentication(
-                settings.dmarc.organisational_domain, frozenset(settings.arc.trusted_sealers)
-            ),
+            trust_in=Trust(settings.dmarc.organisational_domain, frozenset(settings.arc.trusted_sealers)),
         )
 
     return make

@@ -13,6 +13,7 @@ from gateway.types import (
     Delivery,
     Disposition,
     DmarcRow,
+    DmarcSending,
     DnsAnswer,
     DomainPolicy,
     Envelope,
@@ -263,8 +264,8 @@ class DmarcStore(Protocol):
     def claim(self, day: int, domain: str, address: str, report_id: str) -> bool:
         """May this report be sent to this address now? False when it was, was refused for good, or is being sent."""
 
-    def settle(self, day: int, domain: str, address: str, reply: Reply) -> None:
-        """What became of a claimed one: 2xx and 5xx are final, after anything else it may be claimed again."""
+    def settle(self, day: int, domain: str, address: str, state: DmarcSending, note: str) -> None:
+        """What became of a claimed one: "failed" may be claimed again, the others are final."""
 
 
 class Counters(Protocol):

@@ -329,8 +329,8 @@ def _count(verdict: Verdict) -> None:
         HITS.labels(hit.name).inc()
     for result in verdict.auth:
         AUTH.labels(result.method, result.result).inc()
-    for what in verdict.incomplete:
-        INCOMPLETE.labels(what.partition(":")[0]).inc()
+    for kind in {what.partition(":")[0] for what in verdict.incomplete}:  # once a message: alerts compare with messages
+        INCOMPLETE.labels(kind).inc()
     for stage, seconds in verdict.stages:
         STAGES.labels(stage).observe(seconds)
 

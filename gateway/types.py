@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 ActionName = Literal["accept", "tag", "quarantine", "reject"]
 AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
 DnsStatus = Literal["noerror", "nodata", "nxdomain", "servfail", "timeout", "refused", "invalid", "limit"]
+DmarcSending = Literal["sent", "refused", "failed"]
 QuarantineState = Literal["held", "releasing", "released", "deleted"]
 
 

@@ -43,8 +43,8 @@ _DIRECTIVE = re.compile(
 _REPEAT = re.compile(r"%repeat ([0-9]+)\n(.*?)%end\n", re.DOTALL)
 _PERSON = re.compile(r"([^<>]+) <([^<>@\s]+@[^<>@\s]+)>(?: also=(\S+))?(?: role=(\w+))?")
 _AUTH = re.compile(
-    r"(iprev|spf|dkim|arc|dmarc)=([a-z]+)(?: (?!aligned|policy[=.]|override=|reason=)(\S+))?( aligned)?"
-    r"(?: policy=(\S+))?(?: override=(\S+))?((?: policy\.\S+=\S+)*)(?: reason=(.+))?"
+    r"(iprev|spf|dkim|arc|dmarc)=([a-z]+)(?: (?!aligned|policy[=.]|override=|reason=)(\S+))?( aligned)?(?: policy=(\S+))?"
+    r"((?: policy\.\S+=\S+)*)(?: override=(\S+))?(?: reason=(.+))?"
 )
 
 
@@ -160,7 +160,7 @@ def _auth(words: str) -> AuthResult:
     match = _AUTH.fullmatch(words)
     if match is None:
         raise ValueError(f"cannot read auth: {words!r}")
-    method, result, domain, aligned, policy, override, noted, reason = match.groups()
+    method, result, domain, aligned, policy, noted, override, reason = match.groups()
     return AuthResult(
         cast(AuthMethod, method),
         result,
@@ -168,6 +168,6 @@ def _auth(words: str) -> AuthResult:
         policy=policy or "",
         reason=reason or "",
         is_aligned=bool(aligned),
-        properties=tuple((name, value) for name, _, value in (pair.partition("=") for pair in noted.split())),
         override=override or "",
+        properties=tuple((name, value) for name, _, value in (pair.partition("=") for pair in noted.split())),
     )

@@ -4,9 +4,10 @@ Validation as §5.2: the structure first, without the DNS; then the newest ARC-M
 newest to oldest. The first thing that is wrong ends it. The older message signatures, which tell where the message was
 last changed (header.oldest-pass), are looked at when the chain has passed.
 
-Stricter than RFC 8617 where mail programs would mislead, as with DKIM (dkim.py): a newest ARC-Message-Signature that
-leaves part of the body unsigned (l=) or has expired, and a header with lines that are no fields, fail. One that does
-not sign the From field passes, as the RFC has it, but nothing may be concluded from it (Chain.is_author_signed).
+Stricter than RFC 8617 where mail programs would mislead, as with DKIM (dkim.reservation): a newest message signature
+that leaves part of the body unsigned (l=), has expired or is from the future, and a header with lines that are no
+fields, fail. One that does not sign From, or beside whose signed fields a second stands unsigned where one is allowed,
+passes, as the RFC has it and ValiMail's test suite asks; but nothing may be concluded from it (Chain.is_binding).
 
 Where §5.2.1 has a silent DNS end the chain for good, the result here is "temperror": it is our DNS that was silent, and
 whoever comes behind us may still find the chain whole. Such a message is not sealed (seal.py).
@@ -28,7 +29,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.auth.canonical import CanonicalMessage, canonical_field
-from gateway.auth.dkim import fetch_key, verify
+from gateway.auth.dkim import added_field, fetch_key, reservation, verify
 from gateway.auth.key import (
     MAX_ARC_FIELD,
     MAX_INSTANCE,
@@ -59,7 +60,7 @@ class Chain:
     result: AuthResult
     sealers: tuple[str, ...] = ()  # d= of the ARC-Seal fields, newest first
     assessments: tuple[str, ...] = ()  # values of the ARC-Authentication-Results, behind "i=1;", newest first
-    is_author_signed: bool = False  # the newest message signature covers every From field
+    is_binding: bool = False  # the newest message signature covers From, and nothing stands beside what it covers
 
 
 Raw = tuple[bytes, bytes, bytes]  # assessment, message signature and seal of one set, as they were received
@@ -109,7 +110,7 @@ async def evaluate(message: Message, client_ip: str, resolver: Resolver, now: fl
         AuthResult("arc", "pass", sealers[0], reason=_in_words(sealers), properties=properties),
         sealers,
         tuple([_assessment_value(one.fields[0]) for one in newest_first]),
-        validator.is_author_signed(sets[-1]),
+        validator.is_binding(sets[-1]),
     )
 
 
@@ -207,7 +208,7 @@ class _Validator:
 
     async def newest(self, one: ArcSet) -> Conclusion | None:
         """What is wrong with the newest message signature (§5.2 step 4)."""
-        problem = await self._message_signature(one) or self._reservation(one)
+        problem = await self._message_signature(one)
         return problem and Conclusion(problem.result, f"the newest ARC-Message-Signature: {problem.reason}")
 
     async def seals(self, sets: Sequence[ArcSet]) -> Conclusion | None:
@@ -222,33 +223,25 @@ class _Validator:
     async def oldest_pass(self, newest_first: Sequence[ArcSet]) -> int:
         """The oldest message signature that holds; 0 when all do (§5.2 step 5). The newest is known to hold."""
         for index, one in enumerate(newest_first[1 : MAX_OLDER + 1]):
-            if await self._message_signature(one) or self._reservation(one):
+            if await self._message_signature(one):
                 return len(newest_first) - index
         return 0 if len(newest_first) <= MAX_OLDER + 1 else len(newest_first) - MAX_OLDER
 
-    def is_author_signed(self, one: ArcSet) -> bool:
-        """Does its message signature cover every From field?"""
-        signed = one.signature.names.count("from") if isinstance(one.signature, Signature) else 0
-        return 0 < self._canonical.count("from") <= signed
+    def is_binding(self, one: ArcSet) -> bool:
+        """Does its message signature cover the author, and what it covers stand alone, as readers need it?"""
+        signature = one.signature
+        if isinstance(signature, Conclusion) or "from" not in signature.names:
+            return False
+        return not added_field(self._canonical, signature)
 
     async def _message_signature(self, one: ArcSet) -> Conclusion | None:
         if isinstance(one.signature, Conclusion):
             return one.signature
         key = await self._key(one.signature.selector, one.signature.domain)
-        outcome = key if isinstance(key, Conclusion) else verify(self._canonical, one.fields[1], one.signature, key)
-        return None if outcome.result == "pass" else outcome
-
-    def _reservation(self, one: ArcSet) -> Conclusion | None:
-        signature = one.signature
-        if isinstance(signature, Conclusion):
-            return signature
-        if signature.length is not None and signature.length < len(self._canonical.body(signature.body_form)):
-            return Conclusion("fail", f"not the whole body is signed (l={signature.length})")
-        if signature.expires_at is not None and signature.expires_at < self._now:
-            return Conclusion("fail", "the signature has expired")
-        if self._canonical.is_ambiguous:
-            return Conclusion("fail", "the header holds lines that are no field, or too many fields")
-        return None
+        if isinstance(key, Conclusion):
+            return key
+        outcome = verify(self._canonical, one.fields[1], one.signature, key)
+        return outcome if outcome.result != "pass" else reservation(self._canonical, one.signature, self._now)
 
     async def _seal(self, seal: Seal, digest: bytes) -> Conclusion | None:
         key = await self._key(seal.selector, seal.domain)

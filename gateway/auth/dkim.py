@@ -65,7 +65,7 @@ async def _evaluate(canonical: CanonicalMessage, field: bytes, resolver: Resolve
     # RFC 6376 §6.1.2 before §6.1.3: without a key there is nothing to hash for
     outcome = key if isinstance(key, Conclusion) else verify(canonical, field, signature, key)
     if outcome.result == "pass":
-        outcome = _reservation(canonical, signature, now) or outcome
+        outcome = reservation(canonical, signature, now) or _addition(canonical, signature) or outcome
     properties = _properties(signature)
     if outcome.result == "pass":
         properties += _weaknesses(canonical, signature, key)
@@ -108,15 +108,12 @@ def verify(canonical: CanonicalMessage, field: bytes, signature: Signature, key:
     return Conclusion("neutral" if key.is_testing else "fail", f"the signature does not match the header{test}")
 
 
-def _reservation(canonical: CanonicalMessage, signature: Signature, now: float) -> Conclusion | None:
-    """Why a signature that verifies is still not believed."""
+def reservation(canonical: CanonicalMessage, signature: Signature, now: float) -> Conclusion | None:
+    """Why a signature that verifies is still not believed; also for an ARC-Message-Signature."""
     if signature.length is not None:
         left = len(canonical.body(signature.body_form)) - signature.length
         if left:
             return Conclusion("policy", f"{left} bytes of the body are not signed (l={signature.length})")
-    added = _added(canonical, signature)
-    if added:
-        return Conclusion("policy", f"a {added.title()} field is not signed, and another is")
     if canonical.is_ambiguous:
         return Conclusion("policy", "the header holds lines that are no field, or too many fields")
     if signature.expires_at is not None and signature.expires_at < now:
@@ -126,7 +123,12 @@ def _reservation(canonical: CanonicalMessage, signature: Signature, now: float) 
     return None
 
 
-def _added(canonical: CanonicalMessage, signature: Signature) -> str:
+def _addition(canonical: CanonicalMessage, signature: Signature) -> Conclusion | None:
+    added = added_field(canonical, signature)
+    return Conclusion("policy", f"a {added.title()} field is not signed, and another is") if added else None
+
+
+def added_field(canonical: CanonicalMessage, signature: Signature) -> str:
     """A field that may stand once, is signed and stands another time unsigned; "" when there is none.
 
     Signed fields are taken from below (RFC 6376 §5.4.2), so that it is the one on top, which most readers show.

@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.auth.arc import FIELDS, assessment_instance, collect, seal_digests
 from gateway.auth.canonical import CanonicalMessage, canonical_field
+from gateway.auth.dkim import ONCE
 from gateway.auth.key import (
     MAX_INSTANCE,
     RSA_MAX_BITS,
@@ -45,13 +46,8 @@ from gateway.mail.edit import format_field
 from gateway.mail.header import split_header
 from gateway.types import HeaderField
 
-# RFC 6376 §5.4.1, §8.15; the first are allowed once (RFC 5322 §3.6, RFC 2045 §3)
-SIGNED_ONCE = (
-    "from sender reply-to to cc subject date message-id in-reply-to references mime-version content-type "
-    "content-transfer-encoding"
-).split()
-# dkim-signature: RFC 8617 §4.1.2
-SIGNED = "content-disposition list-id list-help list-unsubscribe list-unsubscribe-post list-post dkim-signature".split()
+# besides dkim.ONCE: RFC 6376 §5.4.1; the signatures that are there, RFC 8617 §4.1.2
+SIGNED = "list-id list-help list-unsubscribe list-unsubscribe-post list-post dkim-signature".split()
 MESSAGE_SIGNATURE_TAGS = ("i", "a", "c", "d", "s", "t", "h", "bh", "b")
 SEAL_TAGS = ("i", "a", "cv", "d", "s", "t", "b")
 _MAX_OF_A_NAME = 10  # fields of one name that are signed, from the bottom
@@ -77,7 +73,7 @@ class Sealer:
     domain: str  # d=
     selector: str  # s=
     key: PrivateKey
-    names: tuple[str, ...] = ()  # h= as it is to be; () for SIGNED_ONCE and SIGNED, as far as the message has them
+    names: tuple[str, ...] = ()  # h= as it is to be; () for dkim.ONCE and SIGNED, as far as the message has them
 
     def seal(self, content: bytes, results: str, chain: str, now: float | None = None) -> bytes:
         """The content with a set on top, or as it is where none may be added (see the module).
@@ -179,8 +175,8 @@ def _read(content: bytes) -> _Relayed:
 
 def _signed_names(message: _Relayed) -> tuple[str, ...]:
     """h=: a name for each field that is signed, and once more for those that may not come twice."""
-    names = [name for name in (*SIGNED_ONCE, *SIGNED) for _ in message.by_name.get(name, ())[:_MAX_OF_A_NAME]]
-    return (*(name for name in SIGNED_ONCE if name == "from" or name in message.by_name), *names)
+    names = [name for name in (*ONCE, *SIGNED) for _ in message.by_name.get(name, ())[:_MAX_OF_A_NAME]]
+    return (*(name for name in ONCE if name == "from" or name in message.by_name), *names)
 
 
 def _field(name: str, order: Sequence[str], tags: Mapping[str, str]) -> bytes:

@@ -40,7 +40,7 @@ def apply(dmarc: AuthResult, chain: Chain, trusted: Collection[str]) -> tuple[Au
 
 def vouch(chain: Chain, author: str, trusted: Collection[str]) -> str:
     """Who vouches for the author's domain and by what, in words; "" when nobody does who is trusted."""
-    if not author or chain.result.result != "pass" or not chain.is_author_signed:
+    if not author or chain.result.result != "pass" or not chain.is_binding:
         return ""
     for sealer, assessment in zip(chain.sealers, chain.assessments, strict=True):
         if sealer not in trusted:

@@ -216,7 +216,7 @@ class _List:
 
     def _switch_off(self, why: str) -> None:
         if self.off != why:
-            log.error("a DNS list is switched off", list=self.spec.name, zone=self.spec.zone, why=why)
+            log.error("a DNS list is switched off", list=self.spec.name, why=why)  # the zone may hold a key
         self.off = why
         self._silent = 0
         is_silent = why.startswith(_SILENT)  # which asks nothing of the list, and may end at any time

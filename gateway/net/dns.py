@@ -58,7 +58,7 @@ class CachingResolver:
         self._pending: dict[tuple[str, str], asyncio.Task[DnsAnswer]] = {}
         self._servers: Nameservers | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._looked_at = 0.0
+        self._looked_at = -_RELOOK_S  # the clock may start at 0
 
     async def query(self, name: str, rdtype: str) -> DnsAnswer:
         """Look up one name. Never raises for what the DNS says or fails to say."""

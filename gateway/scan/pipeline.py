@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 from gateway.auth import arc, dkim, dmarc, iprev, spf, trust
 from gateway.mail import parse
@@ -69,12 +69,11 @@ def _no_trouble() -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Authentication:
-    """What an admin decides about authentication."""
+class Trust(NamedTuple):
+    """What the admin has decided about authentication."""
 
-    discovery: dmarc.Discovery = "tree_walk"
-    trusted_sealers: frozenset[str] = frozenset()  # d= of ARC seals
+    dmarc_discovery: dmarc.Discovery = "tree_walk"
+    sealers: frozenset[str] = frozenset()  # d= of the ARC seals that are believed
 
 
 class Pipeline:
@@ -91,7 +90,7 @@ class Pipeline:
         deadline_s: float,
         max_queries: int = MAX_QUERIES,
         trouble: Callable[[], str] = _no_trouble,
-        authentication: Authentication | None = None,
+        trust_in: Trust = Trust(),  # noqa: B008  frozen
     ) -> None:
         """`trouble` says what is wrong with the DNS as a whole, "" when nothing is."""
         self.rules = rules
@@ -102,7 +101,7 @@ class Pipeline:
         self._deadline_s = deadline_s
         self._max_queries = max_queries
         self._trouble = trouble
-        self._authentication = authentication or Authentication()
+        self._trust = trust_in
 
     async def score(
         self, envelope: Envelope, content: bytes, skip: Sequence[str] = (), mark: Callable[[str], None] = _ignore
@@ -149,12 +148,13 @@ class Pipeline:
         run.begin("authenticate")
         sender, signatures, policy = await run.wait(
             "dmarc",
-            dmarc.evaluate(message, sender, signatures, self._asking(run, "dmarc"), self._authentication.discovery),
+            dmarc.evaluate(message, sender, signatures, self._asking(run, "dmarc"), self._trust.dmarc_discovery),
             self._deadline_s - limit,
             (sender, signatures, _late("dmarc")),
         )
-        policy, sealed = trust.apply(policy, chain, self._authentication.trusted_sealers)
-        results = (reverse, sender, *further, *signatures, *(() if sealed.result == "none" else (sealed,)), policy)
+        policy, sealed = trust.apply(policy, chain, self._trust.sealers)
+        chained = () if sealed.result == "none" else (sealed,)
+        results = (reverse, sender, *further, *signatures, *chained, policy)
         run.incomplete += [
             f"dns: {one.method}{' of HELO' if one in further else ''} could not be looked up"
             for one in results

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import authres
 
+from gateway.auth.dmarc_record import POLICIES, is_record, parse_record
 from gateway.auth.identity import Person, make_identity
 from gateway.auth.lookalike import Lookalikes
 from gateway.checks import make_checks
@@ -130,6 +131,19 @@ def dns(content: bytes) -> None:
             assert 0 <= reply.answer.ttl_s < 1 << 31
 
 
+def dmarc(content: bytes) -> None:
+    """Invariant: any bytes are a record with a policy, or none; reports go to addresses that can stand in SMTP."""
+    record = parse_record(content)
+    assert (record is not None) is is_record(content)
+    if record is None:
+        return
+    assert {record.policy, record.subdomain_policy, record.nonexistent_policy} <= {"", *POLICIES}
+    assert record.psd in "ynu"
+    assert 0 <= record.percent <= 100
+    for address, _ in record.reports_to:
+        assert address.isascii() and address.isprintable() and not set(address) & set(' <>,"\\')
+
+
 _OWNER = b"\xc0\x0c"
 _MX = _OWNER + b"\0\x0f\0\1\0\0\0\x3c\0\7\0\x0a\2mx\xc0\x0c"
 _ALIAS = _OWNER + b"\0\5\0\1\0\0\0\x3c\0\4\1a\xc0\x0c"
@@ -146,6 +160,14 @@ TARGETS: dict[str, Target] = {
             b"\x83\x80\0\0",
         ],
         512,
+    ),
+    "dmarc": Target(
+        dmarc,
+        lambda: [
+            b"v=DMARC1; p=reject; sp=quarantine; np=none; rua=mailto:a%2Bb@example.org!10m,https://x.example/; t=y",
+            b"v = DMARC1;P=none;adkim=s;aspf=r;fo=1:d:s;ruf=mailto:x@example.org;psd=n;pct=30;ri=86400",
+        ],
+        400,
     ),
     "mail": Target(mail, lambda: (*SEEDS, *DICTIONARY)),
     "results": Target(

@@ -85,6 +85,8 @@ def test_spf_and_iprev(data: st.DataObject, reverse_path: str, helo: str, addres
     resolver = RandomResolver(data)
     where = envelope(reverse_path=reverse_path, client=Client(address, helo=helo))
     sound(asyncio.run(spf.evaluate(where, resolver)))
+    for further in asyncio.run(spf.Evaluation(where, resolver).helo()):
+        sound(further)
     sound(asyncio.run(iprev.evaluate(where, resolver)))
 
 

@@ -58,7 +58,7 @@ async def test_the_first_set() -> None:
     )
     assert fields[AS].startswith("i=1; a=rsa-sha256; cv=none; d=darban.test; s=s1; t=1790000000; b=")
     found = await validated(sealed)
-    assert (found.result.result, found.sealers, found.is_author_signed) == ("pass", ("darban.test",), True)
+    assert (found.result.result, found.sealers, found.is_binding) == ("pass", ("darban.test",), True)
     assert by_dkimpy(sealed) == b"pass"
 
 

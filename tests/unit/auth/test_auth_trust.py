@@ -16,13 +16,13 @@ TRUSTED = frozenset({LIST, SCHOOL})
 FAILED = AuthResult("dmarc", "fail", AUTHOR, policy="reject", reason="neither SPF nor DKIM passes for example.org")
 
 
-def passing(*sets: tuple[str, str], is_author_signed: bool = True) -> Chain:
+def passing(*sets: tuple[str, str], is_binding: bool = True) -> Chain:
     """(sealer, what it recorded), newest first."""
     return Chain(
         AuthResult("arc", "pass", sets[0][0], reason=f"sealed by {sets[0][0]}"),
         tuple(sealer for sealer, _ in sets),
         tuple(f" {sealer}; {recorded}" for sealer, recorded in sets),
-        is_author_signed,
+        is_binding,
     )
 
 
@@ -118,7 +118,7 @@ def test_a_chain_that_does_not_pass_vouches_for_nothing(result: str) -> None:
 
 
 def test_nobody_vouches_for_what_is_not_signed_or_not_there() -> None:
-    assert trust.vouch(passing((LIST, PASS), is_author_signed=False), AUTHOR, TRUSTED) == ""
+    assert trust.vouch(passing((LIST, PASS), is_binding=False), AUTHOR, TRUSTED) == ""
     assert trust.vouch(passing((LIST, "dmarc=pass header.from=")), "", TRUSTED) == ""
     assert trust.vouch(passing((LIST, PASS)), AUTHOR, ()) == ""
 
@@ -152,6 +152,7 @@ def test_nothing_changes_without_trust() -> None:
         (add_set(MAIL).replace(b"Good morning", b"Pay at once"), False),
         (add_set(MAIL).replace(b"sara@example.org", b"boss@example.org"), False),
         (b"From: boss@example.org\r\n" + add_set(MAIL), False),
+        (b"Subject: Pay at once\r\n" + add_set(MAIL), False),
         # and sealed again by the one who changed it
         (add_set(add_set(MAIL).replace(b"Good morning", b"Pay at once"), STRANGER), False),
         (add_set(add_set(add_set(MAIL).replace(b"morning", b"evening"), STRANGER), SCHOOL, FAIL), False),

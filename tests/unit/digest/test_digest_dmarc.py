@@ -69,12 +69,27 @@ async def outcomes(
     [
         ({}, "sent", "already"),
         ({"RCPT": "550 5.1.1 no such user"}, "refused", "already"),
+        ({"dot": "552 5.2.2 mailbox full"}, "refused", "already"),
+        ({"RCPT": "554 5.7.1 relay access denied"}, "failed", "failed"),
+        ({"MAIL": "550 5.1.8 we do not know you"}, "failed", "failed"),
+        ({"RCPT": "550 no"}, "failed", "failed"),
         ({"RCPT": "451 4.7.1 later"}, "failed", "failed"),
         ({"dot": ["451 4.3.0 full", "250 2.0.0 ok"]}, "failed", "sent"),
         ({"greeting": "close"}, "failed", "failed"),
         ({"MAIL": "530 5.7.0 sign in"}, "failed", "failed"),
     ],
-    ids=["taken", "refused", "deferred", "taken later", "down", "relay wants a password"],
+    ids=[
+        "taken",
+        "refused",
+        "full",
+        "not set up",
+        "not known",
+        "no reason",
+        "deferred",
+        "taken later",
+        "down",
+        "relay wants a password",
+    ],
 )
 async def test_a_report_goes_once(
     store: SqlDmarcFeedback, hops: list[SmtpNextHop], script: Script, first: str, second: str

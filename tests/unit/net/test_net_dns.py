@@ -218,6 +218,19 @@ async def until(is_so: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_the_systems_nameservers_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    with DnsServer({}, {"*": "silent"}) as dead, DnsServer(ZONES) as alive:
+        named = [("127.0.0.1", dead.port)]
+        monkeypatch.setattr("gateway.net.dns.system_nameservers", lambda: named)
+        resolver = CachingResolver([], 0.2, monotonic=lambda: now)
+        assert (await resolver.query("example.org", "A")).status == "timeout"
+        named = [("127.0.0.1", alive.port)]  # the machine has moved
+        now = 31.0
+        assert (await resolver.query("example.org", "A")).status == "noerror"
+        await resolver.close()
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

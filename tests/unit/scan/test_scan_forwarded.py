@@ -10,7 +10,7 @@ from gateway import rules
 from gateway.checks import CHECKS
 from gateway.config.shipped import rules_path
 from gateway.ports import Resolver
-from gateway.scan.pipeline import Authentication, Pipeline
+from gateway.scan.pipeline import Pipeline, Trust
 from gateway.types import DnsAnswer, Verdict
 from tests.arc_chain import LIST, PASS, SCHOOL, STRANGER, add_set, chain, zones
 from tests.builders import envelope, message_bytes
@@ -39,7 +39,7 @@ async def judge(ruleset: rules.RuleSet, content: bytes, *trusted: str, resolver:
         rules=ruleset,
         classifier=None,
         deadline_s=0.5,
-        authentication=Authentication(trusted_sealers=frozenset(trusted)),
+        trust_in=Trust(sealers=frozenset(trusted)),
     )
     return await pipeline.score(envelope(reverse_path=f"keys-bounces@{LIST}"), content)
 
@@ -101,7 +101,7 @@ class Silent:
 async def test_a_silent_dns_vouches_for_nothing_and_hides_nothing_else(ruleset: rules.RuleSet, status: str) -> None:
     content = chain(STRANGER, LIST, content=CONTENT)
     verdict = await judge(ruleset, content, LIST, resolver=Silent(STRANGER, status))
-    found = {one.method: one.result for one in reversed(verdict.auth)}
+    found = {one.method: one.result for one in reversed(verdict.auth)}  # SPF of the reverse-path stands first
     assert (found["arc"], found["dmarc"], found["spf"]) == ("temperror", "fail", "pass")
     assert names(verdict, DMARC) == {"DMARC_FAIL_REJECT"}
     assert verdict.incomplete == ("dns: arc could not be looked up",)
