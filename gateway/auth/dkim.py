@@ -5,8 +5,9 @@ signature only and tell neither a silent DNS nor a changed body from a forgery. 
 our results are compared with there.
 
 Decided here, stricter than RFC 6376 where mail programs would mislead (§8.2, §8.15): a signature that leaves part of
-the body (l=) or a From field unsigned is "policy", not "pass", so that nothing is concluded from it; so are rsa-sha1,
-RSA keys below 1024 bits (RFC 8301) and expired signatures. A failing signature with a key in test is "neutral" (t=y).
+the body (l=) or a From field unsigned is "policy", not "pass", so that nothing is concluded from it; so is one under
+which a field that may stand once stands twice, as a replay with another Subject on top has it; so are rsa-sha1, RSA
+keys below 1024 bits (RFC 8301) and expired signatures. A failing signature with a key in test is "neutral" (t=y).
 
 Cost: one TXT look-up a signature; 100 µs for 10 KB, 3 ms for 1 MB. Limits: MAX_SIGNATURES are verified, top to bottom.
 """
@@ -23,6 +24,21 @@ from gateway.ports import Resolver
 from gateway.types import AuthResult, Message
 
 MAX_SIGNATURES = 5
+# Fields that stand once (RFC 5322 §3.6, RFC 2045 §3): where one of two is signed, readers show the other (RFC 6376 §8.15)
+_ONCE = (
+    "from",
+    "sender",
+    "reply-to",
+    "to",
+    "cc",
+    "date",
+    "subject",
+    "message-id",
+    "mime-version",
+    "content-type",
+    "content-transfer-encoding",
+    "content-disposition",
+)
 
 
 async def evaluate(message: Message, resolver: Resolver, now: float | None = None) -> tuple[AuthResult, ...]:
@@ -98,6 +114,9 @@ def _reservation(canonical: CanonicalMessage, signature: Signature, now: float) 
             return Conclusion("policy", f"{left} bytes of the body are not signed (l={signature.length})")
     if canonical.count("from") > signature.names.count("from"):
         return Conclusion("policy", "a From field is not signed")
+    twice = next((name for name in _ONCE if canonical.count(name) > 1), "")
+    if twice:
+        return Conclusion("policy", f"there are {canonical.count(twice)} {twice.title()} fields")
     if canonical.is_ambiguous:
         return Conclusion("policy", "the header holds lines that are no field, or too many fields")
     if signature.expires_at is not None and signature.expires_at < now:

@@ -10,6 +10,7 @@ from gateway.checks.authentication import Authentication
 from gateway.checks.author import Author
 from gateway.checks.body import Body
 from gateway.checks.date import Date
+from gateway.checks.from_field import FromField
 from gateway.checks.helo import Helo
 from gateway.checks.html import HtmlTricks
 from gateway.checks.message_id import MessageId
@@ -32,6 +33,7 @@ CHECKS: tuple[MessageCheck, ...] = (
     Author(),
     Body(),
     Date(),
+    FromField(),
     Helo(),
     HtmlTricks(),
     MessageId(),

@@ -1,10 +1,14 @@
-"""Hits and prediction -> verdict. The prediction enters as one hit, so the score is the sum of the hits."""
+"""Hits and prediction -> verdict. The prediction enters as one hit, so the score is the sum of the hits.
+
+Text that reads like honest mail takes something away, but not beside a firm hit (tflags NAME firm): whoever forges an
+author chooses the text as well (docs/decisions/0011-harmless-text-does-not-excuse-a-forged-author.md).
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from gateway.types import AuthResult, Hit, Prediction, Summary, Verdict
 
@@ -22,6 +26,7 @@ def conclude(
     prediction: Prediction | None,
     scores: Mapping[str, float],
     *,
+    firm: Collection[str] = (),
     auth: Sequence[AuthResult],
     incomplete: Sequence[str],
     summary: Summary,
@@ -31,7 +36,9 @@ def conclude(
     """The verdict; hits heaviest first."""
     every = list(hits)
     if prediction is not None:
-        every.append(prediction_hit(prediction, scores.get(CLASSIFIER, 0.0)))
+        opinion = prediction_hit(prediction, scores.get(CLASSIFIER, 0.0))
+        if opinion.score > 0 or not any(hit.name in firm for hit in every):
+            every.append(opinion)
     every = [hit for hit in every if hit.score]
     every.sort(key=lambda hit: (-abs(hit.score), hit.name))
     return Verdict(

@@ -94,6 +94,7 @@ class Pipeline:
             hits,
             prediction if has_words or prediction is None else replace(prediction, contributions=()),
             self.rules.scores,
+            firm=self.rules.firm,
             auth=auth,
             incomplete=run.incomplete,
             summary=summarise(message) if has_words else Summary(size_bytes=len(content)),

@@ -36,6 +36,26 @@ def test_score_is_the_sum_of_the_hits(scores: list[float], probability: float) -
     assert [abs(hit.score) for hit in found.hits] == sorted((abs(hit.score) for hit in found.hits), reverse=True)
 
 
+@pytest.mark.parametrize(("probability", "score"), [(0.0, 4.0), (0.5, 4.0), (1.0, 10.0)])
+def test_beside_a_firm_hit_harmless_text_takes_nothing_away(probability: float, score: float) -> None:
+    def judged(name: str) -> float:
+        return conclude(
+            "q",
+            [Hit(name, 4.0, "")],
+            Prediction(probability, "m"),
+            {CLASSIFIER: 6.0},
+            firm={"FORGED"},
+            auth=(),
+            incomplete=(),
+            summary=Summary(),
+            rules_id="r",
+            stages=(),
+        ).score
+
+    assert judged("FORGED") == pytest.approx(score)
+    assert judged("OTHER") == pytest.approx(score if probability else 1.0)
+
+
 def test_right_to_left_words_are_isolated() -> None:
     texts = {
         char: prediction_hit(Prediction(0.9, "m", (Contribution(char, 1.0),)), 6.0).evidence[1]
