@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sysconfig
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,10 +21,17 @@ def describe() -> dict[str, str | int]:
     return {
         "cpu": cpu[0].partition(":")[2].strip() if cpu else platform.machine(),
         "cores": os.cpu_count() or 0,
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()}, {_build()}",
         "commit": commit.stdout.strip(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
     }
+
+
+def _build() -> str:
+    """How the interpreter was compiled, which is a tenth of everything here."""
+    arguments = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    is_packaged = sysconfig.get_config_var("prefix") == "/usr"  # the arguments do not tell
+    return "optimised" if is_packaged or "--enable-optimizations" in arguments else "not optimised"
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -28,9 +28,10 @@ from gateway.config.settings import Settings
 from gateway.config.shipped import model_path, rules_path
 from gateway.policy.domains import ConfiguredDomains
 from gateway.supervisor import ProcessSpec, Ready, Supervisor
-from gateway.types import DomainPolicy, LogRow
+from gateway.types import DmarcRow, DomainPolicy, JournalRow, LogRow
 
 if TYPE_CHECKING:
+    from gateway.digest.dmarc import DmarcReports, DmarcSender
     from gateway.scan.pipeline import Pipeline
     from gateway.service import Releaser
 
@@ -145,13 +146,17 @@ def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = Fal
 
     def make() -> Pipeline:
         dns = settings.dns
+        known = CachingResolver(dns.nameservers, dns.timeout_s, dns.cache)
         return Pipeline(
-            resolver=OfflineResolver() if offline else CachingResolver(dns.nameservers, dns.timeout_s, dns.cache),
+            resolver=OfflineResolver() if offline else known,
             message_checks=CHECKS,
             envelope_checks=() if offline else ENVELOPE_CHECKS,
             rules=ruleset,
             classifier=model,
             deadline_s=min(settings.limits.scan_s / 2, dns.timeout_s * 5),
+            max_queries=dns.max_queries,
+            trouble=known.trouble,
+            dmarc_discovery=settings.dmarc.organisational_domain,
         )
 
     return make
@@ -266,6 +271,7 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
         verifier=next_hops,
         journal=journal,
         counters=SqlCounters(engine),
+        reports_dmarc=settings.dmarc.reports,
     )
     sockets = [smtp.bind(address) for address in settings.smtp.listen]
     server = await smtp.serve(settings.smtp, settings.hostname, service, sockets)
@@ -282,10 +288,12 @@ def _run_admin(settings: Settings, where: Places, ready: Ready) -> None:
 
 
 async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
+    from gateway.errors import StoreError
     from gateway.net.journal import serve_journal
     from gateway.net.next_hop import NextHops
     from gateway.rules.reader import read as read_rules
     from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.dmarc_feedback import SqlDmarcFeedback
     from gateway.stores.engine import make_engine
     from gateway.stores.message_log import SqlMessageLog
     from gateway.web import create_app
@@ -294,9 +302,14 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     stopped = _on_stop()
     engine = make_engine(settings.storage.database)
     message_log, quarantine = SqlMessageLog(engine), _quarantine(settings)
+    feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
 
-    async def keep(rows: Sequence[LogRow]) -> None:
-        await asyncio.to_thread(message_log.append, rows)
+    async def keep(rows: Sequence[JournalRow]) -> None:
+        await asyncio.to_thread(message_log.append, [row for row in rows if isinstance(row, LogRow)])
+        try:
+            await asyncio.to_thread(feedback.add, [row for row in rows if isinstance(row, DmarcRow)])
+        except StoreError as error:
+            log.warning("messages are missing in DMARC reports", error=str(error))
 
     journal = await serve_journal(where.journal, keep)
     next_hops = NextHops(settings.hostname)
@@ -378,6 +391,39 @@ async def open_service(settings: Settings) -> AsyncIterator[Releaser]:
         yield _releaser(settings, next_hops, _quarantine(settings))
     finally:
         await next_hops.close()
+
+
+@contextlib.asynccontextmanager
+async def open_dmarc_reports(
+    settings: Settings, *, is_sending: bool
+) -> AsyncIterator[tuple[DmarcReports, DmarcSender | None]]:
+    """What makes DMARC reports, and what sends them, for the command line."""
+    from gateway import __version__
+    from gateway.auth.dmarc_report import Reporter
+    from gateway.digest.dmarc import DmarcReports, DmarcSender
+    from gateway.net.dns import CachingResolver
+    from gateway.net.next_hop import make_next_hop
+    from gateway.stores.dmarc_feedback import SqlDmarcFeedback
+    from gateway.stores.engine import make_engine, migrate
+
+    asked, dns = settings.dmarc, settings.dns
+    migrate(settings.storage.database)
+    store = SqlDmarcFeedback(make_engine(settings.storage.database), asked.keep_days)
+    organisation = asked.report_organisation or asked.report_from.rpartition("@")[2]
+    reporter = Reporter(
+        asked.report_from, organisation, asked.report_contact, settings.hostname, f"Darban {__version__}"
+    )
+    reports = DmarcReports(store, reporter)
+    if not is_sending:
+        yield reports, None
+        return
+    relay = make_next_hop(asked.report_relay, settings.hostname)
+    resolver = CachingResolver(dns.nameservers, dns.timeout_s, dns.cache)
+    try:
+        yield reports, DmarcSender(store, reporter, resolver, relay)
+    finally:
+        await relay.close()
+        await resolver.close()
 
 
 def _run_loop(main: Coroutine[Any, Any, None]) -> None:

@@ -12,6 +12,7 @@ from gateway.types import (
     Account,
     Delivery,
     Disposition,
+    DmarcRow,
     DnsAnswer,
     DomainPolicy,
     Envelope,
@@ -19,8 +20,10 @@ from gateway.types import (
     HeldMessage,
     HeldQuery,
     Hit,
+    JournalRow,
     LogRow,
     MailObject,
+    Missing,
     Prediction,
     QuarantineState,
     Recipient,
@@ -69,8 +72,8 @@ class EnvelopeCheck(Protocol):
     def findings(self) -> tuple[str, ...]:
         """Every name it may report."""
 
-    async def check(self, mail: MailObject, resolver: Resolver) -> Iterable[Finding]:
-        """What was seen."""
+    async def check(self, mail: MailObject, resolver: Resolver) -> Iterable[Finding | Missing]:
+        """What was seen, and what could not be looked at: silence of the network is never a silent pass."""
 
 
 class RuleSet(Protocol):
@@ -134,7 +137,7 @@ class Action(Protocol):
 class Journal(Protocol):
     """Where message-log rows are handed in. Never blocks, never raises, never on the path of custody."""
 
-    def record(self, rows: Sequence[LogRow]) -> None:
+    def record(self, rows: Sequence[JournalRow]) -> None:
         """Take the rows; they may be lost when the process or the log's owner dies."""
 
 
@@ -235,6 +238,25 @@ class MessageLog(Protocol):
 
     def search(self, text: str, limit: int = 50) -> Sequence[LogRow]:
         """Rows whose queue_id, message-id, addresses or subject contain text, newest first."""
+
+
+class DmarcStore(Protocol):
+    """What DMARC reports are made of, by UTC day, and which of them were sent. Blocking. Raises StoreError."""
+
+    def add(self, rows: Sequence[DmarcRow]) -> None:
+        """Count the rows, in one transaction. What is beyond the store's limits is left out."""
+
+    def domains(self, day: int) -> Sequence[str]:
+        """The policy domains of a day (days since the epoch), sorted."""
+
+    def rows(self, day: int, domain: str) -> Sequence[DmarcRow]:
+        """Most messages first; all with the record that was seen last."""
+
+    def claim(self, day: int, domain: str, address: str, report_id: str) -> bool:
+        """May this report be sent to this address now? False when it was, was refused for good, or is being sent."""
+
+    def settle(self, day: int, domain: str, address: str, reply: Reply) -> None:
+        """What became of a claimed one: 2xx and 5xx are final, after anything else it may be claimed again."""
 
 
 class Counters(Protocol):

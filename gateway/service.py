@@ -20,6 +20,7 @@ from prometheus_client import Counter, Histogram
 from gateway.actions.annotate import annotate_release
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.policy.decide import decide, reconcile
+from gateway.policy.feedback import dmarc_rows
 from gateway.policy.settle import DEFERRED, REFUSED, settle
 from gateway.ports import Action, Counters, Journal, NextHop, PolicySource, QuarantineStore, Scorer
 from gateway.scan.explain import auth_from_json
@@ -84,6 +85,7 @@ class Gateway:
         verifier: RecipientVerifier,
         journal: Journal,
         counters: Counters,
+        reports_dmarc: bool = False,
     ) -> None:
         self._policies = policies
         self._scorer = scorer
@@ -92,6 +94,7 @@ class Gateway:
         self._verifier = verifier
         self._journal = journal
         self._counters = counters
+        self._reports_dmarc = reports_dmarc
         for outcome in ("accepted", "tagged", "quarantined", "mixed", "refused", "deferred"):
             MESSAGES.labels(outcome)
 
@@ -198,6 +201,8 @@ class Gateway:
             _count(outcome.verdict)
         log.info("message", **_line(outcome, envelope, seconds))
         self._journal.record(_rows(outcome, envelope))
+        if self._reports_dmarc:
+            self._journal.record(dmarc_rows(outcome, envelope))
         return outcome
 
 

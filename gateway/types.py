@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 ActionName = Literal["accept", "tag", "quarantine", "reject"]
 AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
-DnsStatus = Literal["noerror", "nodata", "nxdomain", "servfail", "timeout", "refused", "invalid"]
+DnsStatus = Literal["noerror", "nodata", "nxdomain", "servfail", "timeout", "refused", "invalid", "limit"]
 QuarantineState = Literal["held", "releasing", "released", "deleted"]
 
 
@@ -144,7 +144,10 @@ class Message:
 
 
 class DnsAnswer(NamedTuple):
-    """An answer of the DNS, or its absence. A value, never an exception."""
+    """An answer of the DNS, or its absence. A value, never an exception.
+
+    "invalid": no name that can be asked; "limit": the message has asked too much; both without a question.
+    """
 
     status: DnsStatus
     records: tuple[str | bytes, ...] = ()  # A/AAAA/PTR/CNAME/NS: str; MX: "10 mx.example."; TXT: bytes, strings joined
@@ -162,11 +165,13 @@ class AuthResult(NamedTuple):
     identity: str = ""  # spf: "mailfrom" or "helo"; dkim: i=; iprev: the client address
     policy: str = ""  # dmarc: none, quarantine, reject ("" without a record)
     reason: str = ""  # one sentence a person can read
-    is_aligned: bool = False  # spf and dkim: aligned with the author domain (RFC 7489 §3.1)
+    is_aligned: bool = False  # spf and dkim: aligned with the author domain (RFC 9989 §4.4)
     properties: tuple[tuple[str, str], ...] = ()  # further ptype.property=value pairs for Authentication-Results
     # dmarc: why a failure does not call for the policy ("trusted_forwarder", "policy_test_mode"), in the words of
     # aggregate reports; "" where nothing speaks against it
     override: str = ""
+    policy_domain: str = ""  # dmarc: where the record that applies is published
+    policy_record: str = ""  # dmarc: how it was found ("treewalk", "psl"), a space, and the record as published
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +190,19 @@ class Finding(NamedTuple):
     evidence: tuple[str, ...] = ()
 
 
+class Missing(NamedTuple):
+    """What a check could not look at, in the words of Verdict.incomplete."""
+
+    what: str  # "dns: the MX of example.org: timeout"
+
+
 class CheckReport(NamedTuple):
     """One check's findings, or why it has none."""
 
     check: str
     findings: tuple[Finding, ...] = ()
     failed: str = ""  # "" or the reason in a few words: "timeout", "ValueError"
+    missing: tuple[str, ...] = ()  # what it looked at everything but
 
 
 class Hit(NamedTuple):
@@ -361,3 +373,26 @@ class LogRow:
     hits: tuple[str, ...] = field(default=())
     reason: str = ""
     next_hop_reply: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DmarcRow:
+    """What a message adds to the day's DMARC report (RFC 9990 §3.1.1.7); messages that are alike are counted as one."""
+
+    at: float  # when it was received; of several, the last
+    domain: str  # the policy domain
+    published: str  # AuthResult.policy_record
+    source_ip: str
+    header_from: str  # the author domain
+    envelope_from: str  # the domain of MAIL FROM; "" for the null reverse-path
+    envelope_to: str  # the recipients' domain
+    disposition: str  # none, pass, quarantine, reject
+    is_dkim_aligned: bool
+    is_spf_aligned: bool
+    overrides: tuple[str, ...]  # why the disposition is not what is published: local_policy, policy_test_mode, ...
+    dkim: tuple[tuple[str, str, str], ...]  # (domain, selector, result), the telling ones first
+    spf: tuple[str, str]  # (domain, result); ("", "none") when there was no domain to check
+    count: int = 1
+
+
+JournalRow = LogRow | DmarcRow

@@ -10,7 +10,8 @@ A file is directives, a line "---", and the message as written (UTF-8; line ends
     client: 192.0.2.1 helo=mail.example.org
     reverse-path: <>               without it the author's own address, as ordinary mail has it
     forward-path: sara@darban.test  may stand again; without it you@darban.test
-    auth: spf=pass example.org aligned policy=none reason=words to the end   may stand again
+    auth: spf=pass example.org aligned policy=none reason=words to the end   may stand again; a second spf is HELO's
+    auth: dkim=pass example.org policy.key-bits=1024   properties stand before the reason
 
 In the message "␀" is a NUL octet, and the lines between "%repeat 100" and "%end" stand there so many times.
 """
@@ -33,8 +34,8 @@ FOLDER = Path(__file__).parent / "cases" / "checks"
 _DIRECTIVE = re.compile(r"(expect|expect-some|not|client|reverse-path|forward-path|auth|evidence ([A-Z_]+)): ?(.*)")
 _REPEAT = re.compile(r"%repeat ([0-9]+)\n(.*?)%end\n", re.DOTALL)
 _AUTH = re.compile(
-    r"(iprev|spf|dkim|dmarc)=([a-z]+)(?: (?!aligned|policy=|reason=)(\S+))?( aligned)?(?: policy=(\S+))?"
-    r"(?: reason=(.+))?"
+    r"(iprev|spf|dkim|dmarc)=([a-z]+)(?: (?!aligned|policy[=.]|reason=)(\S+))?( aligned)?(?: policy=(\S+))?"
+    r"((?: policy\.\S+=\S+)*)(?: reason=(.+))?"
 )
 
 
@@ -118,14 +119,17 @@ def _mail(said: dict[str, list[str]], content: bytes) -> MailObject:
     around = envelope(
         *said.get("forward-path", ()), client=Client(address.strip(), helo=helo), reverse_path=reverse_path
     )
-    return MailObject(around, message, tuple(_auth(words) for words in said.get("auth", ())))
+    auth = [_auth(words) for words in said.get("auth", ())]
+    for place in [place for place, one in enumerate(auth) if one.method == "spf"][1:]:
+        auth[place] = auth[place]._replace(identity="helo")
+    return MailObject(around, message, tuple(auth))
 
 
 def _auth(words: str) -> AuthResult:
     match = _AUTH.fullmatch(words)
     if match is None:
         raise ValueError(f"cannot read auth: {words!r}")
-    method, result, domain, aligned, policy, reason = match.groups()
+    method, result, domain, aligned, policy, noted, reason = match.groups()
     return AuthResult(
         cast(AuthMethod, method),
         result,
@@ -133,4 +137,5 @@ def _auth(words: str) -> AuthResult:
         policy=policy or "",
         reason=reason or "",
         is_aligned=bool(aligned),
+        properties=tuple((name, value) for name, _, value in (pair.partition("=") for pair in noted.split())),
     )

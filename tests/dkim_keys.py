@@ -47,7 +47,8 @@ def sign(content: bytes, domain: str = "example.org", bits: int = 1024, **option
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
     options = {"include_headers": [b"from", b"to", b"subject", b"from"]} | options
-    return dkim.sign(content, b"s1", domain.encode(), pem, **options) + content
+    selector = options.pop("selector", b"s1")
+    return dkim.sign(content, selector, domain.encode(), pem, **options) + content
 
 
 def sign_by_hand(content: bytes, tags: str, ed: bool = False) -> bytes:

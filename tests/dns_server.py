@@ -3,19 +3,34 @@
     with DnsServer({"example.org": {"A": ["192.0.2.1"]}}, {"slow.example.org": Slow(0.2)}) as server:
         resolver = CachingResolver([server.address], timeout_s=1.0)
 
-Behaviours, for each name: "silent" never answers, "truncate" answers over UDP with the TC bit alone, Slow(s) answers late.
-A zone that is "servfail" or "refused" instead of a dict answers with that code. `queries` tells what came in.
+Behaviours, for each name ("*" for all others):
+
+    "silent"           never answers                      Slow(s)           answers late
+    "truncate"         TC alone over UDP, whole over TCP  "truncate-only"   and over TCP the connection ends
+    "wrong-id"         another id                         "wrong-question"  the answer to another question
+    "wrong-then-right" both, and then the true answer     "garbage"         bytes that are no DNS, thirty times
+    "lame"             a referral to others               "no-edns"         FORMERR to what has EDNS
+    "too-much"         4,000 records over TCP             "authentic"       the AD bit, if it was asked for
+
+A zone that is "servfail" or "refused" instead of a dict answers with that code; "*.example" stands for every name below
+example that is not there, as in a zone file. `queries` tells what came in. `behaviours` and `zones` may be changed while it
+runs. `python -m tests.dns_server` serves in a process of its own (see `apart`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import socket
 import socketserver
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dnslib import AAAA, CNAME, MX, NS, PTR, QTYPE, RR, SOA, TXT, A, DNSError, DNSRecord
@@ -77,30 +92,50 @@ class DnsServer:
             server.shutdown()
             server.server_close()
 
-    def answer(self, packet: bytes, protocol: str) -> bytes | None:
-        """The reply's bytes; None for silence."""
+    def answer(self, packet: bytes, protocol: str) -> list[bytes]:
+        """The packets that are sent back; none for silence."""
         try:
             request = DNSRecord.parse(packet)
         except DNSError:
-            return None
+            return []
         name = str(request.q.qname).rstrip(".").lower()
         rdtype = QTYPE[request.q.qtype]
         self.queries.append((name, rdtype, protocol))
-        behaviour = self.behaviours.get(name)
-        if behaviour == "silent":
-            return None
+        behaviour = self.behaviours.get(name, self.behaviours.get("*"))
+        if behaviour == "silent" or (behaviour == "truncate-only" and protocol == "tcp"):
+            return []
+        if behaviour == "garbage":
+            return [b"\xff" * 40] * 30
         if isinstance(behaviour, Slow):
             time.sleep(behaviour.seconds)
+        return self._packets(request, name, rdtype, str(behaviour), protocol)
+
+    def _packets(self, request: DNSRecord, name: str, rdtype: str, behaviour: str, protocol: str) -> list[bytes]:
         reply = request.reply()
-        if behaviour == "truncate" and protocol == "udp":
+        reply.header.ad = 0  # dnslib copies the question's
+        if behaviour in ("truncate", "truncate-only", "too-much") and protocol == "udp":
             reply.header.tc = 1
+        elif behaviour == "too-much":
+            record = b"\xc0\x0c\0\1\0\1\0\0\1\0\0\4\xc0\0\2\1"
+            head = reply.pack()
+            answers = (4000).to_bytes(2, "big") + b"\0\0\0\0"
+            return [head[:6] + answers + head[12 : 12 + len(name) + 6] + record * 4000]
+        elif behaviour == "lame":
+            reply.header.ra = reply.header.aa = 0
+            reply.add_auth(RR("example", QTYPE.NS, rdata=NS("ns.elsewhere.example"), ttl=3600))
+        elif behaviour == "no-edns" and request.header.ar:
+            reply.header.rcode = 1
         else:
             self._fill(reply, name, rdtype)
-        return reply.pack()
+        if behaviour == "authentic" and request.header.ad:
+            reply.header.ad = 1
+        return _spoilt(reply, behaviour)
 
     def _fill(self, reply: DNSRecord, name: str, rdtype: str) -> None:
         for _ in range(8):
             entry = self.zones.get(name)
+            if entry is None and not any(other.endswith("." + name) for other in self.zones):
+                entry = self._wildcard(name)
             if entry is None or isinstance(entry, str):
                 below = entry is None and any(other.endswith("." + name) for other in self.zones)
                 reply.header.rcode = 0 if below or entry == "nodata" else _CODES[entry or "nxdomain"]
@@ -115,6 +150,54 @@ class DnsServer:
         if reply.header.rcode in (0, 3) and not any(rr.rtype == getattr(QTYPE, rdtype) for rr in reply.rr):
             times = (1, 3600, 600, 86400, self.negative_ttl_s)
             reply.add_auth(RR("example", QTYPE.SOA, rdata=SOA("ns.example", "host.example", times), ttl=3600))
+
+    def _wildcard(self, name: str) -> Mapping[str, Any] | str | None:
+        """RFC 4592."""
+        while name:
+            name = name.partition(".")[2]
+            if f"*.{name}" in self.zones or name in self.zones:
+                return self.zones.get(f"*.{name}")
+        return None
+
+
+def _spoilt(reply: DNSRecord, behaviour: str) -> list[bytes]:
+    """As a forger would send it, who knows either the id or the question."""
+    right = reply.pack()
+    wrong_id = (reply.header.id ^ 1).to_bytes(2, "big") + right[2:]
+    wrong_question = right[:13] + bytes((right[13] ^ 1,)) + right[14:]
+    return {
+        "wrong-id": [wrong_id],
+        "wrong-question": [wrong_question],
+        "wrong-then-right": [wrong_id, wrong_question, right],
+    }.get(behaviour, [right])
+
+
+@contextlib.contextmanager
+def apart(zones: Zones, behaviours: Mapping[str, str | float] | None = None) -> Iterator[str]:
+    """host:port of a server in a process of its own, whose CPU is not ours. A behaviour that is a number is Slow."""
+    root = Path(__file__).parent.parent
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.dns_server"],
+        cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ,
+    )  # fmt: skip
+    assert process.stdin and process.stdout
+    try:
+        process.stdin.write(json.dumps([zones, behaviours or {}]) + "\n")
+        process.stdin.flush()
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def _serve() -> None:
+    zones, said = json.loads(sys.stdin.readline())
+    behaviours = {name: Slow(one) if isinstance(one, int | float) else one for name, one in said.items()}
+    with DnsServer(zones, behaviours) as server:
+        print(server.address, flush=True)
+        sys.stdin.read()
 
 
 def _rdata(rdtype: str, record: str | bytes) -> Any:
@@ -142,8 +225,7 @@ class _Tcp(socketserver.ThreadingTCPServer):
 class _UdpHandler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         packet, server_socket = self.request
-        reply = self.server.dns.answer(packet, "udp")
-        if reply is not None:
+        for reply in self.server.dns.answer(packet, "udp"):
             with contextlib.suppress(OSError):  # the server was stopped while a slow answer was due
                 server_socket.sendto(reply, self.client_address)
 
@@ -153,10 +235,11 @@ class _TcpHandler(socketserver.BaseRequestHandler):
         self.request.settimeout(2.0)
         with contextlib.suppress(OSError):
             while (head := self._read(2)) and (packet := self._read(int.from_bytes(head, "big"))):
-                reply = self.server.dns.answer(packet, "tcp")
-                if reply is None:
+                replies = self.server.dns.answer(packet, "tcp")
+                if not replies:
                     return
-                self.request.sendall(len(reply).to_bytes(2, "big") + reply)
+                for reply in replies:
+                    self.request.sendall(len(reply).to_bytes(2, "big") + reply)
 
     def _read(self, size: int) -> bytes:
         content = b""
@@ -166,3 +249,7 @@ class _TcpHandler(socketserver.BaseRequestHandler):
                 return b""
             content += piece
         return content
+
+
+if __name__ == "__main__":
+    _serve()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.errors import ScorerError, StoreError
-from gateway.types import Envelope, HeldMessage, HeldQuery, LogRow, QuarantineState, Recipient, Reply, Verdict
+from gateway.types import Envelope, HeldMessage, HeldQuery, JournalRow, QuarantineState, Recipient, Reply, Verdict
 
 TAKEN = Reply(250, "2.0.0", "taken")
 
@@ -108,9 +108,9 @@ class MemoryJournal:
     """ports.Journal."""
 
     def __init__(self) -> None:
-        self.rows: list[LogRow] = []
+        self.rows: list[JournalRow] = []
 
-    def record(self, rows: Sequence[LogRow]) -> None:
+    def record(self, rows: Sequence[JournalRow]) -> None:
         self.rows += rows
 
 

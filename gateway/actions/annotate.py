@@ -57,8 +57,9 @@ def _edit(
     prepend = [format_field(name, value) for name, value in fields]
     prepend.append(format_field("Authentication-Results", write(envelope.hostname, auth)))
     prepend.append(format_field("Received", _received(envelope, auth, recipients)))
+    domains = {recipient.domain for recipient in recipients}
     return edit_header(
-        to_crlf(content), lambda name, raw: inbound_field_to_strip(name, raw, envelope.hostname), prepend
+        to_crlf(content), lambda name, raw: inbound_field_to_strip(name, raw, envelope.hostname, domains), prepend
     )
 
 

@@ -5,9 +5,13 @@ signature only and tell neither a silent DNS nor a changed body from a forgery. 
 our results are compared with there.
 
 Decided here, stricter than RFC 6376 where mail programs would mislead (§8.2, §8.15): a signature that leaves part of
-the body (l=) or a From field unsigned is "policy", not "pass", so that nothing is concluded from it; so is one under
-which a field that may stand once stands twice, as a replay with another Subject on top has it; so are rsa-sha1, RSA
-keys below 1024 bits (RFC 8301) and expired signatures. A failing signature with a key in test is "neutral" (t=y).
+the body (l=) unsigned is "policy", not "pass", so that nothing is concluded from it; so is one beside whose signed
+fields a second stands that it does not cover, where there may be only one (a replayed message with a new Subject on
+top); so are rsa-sha1, RSA keys below 1024 bits (RFC 8301), expired signatures and those of the future. A failing
+signature with a key in test is "neutral" (t=y).
+
+Noted as properties of a result: RSA keys below 2048 bits (policy.key-bits), and which of the fields a reader sees are
+there and not signed (policy.unsigned), as those may be anybody's.
 
 Cost: one TXT look-up a signature; 100 µs for 10 KB, 3 ms for 1 MB. Limits: MAX_SIGNATURES are verified, top to bottom.
 """
@@ -24,21 +28,15 @@ from gateway.ports import Resolver
 from gateway.types import AuthResult, Message
 
 MAX_SIGNATURES = 5
-# Fields that stand once (RFC 5322 §3.6, RFC 2045 §3): where one of two is signed, readers show the other (RFC 6376 §8.15)
-_ONCE = (
-    "from",
-    "sender",
-    "reply-to",
-    "to",
-    "cc",
-    "date",
-    "subject",
-    "message-id",
-    "mime-version",
-    "content-type",
-    "content-transfer-encoding",
-    "content-disposition",
-)
+CLOCK_SKEW_S = 3600  # a signature may be from so far in the future; OpenDKIM allows 300 s
+WEAK_BITS = 2048  # RFC 8301 §3.2: signers should have RSA keys of at least so many
+
+# RFC 5322 §3.6, RFC 2045 §3: those that may stand once, and change what a reader sees or how the message is read
+ONCE = (
+    "from sender reply-to to cc subject date message-id in-reply-to references "
+    "mime-version content-type content-transfer-encoding content-disposition"
+).split()
+SEEN = ("subject", "date", "to", "reply-to")
 
 
 async def evaluate(message: Message, resolver: Resolver, now: float | None = None) -> tuple[AuthResult, ...]:
@@ -68,6 +66,9 @@ async def _evaluate(canonical: CanonicalMessage, field: bytes, resolver: Resolve
     outcome = key if isinstance(key, Conclusion) else _verify(canonical, field, signature, key)
     if outcome.result == "pass":
         outcome = _reservation(canonical, signature, now) or outcome
+    properties = _properties(signature)
+    if outcome.result == "pass":
+        properties += _weaknesses(canonical, signature, key)
     return AuthResult(
         method="dkim",
         result=outcome.result,
@@ -75,7 +76,8 @@ async def _evaluate(canonical: CanonicalMessage, field: bytes, resolver: Resolve
         selector=signature.selector,
         identity=signature.identity,
         reason=outcome.reason,
-        properties=_properties(signature),
+        properties=_properties(signature)
+        + (_weaknesses(canonical, signature, key) if outcome.result == "pass" else ()),
     )
 
 
@@ -112,16 +114,25 @@ def _reservation(canonical: CanonicalMessage, signature: Signature, now: float) 
         left = len(canonical.body(signature.body_form)) - signature.length
         if left:
             return Conclusion("policy", f"{left} bytes of the body are not signed (l={signature.length})")
-    if canonical.count("from") > signature.names.count("from"):
-        return Conclusion("policy", "a From field is not signed")
-    twice = next((name for name in _ONCE if canonical.count(name) > 1), "")
-    if twice:
-        return Conclusion("policy", f"there are {canonical.count(twice)} {twice.title()} fields")
+    added = _added(canonical, signature)
+    if added:
+        return Conclusion("policy", f"a {added.title()} field is not signed, and another is")
     if canonical.is_ambiguous:
         return Conclusion("policy", "the header holds lines that are no field, or too many fields")
     if signature.expires_at is not None and signature.expires_at < now:
         return Conclusion("policy", "the signature has expired")
+    if signature.signed_at is not None and signature.signed_at > now + CLOCK_SKEW_S:
+        return Conclusion("policy", "the signature is from the future")
     return None
+
+
+def _added(canonical: CanonicalMessage, signature: Signature) -> str:
+    """A field that may stand once, is signed and stands another time unsigned; "" when there is none.
+
+    Signed fields are taken from below (RFC 6376 §5.4.2), so that it is the one on top, which most readers show.
+    """
+    names = signature.names
+    return next((name for name in ONCE if name in names and canonical.count(name) > max(1, names.count(name))), "")
 
 
 async def _fetch_key(signature: Signature, resolver: Resolver) -> Key | Conclusion:
@@ -142,4 +153,17 @@ def _properties(signature: Signature) -> tuple[tuple[str, str], ...]:
     found = [("header.a", signature.algorithm), ("header.b", base64.b64encode(signature.value[:6]).decode("ascii"))]
     if signature.length is not None:
         found.append(("policy.body-length", str(signature.length)))
+    return tuple(found)
+
+
+def _weaknesses(
+    canonical: CanonicalMessage, signature: Signature, key: Key | Conclusion
+) -> tuple[tuple[str, str], ...]:
+    """What a signature that passes leaves to be desired."""
+    found = []
+    if isinstance(key, Key) and key.kind == "rsa-sha256" and key.size_bits < WEAK_BITS:
+        found.append(("policy.key-bits", str(key.size_bits)))
+    unsigned = [name for name in SEEN if name not in signature.names and canonical.count(name)]
+    if unsigned:
+        found.append(("policy.unsigned", ",".join(unsigned)))
     return tuple(found)

@@ -13,7 +13,7 @@ from gateway.ports import Resolver
 from gateway.types import AuthResult, DnsStatus, Envelope
 
 MAX_NAMES = 10  # of the names an address may have; the limit RFC 7208 §4.6.4 sets for PTR
-FAILURES: frozenset[DnsStatus] = frozenset(("servfail", "timeout", "refused"))  # may be otherwise tomorrow
+FAILURES: frozenset[DnsStatus] = frozenset(("servfail", "timeout", "refused", "limit"))  # may be otherwise tomorrow
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -57,6 +57,7 @@ class Signature:
     value: bytes  # b=
     length: int | None  # l=: bytes of the canonical body that are signed; None is all
     expires_at: int | None  # x=, epoch seconds
+    signed_at: int | None = None  # t=, epoch seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +172,7 @@ def _signature(tags: Mapping[str, bytes]) -> Signature | Conclusion:
         value=value,
         length=int(tags["l"]) if "l" in tags else None,
         expires_at=int(tags["x"]) if "x" in tags else None,
+        signed_at=int(tags["t"]) if "t" in tags else None,
     )
 
 

@@ -15,6 +15,16 @@ _SPF = {
     "permerror": "SPF_PERMERROR",
     "temperror": "SPF_TEMPERROR",
 }
+# of HELO besides MAIL FROM; that a HELO name has no record, or says nothing, is the rule and tells nothing
+_SPF_HELO = {
+    "pass": "SPF_HELO_PASS",
+    "fail": "SPF_HELO_FAIL",
+    "softfail": "SPF_HELO_SOFTFAIL",
+    "permerror": "SPF_HELO_PERMERROR",
+}
+
+# what hardly any signer leaves out (0.3 % of 6,009 signatures of list mail, 15 % of 1,682 of phishing)
+_ALWAYS_SIGNED = {"subject", "date"}
 
 
 class Authentication:
@@ -23,10 +33,13 @@ class Authentication:
     name = "authentication"
     findings = (
         *_SPF.values(),
+        *_SPF_HELO.values(),
         "DKIM_VALID",
         "DKIM_ALIGNED",
         "DKIM_INVALID",
         "DKIM_NONE",
+        "DKIM_WEAK_KEY",
+        "DKIM_FIELD_UNSIGNED",
         "DMARC_PASS",
         "DMARC_FAIL_NONE",
         "DMARC_FAIL_QUARANTINE",
@@ -39,13 +52,16 @@ class Authentication:
         """Nothing at all when authentication did not run."""
         if not mail.auth:
             return
+        names = _SPF
         for result in mail.auth:
-            if result.method == "spf" and result.result in _SPF:
-                yield Finding(_SPF[result.result], (result.reason or result.domain,))
+            if result.method == "spf":
+                if result.result in names:
+                    yield Finding(names[result.result], (result.reason or result.domain,))
+                names = _SPF_HELO  # the main identity stands first
             elif result.method == "dmarc":
                 yield from _dmarc(result)
         yield from _dkim([result for result in mail.auth if result.method == "dkim"])
-        late = [result.method for result in mail.auth if result.result == "temperror"]
+        late = dict.fromkeys(result.method for result in mail.auth if result.result == "temperror")
         if late:
             yield Finding("AUTHENTICATION_TEMPERROR", (f"the DNS did not answer for {', '.join(late)}",))
 
@@ -56,7 +72,7 @@ def _dmarc(result: AuthResult) -> Iterator[Finding]:
     elif result.result == "fail":
         policy = result.policy.upper() if result.policy in ("quarantine", "reject") else "NONE"
         yield Finding(f"DMARC_FAIL_{policy}", (result.reason or f"{result.domain} did not send this",))
-    elif result.result == "permerror":
+    elif result.result == "permerror" and not result.domain:  # a broken record is no DMARC at all (RFC 9989 §4.10.1)
         yield Finding("DMARC_PERMERROR", (result.reason,))
 
 
@@ -67,7 +83,21 @@ def _dkim(results: list[AuthResult]) -> Iterator[Finding]:
         aligned = [result.domain for result in valid if result.is_aligned]
         if aligned:
             yield Finding("DKIM_ALIGNED", (f"signed by the author's domain {aligned[0]}",))
+        yield from _weaknesses([result for result in valid if result.is_aligned] or valid)
     elif any(result.result in ("fail", "permerror", "policy") for result in results):
         yield Finding("DKIM_INVALID", tuple(f"{result.domain}: {result.reason}" for result in results[:3]))
     elif all(result.result == "none" for result in results):
         yield Finding("DKIM_NONE", ("no signature",))
+
+
+def _weaknesses(valid: list[AuthResult]) -> Iterator[Finding]:
+    """What all of these signatures leave to be desired: one that is sound makes up for the others."""
+    noted = [(result.domain, dict(result.properties)) for result in valid]
+    if all("policy.key-bits" in said for _, said in noted):
+        words = [f"{domain} signs with an RSA key of {said['policy.key-bits']} bits" for domain, said in noted]
+        yield Finding("DKIM_WEAK_KEY", tuple(words[:3]))
+    unsigned = [set(said.get("policy.unsigned", "").split(",")) for _, said in noted]
+    open_to_all = set.intersection(*unsigned) & _ALWAYS_SIGNED
+    if open_to_all:
+        names = " and ".join(sorted(name.title() for name in open_to_all))
+        yield Finding("DKIM_FIELD_UNSIGNED", (f"{names} not signed by {noted[0][0]}: anyone may have written that",))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from gateway.mail.address import domain_of
 from gateway.ports import Resolver
-from gateway.types import Finding, MailObject
+from gateway.types import DnsAnswer, Finding, MailObject, Missing
 
 
 class Origin:
@@ -15,7 +15,7 @@ class Origin:
     name = "origin"
     findings = ("ORIGIN_NO_MAIL", "ORIGIN_UNKNOWN_DOMAIN")
 
-    async def check(self, mail: MailObject, resolver: Resolver) -> Iterable[Finding]:
+    async def check(self, mail: MailObject, resolver: Resolver) -> Iterable[Finding | Missing]:
         """At most three look-ups."""
         domain = domain_of(mail.envelope.reverse_path)
         if not domain or domain.startswith("["):
@@ -27,8 +27,16 @@ class Origin:
         if exchangers.status == "nxdomain":
             return (Finding("ORIGIN_UNKNOWN_DOMAIN", (f"{domain} does not exist",)),)
         if exchangers.status != "nodata":
-            return ()
+            return _missing(domain, "MX", exchangers)
         answers = [await resolver.query(domain, rdtype) for rdtype in ("A", "AAAA")]
         if all(answer.status in ("nodata", "nxdomain") for answer in answers):
             return (Finding("ORIGIN_NO_MAIL", (f"{domain} has neither an MX nor an address",)),)
-        return ()
+        if any(answer.status == "noerror" for answer in answers):
+            return ()
+        return (*_missing(domain, "A", answers[0]), *_missing(domain, "AAAA", answers[1]))
+
+
+def _missing(domain: str, rdtype: str, answer: DnsAnswer) -> tuple[Missing, ...]:
+    """For what may be otherwise tomorrow; a name that cannot be asked is nothing that is missing."""
+    is_final = answer.status in ("noerror", "nodata", "nxdomain", "invalid")
+    return () if is_final else (Missing(f"dns: the {rdtype} of {domain}: {answer.status}"),)

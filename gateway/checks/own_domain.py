@@ -16,17 +16,19 @@ class OwnDomain:
     def check(self, mail: MailObject) -> Iterator[Finding]:
         """A domain's own mail reaches its server inside, not through this door; what comes here must authenticate.
 
-        Silent where it could not be asked: authentication did not run, or the DNS did not answer for the domain.
+        Silent where it could not be asked: authentication did not run, or the DNS did not answer for the domain. What
+        SPF says of HELO counts only where there is no MAIL FROM.
         """
         ours = {one.domain for one in mail.envelope.recipients}
         claimed = next((box.domain for box in mail.message.author if box.domain in ours), None)
-        if claimed is None or not mail.auth or any(_is_undecided(result, claimed) for result in mail.auth):
+        results = [one for one in mail.auth if not (mail.envelope.reverse_path and one.identity == "helo")]
+        if claimed is None or not results or any(_is_undecided(result, claimed) for result in results):
             return
-        passed = any(result.method == "dmarc" and result.result == "pass" for result in mail.auth) or any(
+        passed = any(result.method == "dmarc" and result.result == "pass" for result in results) or any(
             result.method in ("spf", "dkim")
             and result.result == "pass"
             and (result.is_aligned or result.domain == claimed)
-            for result in mail.auth
+            for result in results
         )
         if not passed:
             yield Finding("OWN_DOMAIN_SPOOF", (f"says it is from {claimed}, came from outside and proves nothing",))

@@ -106,5 +106,7 @@ def relations(mail: MailObject) -> Iterator[str]:
     if reply_to and author and reply_to != author:
         yield "reply_to_elsewhere"
     for result in mail.auth:
+        if result.identity == "helo" and mail.envelope.reverse_path:
+            continue  # no part of what the model has learned
         if result.method in ("spf", "dmarc") and result.result in ("pass", "fail", "softfail"):
             yield f"{result.method}:{result.result}"

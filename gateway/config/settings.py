@@ -35,6 +35,23 @@ def check_host_port(value: str) -> str:
     return value
 
 
+def check_address(value: str) -> str:
+    """Raises ValueError for what is neither empty nor an address that can stand in any header field as it is."""
+    if value and not re.fullmatch(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@(?:[A-Za-z0-9-]+\.)+[A-Za-z0-9-]+", value):
+        raise ValueError(f"{value!r} is not an address; write for example dmarc@example.org")
+    return value
+
+
+def check_relay(value: str) -> str:
+    """Raises ValueError for what is neither empty nor smtp://host:port."""
+    if value:
+        scheme, _, rest = value.partition("://")
+        if scheme != "smtp":
+            raise ValueError(f"{value!r} is not smtp://host:port; write for example smtp://127.0.0.1:587")
+        check_host_port(rest)
+    return value
+
+
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 HostPort = Annotated[str, AfterValidator(check_host_port)]
 OptionalHostPort = Annotated[str, AfterValidator(lambda value: check_host_port(value) if value else value)]
@@ -100,6 +117,33 @@ class Dns(Section):
     nameservers: tuple[str, ...] = Field((), description="host:port of the resolvers; the system's when empty.")
     timeout_s: float = Field(2.0, gt=0, le=30, description="One query may take so long.")
     cache: bool = Field(True, description="Keep answers for their TTL.")
+    max_queries: int = Field(
+        400, ge=100, le=10_000, description="Look-ups for one message; more are left out, and named in the verdict."
+    )
+
+
+class Dmarc(Section):
+    """[dmarc]: whose policy applies, and the reports that domains ask for (docs/dmarc-reports.md)."""
+
+    organisational_domain: Literal["tree_walk", "public_suffix_list"] = Field(
+        "tree_walk",
+        description="What says which domains belong together: DMARC records up the tree (RFC 9989), or the public "
+        "suffix list (RFC 7489).",
+    )
+    reports: bool = Field(False, description="Count what `darban dmarc report` tells the domains that ask for it.")
+    keep_days: int = Field(30, ge=2, le=400, description="Days for which counts and the list of sent reports are kept.")
+    report_from: Annotated[str, AfterValidator(check_address)] = Field(
+        "",
+        description="Address reports come from; its domain is the receiver they name. Needed to write or send any.",
+    )
+    report_organisation: str = Field(
+        "", description="Name of the reporting organisation; report_from's domain if empty."
+    )
+    report_contact: str = Field("", description="How to reach you about reports, besides report_from: a page, a phone.")
+    report_relay: Annotated[str, AfterValidator(check_relay)] = Field(
+        "",
+        description="smtp://host:port of the server that signs reports and carries them out; needed to send any.",
+    )
 
 
 class Person(Section):
@@ -185,6 +229,7 @@ class Settings(Section):
     smtp: Smtp = Smtp()
     domain: tuple[Domain, ...] = Field((Domain(name="darban.test", next_hop="maildir:var/maildir"),), min_length=1)
     dns: Dns = Dns()
+    dmarc: Dmarc = Dmarc()
     identity: Identity = Identity()
     rules: Rules = Rules()
     classifier: ClassifierSettings = ClassifierSettings()

@@ -1,13 +1,15 @@
 """Authentication-Results (RFC 8601): written from our results, and read far enough to know whose it is.
 
-Reasons go into comments, cut to what RFC 5322 allows there. Reading uses the authres library; what it cannot read
-still gives its authserv-id, so that a malformed forgery is removed as well. Linear; never raises.
+Reasons go into comments, cut to what RFC 5322 allows there; whatever came from outside is quoted. Reading uses the
+authres library; what it cannot read still gives its authserv-id, so that a malformed forgery is removed as well: a
+field is taken for ours when any reader might take it so (RFC 8601 §5), and for anybody's when it names nobody.
+Linear; never raises. Limits: _MAX_READ characters of a field are looked at, as the authserv-id comes first.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from gateway.mail.domain import to_a_label
 from gateway.mail.header import decode_words
@@ -23,13 +25,31 @@ _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _COMMENT_BOUND = re.compile(r"\\.|[()]", re.DOTALL)
 _AUTHSERV_ID = re.compile(r'"((?:[^"\\]++|\\.)*+)"|"?([^\s;()"]+)', re.DOTALL)
 _VERSION = re.compile(r"/[0-9]+$")
+_SPACED_VERSION = re.compile(r"\s[0-9]+\s*$")
+_TOKEN = re.compile(r'\\.|[();"]|[^\\();"]++|\\', re.DOTALL)
 
 
 def write(authserv_id: str, results: Sequence[AuthResult]) -> str:
-    """The field's value on one line, unfolded."""
+    """The field's value on one line, unfolded. The version is left out: it is 1 (RFC 8601 §2.2)."""
+    name = _value(to_a_label(authserv_id) or authserv_id)
     if not results:
-        return f"{authserv_id}; none"
-    return "; ".join((authserv_id, *(_entry(result) for result in results)))
+        return f"{name}; none"
+    return "; ".join((name, *(_entry(result) for result in results)))
+
+
+def may_be_of(value: str, hosts: Collection[str], domains: Collection[str] = ()) -> bool:
+    """Might a reader take this field for one that these hosts, or hosts of these domains, have written?
+
+    Args:
+        hosts: names of servers, in any spelling.
+        domains: names that stand for themselves and everything below them.
+    """
+    claimed = {authserv_id_of(value), _bare_id(value)}
+    if any(not name or "=" in name for name in claimed):
+        return True  # no authserv-id: some servers write such fields themselves
+    named = {host.lower().rstrip(".") for host in hosts} | {to_a_label(host) for host in hosts}
+    below = tuple(f".{domain.lower()}" for domain in domains)
+    return bool(claimed & named) or any(f".{name}".endswith(below) for name in claimed)
 
 
 def authserv_id_of(value: str) -> str:
@@ -43,7 +63,23 @@ def authserv_id_of(value: str) -> str:
     match = _AUTHSERV_ID.match(text, _behind_comments(text))
     if match is None:
         return ""
-    name = re.sub(r"\\(.)", r"\1", match[1]) if match[1] is not None else match[2]
+    return _normal(re.sub(r"\\(.)", r"\1", match[1]) if match[1] is not None else match[2])
+
+
+def _bare_id(value: str) -> str:
+    """The authserv-id for readers that drop all comments, quotes and white space first."""
+    text = "".join(char for char in value[:_MAX_READ] if char.isprintable() or char.isspace())
+    pieces, depth = [], 0
+    for match in _TOKEN.finditer(text):
+        depth = max(0, depth + {"(": 1, ")": -1}.get(match[0], 0))
+        if match[0] == ";" and not depth:
+            break
+        if not depth and match[0] not in ("(", ")", '"'):
+            pieces.append(match[0].removeprefix("\\"))
+    return _normal("".join(_SPACED_VERSION.sub("", "".join(pieces)).split()))
+
+
+def _normal(name: str) -> str:
     name = _VERSION.sub("", name.strip()).strip().rstrip(".").lower()
     return to_a_label(name) or name
 
@@ -60,11 +96,11 @@ def _results(value: str) -> tuple[tuple[str, str], ...]:
         header = authres.AuthenticationResultsHeader.parse_value(re.sub(r"[\r\n]+", "", value[:_MAX_READ]))
     except (authres.AuthResError, ValueError, IndexError, RecursionError, AttributeError, TypeError):
         return ()
-    return tuple((str(one.method), str(one.result)) for one in header.results)
+    return tuple((str(one.method), str(one.result)) for one in header.results if hasattr(one, "method"))  # not "none"
 
 
 def _behind_comments(text: str) -> int:
-    """Where the first word begins; comments may nest, and one that is never closed is none."""
+    """Where the first word begins; comments may nest. Behind everything where one is never closed."""
     position = len(text) - len(text.lstrip())
     while text.startswith("(", position):
         depth = 0
@@ -73,7 +109,7 @@ def _behind_comments(text: str) -> int:
             if depth == 0:
                 break
         else:
-            return position + 1
+            return len(text)
         position = match.end()
         position += len(text) - position - len(text[position:].lstrip())
     return position

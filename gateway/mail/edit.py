@@ -7,10 +7,9 @@ space before the colon and bare CR included, or a forged field would slip by.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from gateway.mail.authentication_results import authserv_id_of
-from gateway.mail.domain import to_a_label
+from gateway.mail.authentication_results import may_be_of
 from gateway.mail.header import Header, Piece, split_header
 
 _LINE = 78  # RFC 5322 §2.1.1
@@ -92,12 +91,16 @@ def to_crlf(content: bytes) -> bytes:
     return _LINE_END.sub(b"\r\n", content)
 
 
-def inbound_field_to_strip(name: str, raw: bytes, hostname: str) -> bool:
-    """Whether an inbound field pretends to be ours, or would steer the server behind us."""
+def inbound_field_to_strip(name: str, raw: bytes, hostname: str, domains: Collection[str] = ()) -> bool:
+    """Whether an inbound field pretends to be ours, or would steer the server behind us.
+
+    Args:
+        domains: those of the recipients; an Authentication-Results field of a host there pretends to come from behind
+            us. ARC-Authentication-Results stay, as a chain is nothing without them, and are no such claim.
+    """
     lower = name.lower()
     if lower.startswith(_OURS) or lower == "x-spam":
         return True
     if lower != "authentication-results":
         return False
-    authserv_id = authserv_id_of(raw[raw.find(b":") + 1 :].decode("utf-8", "replace"))
-    return authserv_id in (hostname.lower().rstrip("."), to_a_label(hostname))
+    return may_be_of(raw[raw.find(b":") + 1 :].decode("utf-8", "replace"), (hostname,), domains)

@@ -1,12 +1,14 @@
-"""The DNS: a caching stub resolver over aiodns (c-ares), and one that never asks.
+"""The DNS: a caching stub resolver over dns_client.py, and one that never asks.
 
-Positive answers are kept for their TTL (a day at most), negative ones for the SOA's minimum where it is to be seen and
-60 s where not (RFC 2308 §5), failures 5 s, so that a dead server is not asked for each message. The cache is bounded by
-bytes and drops what was not used for longest. Questions that are asked side by side share one look-up.
+Positive answers are kept for their TTL (a day at most), negative ones for the SOA's minimum (RFC 2308 §5; three hours
+at most, NXDOMAIN for every type of the name), those without an SOA and failures for 5 s (RFC 9520 §3.2), so that a
+dead server is not asked for each message. The cache is bounded by bytes and drops what was not used for longest.
+Questions that are asked side by side share one look-up. Names are asked as A-labels (RFC 5890). is_authentic is the
+AD bit of whoever answered: worth as much as that nameserver and the way to it, so only a validating one on this
+machine counts.
 
-Cost: about 1 µs from the cache, 60-80 µs on the wire besides the waiting. Limits: one query takes timeout_s in all,
-however many nameservers are tried. c-ares sends only names of letters, digits and "-_*/": others are "invalid". It does
-not hand out the AD bit, so is_authentic is always False.
+Cost: about 1 µs from the cache, some 70 µs on the wire besides the waiting (benchmarks/dns.py). Limits: one query takes
+timeout_s in all, however many nameservers are tried; what one message may ask is the pipeline's to say.
 """
 
 from __future__ import annotations
@@ -17,33 +19,22 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-import aiodns
-import pycares
-
 from gateway.errors import ConfigError
 from gateway.mail.domain import to_a_label
-from gateway.types import DnsAnswer, DnsStatus
+from gateway.net.dns_client import Endpoint, Nameservers, system_nameservers
+from gateway.net.dns_wire import NAME_BYTES, TYPES
+from gateway.types import DnsAnswer
 
 CACHE_MAX_BYTES = 32 << 20
 TTL_MAX_S = 86_400
-TTL_NEGATIVE_S = 60  # RFC 2308 §5 wants the SOA's; c-ares keeps it to itself for most answers
-TTL_FAILURE_S = 5  # RFC 9520 §3.2: failures are cached at least 1 s
+TTL_NEGATIVE_MAX_S = 10_800  # RFC 2308 §5: one to three hours
+TTL_FAILURE_S = 5  # RFC 9520 §3.2: failures are cached at least 1 s, at most 300
 _ENTRY_BYTES = 300  # what an entry costs besides its records, measured with tracemalloc, rounded up
+_RELOOK_S = 30.0  # how often the system's list of nameservers is read again
+_ANY_TYPE = ""  # the type under which "no such name" is kept: it holds for all (RFC 2308 §5)
 
-_TYPES = frozenset(("A", "AAAA", "MX", "TXT", "PTR", "CNAME", "NS"))
-_FLAGS = pycares.ARES_FLAG_NOSEARCH | pycares.ARES_FLAG_EDNS | pycares.ARES_FLAG_STAYOPEN
+_NAME_CHARACTERS = frozenset(map(chr, NAME_BYTES)) | {"."}
 _INVALID = DnsAnswer("invalid")
-_STATUS: dict[int, DnsStatus] = {
-    pycares.errno.ARES_ENODATA: "nodata",
-    pycares.errno.ARES_ENOTFOUND: "nxdomain",
-    pycares.errno.ARES_EREFUSED: "refused",
-    pycares.errno.ARES_EBADNAME: "invalid",
-    pycares.errno.ARES_EBADQUERY: "invalid",
-    pycares.errno.ARES_ECONNREFUSED: "timeout",  # nobody there: the same to us as silence
-    pycares.errno.ARES_ETIMEOUT: "timeout",
-    pycares.errno.ARES_ECANCELLED: "timeout",
-    pycares.errno.ARES_EDESTRUCTION: "timeout",
-}
 
 
 class CachingResolver:
@@ -59,70 +50,72 @@ class CachingResolver:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raises ConfigError for a nameserver that is not an address with an optional port."""
-        self._nameservers = tuple(_endpoint(one) for one in nameservers)
+        self._endpoints = [_endpoint(one) for one in nameservers]
+        self._is_system = not nameservers
         self._timeout_s = timeout_s
         self._cache = AnswerCache(cache_max_bytes, monotonic) if cache else None
+        self._monotonic = monotonic
         self._pending: dict[tuple[str, str], asyncio.Task[DnsAnswer]] = {}
-        self._channel: aiodns.DNSResolver | None = None
+        self._servers: Nameservers | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._looked_at = 0.0
 
     async def query(self, name: str, rdtype: str) -> DnsAnswer:
         """Look up one name. Never raises for what the DNS says or fails to say."""
         key = (canonical_name(name), rdtype)
-        if not key[0] or rdtype not in _TYPES:
+        if not key[0] or rdtype not in TYPES:
             return _INVALID
         known = self._cache.get(key) if self._cache else None
         if known is not None:
             return known
-        channel = self._open()
+        servers = self._open()
+        if servers.is_down:
+            return DnsAnswer("timeout")  # not kept: the answer may come with the next question
         task = self._pending.get(key)
         if task is None:
-            task = asyncio.create_task(self._lookup(channel, key))
+            task = asyncio.create_task(self._lookup(servers, key))
             self._pending[key] = task
         return await asyncio.shield(task)  # one asker that goes away must not take the answer from the others
 
+    def trouble(self) -> str:
+        """What is wrong with the DNS as a whole, in words; "" when nothing is known to be."""
+        if self._servers is None or not self._servers.is_down:
+            return ""
+        return f"no nameserver answers ({self._servers})"
+
     async def close(self) -> None:
         """Give up what is under way; those who wait hear "timeout". The next query opens anew."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await channel.close()
+        servers, self._servers = self._servers, None
+        if servers is not None:
+            servers.close()
 
-    def _open(self) -> aiodns.DNSResolver:
+    def _open(self) -> Nameservers:
         loop = asyncio.get_running_loop()
-        if self._channel is None or self._channel.loop is not loop:
+        if self._loop is not loop:
+            self._loop, self._servers = loop, None
             self._pending.clear()
-            self._channel = self._new_channel(loop)
-        return self._channel
+        if self._is_system and self._monotonic() - self._looked_at >= _RELOOK_S:
+            self._look()
+        if self._servers is None:
+            self._servers = Nameservers(self._endpoints, self._timeout_s)
+        return self._servers
 
-    def _new_channel(self, loop: asyncio.AbstractEventLoop) -> aiodns.DNSResolver:
-        # One round over all nameservers, and what is left of timeout_s for a second one: c-ares doubles the second.
-        per_try_s = self._timeout_s / ((len(self._nameservers) or 2) + 1)
-        return aiodns.DNSResolver(self._nameservers or None, loop, timeout=per_try_s, tries=2, flags=_FLAGS)
+    def _look(self) -> None:
+        """The system's nameservers, as they are now. What is under way goes on with the old ones."""
+        self._looked_at = self._monotonic()
+        found: list[Endpoint] = system_nameservers()
+        if found != self._endpoints:
+            self._endpoints, self._servers = found, None
 
-    async def _lookup(self, channel: aiodns.DNSResolver, key: tuple[str, str]) -> DnsAnswer:
+    async def _lookup(self, servers: Nameservers, key: tuple[str, str]) -> DnsAnswer:
         try:
-            if self._cache is None:
-                return await self._ask_uncached(channel.loop, key)
-            answer = await self._ask(channel, key)
-            self._cache.put(key, answer)
-            return answer
+            reply = await servers.ask(*key)
+            if self._cache is not None:
+                is_name = reply.answer.status == "nxdomain" and not reply.is_alias
+                self._cache.put((key[0], _ANY_TYPE) if is_name else key, reply.answer)
+            return reply.answer
         finally:
             self._pending.pop(key, None)
-
-    async def _ask_uncached(self, loop: asyncio.AbstractEventLoop, key: tuple[str, str]) -> DnsAnswer:
-        """On a channel of its own, as c-ares caches in each channel and Python cannot turn that off."""
-        async with self._new_channel(loop) as channel:
-            return await self._ask(channel, key)
-
-    async def _ask(self, channel: aiodns.DNSResolver, key: tuple[str, str]) -> DnsAnswer:
-        name, rdtype = key
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                result = await channel.query_dns(name, rdtype)
-        except TimeoutError:
-            return DnsAnswer("timeout")
-        except aiodns.error.DNSError as error:
-            return DnsAnswer(_STATUS.get(error.args[0] if error.args else -1, "servfail"))
-        return _answer(result, rdtype)
 
 
 class OfflineResolver:
@@ -148,6 +141,8 @@ class AnswerCache:
     def get(self, key: tuple[str, str]) -> DnsAnswer | None:
         """The answer, None when there is none that is still good."""
         entry = self._entries.get(key)
+        if entry is None and key[1] != _ANY_TYPE:
+            return self.get((key[0], _ANY_TYPE))
         if entry is None:
             return None
         if entry[0] <= self._monotonic():
@@ -178,43 +173,19 @@ def canonical_name(name: str) -> str:
         bare = ".".join(label if label.isascii() else to_a_label(label) for label in bare[:255].split("."))
     if not 0 < len(bare) <= 253:  # RFC 1035 §2.3.4
         return ""
-    return bare if all(0 < len(label) <= 63 for label in bare.split(".")) and bare.isprintable() else ""
+    return bare if all(0 < len(label) <= 63 for label in bare.split(".")) and _NAME_CHARACTERS.issuperset(bare) else ""
 
 
 def _lifetime_s(answer: DnsAnswer) -> int:
     if answer.status == "noerror":
         return min(answer.ttl_s, TTL_MAX_S)
-    if answer.status in ("nodata", "nxdomain", "invalid"):
-        return min(answer.ttl_s or TTL_NEGATIVE_S, TTL_MAX_S)
+    if answer.status in ("nodata", "nxdomain"):
+        return min(answer.ttl_s or TTL_FAILURE_S, TTL_NEGATIVE_MAX_S)  # 0: there was no SOA, or one that forbids it
     return TTL_FAILURE_S
 
 
-def _answer(result: pycares.DNSResult, rdtype: str) -> DnsAnswer:
-    wanted = aiodns.query_type_map[rdtype]
-    records = tuple(_present(one.data, rdtype) for one in result.answer if one.type == wanted)
-    if not records:
-        minima = [min(one.ttl, one.data.minimum) for one in result.authority if hasattr(one.data, "minimum")]
-        return DnsAnswer("nodata", ttl_s=min(minima, default=0))
-    return DnsAnswer("noerror", records, ttl_s=min(one.ttl for one in result.answer))
-
-
-def _present(data: object, rdtype: str) -> str | bytes:
-    if isinstance(data, pycares.TXTRecordData):
-        return data.data
-    if isinstance(data, pycares.MXRecordData):
-        return f"{data.priority} {_absolute(data.exchange)}"
-    if isinstance(data, pycares.ARecordData | pycares.AAAARecordData):
-        return data.addr
-    attribute = {"PTR": "dname", "CNAME": "cname", "NS": "nsdname"}[rdtype]
-    return _absolute(str(getattr(data, attribute)))
-
-
-def _absolute(name: str) -> str:
-    return name.rstrip(".").lower() + "."
-
-
-def _endpoint(text: str) -> str:
-    """host:port or [host]:port as c-ares takes it."""
+def _endpoint(text: str) -> Endpoint:
+    """host:port, [host]:port or an address alone."""
     host, _, port = (text, "", "53") if text.count(":") > 1 and "]:" not in text else text.partition(":")
     if "]:" in text:
         host, _, port = text.rpartition(":")
@@ -228,4 +199,4 @@ def _endpoint(text: str) -> str:
             f"[dns] nameservers: {text!r} is not an address with an optional port; write for example "
             "127.0.0.1:53 or [::1]:53"
         )
-    return f"[{address}]:{number}" if address.version == 6 else f"{address}:{number}"
+    return str(address), number

@@ -1,4 +1,5 @@
-"""Message-log rows on their way from the listeners to the admin process: JSON lines over a unix stream socket.
+"""Message-log rows, and what DMARC reports count, on their way from the listeners to the admin process: JSON lines
+over a unix stream socket.
 
 Never on the path of custody: rows wait in bounded memory while the admin process is away, and beyond that are counted
 as lost. The quarantine does not come this way.
@@ -16,7 +17,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import Counter
 
-from gateway.types import LogRow, Summary
+from gateway.types import DmarcRow, JournalRow, LogRow, Summary
 
 LOST = Counter(
     "darban_journal_lost_rows_total", "Message-log rows that found no room while the admin process was away."
@@ -35,7 +36,7 @@ class JournalSender:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._rows: deque[LogRow] = deque()
+        self._rows: deque[JournalRow] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -43,7 +44,7 @@ class JournalSender:
         """Begin sending; call inside the loop."""
         self._task = asyncio.create_task(self._run())
 
-    def record(self, rows: Sequence[LogRow]) -> None:
+    def record(self, rows: Sequence[JournalRow]) -> None:
         """Take the rows."""
         room = _MAX_WAITING - len(self._rows)
         if len(rows) > room:
@@ -83,7 +84,7 @@ class JournalSender:
                         self._rows.popleft()
 
 
-async def serve_journal(path: Path, store: Callable[[Sequence[LogRow]], Awaitable[None]]) -> asyncio.AbstractServer:
+async def serve_journal(path: Path, store: Callable[[Sequence[JournalRow]], Awaitable[None]]) -> asyncio.AbstractServer:
     """The admin process's end: `store` gets the rows in batches."""
 
     async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -110,14 +111,19 @@ async def _lines(reader: asyncio.StreamReader) -> list[bytes]:
     return [line for line in lines if line.endswith(b"\n")]
 
 
-def _encode(row: LogRow) -> bytes:
-    values = {name: getattr(row, name) for name in LogRow.__slots__}
-    values["summary"] = [getattr(row.summary, name) for name in Summary.__slots__]
+def _encode(row: JournalRow) -> bytes:
+    values = {name: getattr(row, name) for name in type(row).__slots__}
+    if isinstance(row, LogRow):
+        values["summary"] = [getattr(row.summary, name) for name in Summary.__slots__]
     return json.dumps(values).encode("ascii") + b"\n"
 
 
-def _decode(line: bytes) -> LogRow:
+def _decode(line: bytes) -> JournalRow:
     values = json.loads(line)
+    if "published" in values:
+        values |= {name: tuple(values[name]) for name in ("overrides", "spf")}
+        values["dkim"] = tuple(tuple(one) for one in values["dkim"])
+        return DmarcRow(**values)
     values["summary"] = Summary(*values["summary"])
     values["hits"] = tuple(values["hits"])
     return LogRow(**values)

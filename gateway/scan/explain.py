@@ -56,10 +56,11 @@ def verdict_json(verdict: Verdict, wanted: Disposition) -> str:
 
 
 def auth_from_json(text: str) -> tuple[AuthResult, ...]:
-    """The authentication results of a kept object; () when the text is not one."""
+    """The authentication results of a kept object, in their order; () when the text is not one."""
     try:
         found = json.loads(text)["authentication"]
-        results = [_result("spf", found["spf"]), *(_result("dkim", one) for one in found["dkim"])]
+        results = [_result("spf", one) for one in (found["spf"], found.get("spf_helo")) if one]
+        results += [_result("dkim", one) for one in found["dkim"]]
         results += [_result("dmarc", found["dmarc"])]
         if found.get("iprev"):
             results.insert(0, _result("iprev", found["iprev"]))
@@ -69,13 +70,21 @@ def auth_from_json(text: str) -> tuple[AuthResult, ...]:
 
 
 def _authentication(auth: Iterable[AuthResult]) -> dict[str, Any]:
-    found: dict[str, Any] = {"iprev": None, "spf": _NO_SPF, "dkim": [], "dmarc": _NO_DMARC, "arc": _NO_ARC}
+    found: dict[str, Any] = {
+        "iprev": None,
+        "spf": _NO_SPF,
+        "spf_helo": None,  # of HELO besides MAIL FROM; "spf" is what DMARC looks at
+        "dkim": [],
+        "dmarc": _NO_DMARC,
+        "arc": _NO_ARC,
+    }
     for result in auth:
         entry = {"result": result.result, "domain": result.domain, "reason": result.reason}
         if result.method == "dkim":
             found["dkim"].append(entry | {"selector": result.selector, "aligned": result.is_aligned})
         elif result.method == "spf":
-            found["spf"] = entry | {"identity": result.identity, "aligned": result.is_aligned}
+            place = "spf" if found["spf"] is _NO_SPF else "spf_helo"  # the main identity stands first
+            found[place] = entry | {"identity": result.identity, "aligned": result.is_aligned}
         elif result.method == "dmarc":
             found["dmarc"] = entry | {"policy": result.policy}
         elif result.method == "iprev":

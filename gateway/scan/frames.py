@@ -132,10 +132,8 @@ def _plain(values: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 
 def _auth_result(*fields: Any) -> AuthResult:
-    method, result, domain, selector, identity, policy, reason, is_aligned, properties, override = fields
-    return AuthResult(
-        method, result, domain, selector, identity, policy, reason, is_aligned, _pairs(properties), override
-    )
+    method, result, domain, selector, identity, policy, reason, is_aligned, properties, *rest = fields
+    return AuthResult(method, result, domain, selector, identity, policy, reason, is_aligned, _pairs(properties), *rest)
 
 
 def _pairs(values: list[Any]) -> tuple[tuple[str, Any], ...]:

@@ -3,6 +3,9 @@
 The same object judges in a scorer process and in `darban scan`. Every stage may be left out by name (a scorer died in
 it before); what was left out stands in Verdict.incomplete. Without "parse" only the header is read, in a stage of its
 own; without "conclude" the verdict is there, but not its words.
+
+What one message may ask of the DNS is limited, and shared out: a sender's SPF record must not use up what the victim's
+DMARC policy needs. An answer from the cache counts too, so that the same message is always judged alike.
 """
 
 from __future__ import annotations
@@ -45,12 +48,25 @@ _HEADER_MAX_BYTES = 1 << 18  # what is parsed when the whole message could not b
 # Each method has this part of the deadline, DMARC the rest. Whoever owns the client's reverse zone or a signature's
 # domain can make those slow: that must not take away what the others found.
 _METHOD_SHARE = 0.6
+# Of the look-ups of a message. SPF may need 10 terms with 10 names each (RFC 7208 §4.6.4) for both its identities,
+# DMARC 8 for each domain that may be aligned (RFC 9989).
+_LOOKUPS = {"iprev": 0.05, "spf": 0.4, "dkim": 0.1, "arc": 0.1, "dmarc": 0.15, "checks": 0.2}
+MAX_QUERIES = 400
+_EXPLANATION_S = 1.0  # for SPF's exp=: words that are nice to have
 
 T = TypeVar("T")
 
 
+_OVER = DnsAnswer("limit")
+
+
 def _ignore(_stage: str) -> None:
     """No one watches."""
+
+
+def _no_trouble() -> str:
+    """Nobody knows of any."""
+    return ""
 
 
 class Pipeline:
@@ -65,13 +81,20 @@ class Pipeline:
         rules: RuleSet,
         classifier: Classifier | None,
         deadline_s: float,
+        max_queries: int = MAX_QUERIES,
+        trouble: Callable[[], str] = _no_trouble,
+        dmarc_discovery: dmarc.Discovery = "tree_walk",
     ) -> None:
+        """`trouble` says what is wrong with the DNS as a whole, "" when nothing is."""
         self.rules = rules
         self.classifier = classifier
         self._resolver = resolver
         self._message_checks = message_checks
         self._envelope_checks = envelope_checks
         self._deadline_s = deadline_s
+        self._max_queries = max_queries
+        self._trouble = trouble
+        self._dmarc_discovery = dmarc_discovery
 
     async def score(
         self, envelope: Envelope, content: bytes, skip: Sequence[str] = (), mark: Callable[[str], None] = _ignore
@@ -87,6 +110,7 @@ class Pipeline:
         mail = MailObject(envelope, message, auth)
         findings = await self._check(run, mail)
         prediction = self._predict(run, mail)
+        run.incomplete += [f"dns: {words}" for words in (self._trouble(),) if words and run.is_unanswered]
         hits = run.stage("rules", lambda: self.rules.match(mail, findings, prediction)) or ()
         has_words = run.begin("conclude")
         return conclude(
@@ -106,32 +130,42 @@ class Pipeline:
         if not run.begin("authenticate"):
             return ()
         started = time.perf_counter()
-        resolver = _MarkingResolver(self._resolver, run, "authenticate")
         limit = self._deadline_s * _METHOD_SHARE
-        reverse, sender, signatures = await side_by_side(
-            run.wait("iprev", iprev.evaluate(envelope, resolver), limit, _late("iprev")),
-            run.wait("spf", spf.evaluate(envelope, resolver), limit, _late("spf")),
-            run.wait("dkim", dkim.evaluate(message, resolver), limit, (_late("dkim"),)),
+        identities = spf.Evaluation(envelope, self._asking(run, "spf"))
+        reverse, sender, further, signatures = await side_by_side(
+            run.wait("iprev", iprev.evaluate(envelope, self._asking(run, "iprev")), limit, _late("iprev")),
+            _sender(run, identities, limit),
+            run.wait("spf", identities.helo(), limit, (_late("spf")._replace(identity="helo"),)),
+            run.wait("dkim", dkim.evaluate(message, self._asking(run, "dkim")), limit, (_late("dkim"),)),
         )
-        resolver.mark()
+        run.begin("authenticate")
         sender, signatures, policy = await run.wait(
             "dmarc",
-            dmarc.evaluate(message, sender, signatures, resolver),
+            dmarc.evaluate(message, sender, signatures, self._asking(run, "dmarc"), self._dmarc_discovery),
             self._deadline_s - limit,
             (sender, signatures, _late("dmarc")),
         )
-        results = (reverse, sender, *signatures, policy)
-        run.incomplete += [f"dns: {r.method} could not be looked up" for r in results if r.result == "temperror"]
+        results = (reverse, sender, *further, *signatures, policy)
+        run.incomplete += [
+            f"dns: {one.method}{' of HELO' if one in further else ''} could not be looked up"
+            for one in results
+            if one.result == "temperror"
+        ]
         run.times.append(("authenticate", time.perf_counter() - started))
         return results
 
     async def _check(self, run: _Run, mail: MailObject) -> list[Finding]:
         reports = run.stage("checks", lambda: run_message_checks(self._message_checks, mail)) or []
         if self._envelope_checks and "checks" not in run.skip:
-            resolver = _MarkingResolver(self._resolver, run, "checks")
+            resolver = self._asking(run, "checks")
             reports += await run_envelope_checks(self._envelope_checks, mail, resolver, self._deadline_s)
         run.incomplete += [_failure(report) for report in reports if report.failed]
+        run.incomplete += dict.fromkeys(what for report in reports for what in report.missing)
         return [finding for report in reports for finding in report.findings]
+
+    def _asking(self, run: _Run, who: str) -> _AskingResolver:
+        stage = "checks" if who == "checks" else "authenticate"
+        return _AskingResolver(self._resolver, run, stage, who, int(self._max_queries * _LOOKUPS[who]))
 
     def _predict(self, run: _Run, mail: MailObject) -> Prediction | None:
         classifier = self.classifier
@@ -145,6 +179,7 @@ class _Run:
         self.skip = frozenset(skip)
         self.incomplete = [f"{stage}: gave up on this message" for stage in STAGES if stage in self.skip]
         self.times: list[tuple[str, float]] = []
+        self.is_unanswered = False  # a look-up of this message got nothing
         self._mark = mark
 
     def begin(self, stage: str) -> bool:
@@ -178,23 +213,41 @@ class _Run:
         return result
 
 
-class _MarkingResolver:
-    """After a wait another message's stage may be marked: mark ours again before going on."""
+class _AskingResolver:
+    """One asker's view of the resolver: so many look-ups, then "limit", which the verdict names.
 
-    def __init__(self, resolver: Resolver, run: _Run, stage: str) -> None:
+    After a wait another message's stage may be marked: ours is marked again before it goes on.
+    """
+
+    def __init__(self, resolver: Resolver, run: _Run, stage: str, who: str, limit: int) -> None:
         self._resolver = resolver
         self._run = run
         self._stage = stage
+        self._who = who
+        self._limit = limit
+        self._asked = 0
 
     async def query(self, name: str, rdtype: str) -> DnsAnswer:
         """As the resolver beneath."""
+        self._asked += 1
+        if self._asked > self._limit:
+            if self._asked == self._limit + 1:
+                self._run.incomplete.append(f"dns: {self._who} asked for more than {self._limit} look-ups")
+            return _OVER
         answer = await self._resolver.query(name, rdtype)
-        self.mark()
+        self._run.begin(self._stage)
+        self._run.is_unanswered |= answer.status == "timeout"
         return answer
 
-    def mark(self) -> None:
-        """This message's stage is the one that goes on."""
-        self._run.begin(self._stage)
+
+async def _sender(run: _Run, identities: spf.Evaluation, limit_s: float) -> AuthResult:
+    """SPF's main result; why it failed in the domain's words, where those come in time."""
+    started = time.monotonic()
+    result = await run.wait("spf", identities.main(), limit_s, _late("spf"))
+    left_s = min(_EXPLANATION_S, limit_s - (time.monotonic() - started))
+    if result.result != "fail" or left_s <= 0:
+        return result
+    return await run.wait("spf", identities.explain(result), left_s, result)
 
 
 def _late(method: AuthMethod) -> AuthResult:

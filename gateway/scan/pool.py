@@ -36,7 +36,8 @@ DEATHS = Counter("darban_scorer_deaths_total", "Scorers that ended while they he
 IN_FLIGHT = Gauge("darban_scorer_messages", "Messages in the scorers now.", multiprocess_mode="livesum")
 
 _MAX_DEATHS = 20  # that other messages caused
-_IN_FLIGHT_PER_SCORER = 32
+# Those that wait for a DNS of their senders must leave room for the others: 32 were used up by 32 silent domains
+_IN_FLIGHT_PER_SCORER = 512
 _BYTES_PER_SCORER = 64 << 20  # in flight, but for a single message that is longer
 _RECONNECT_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 

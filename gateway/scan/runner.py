@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from gateway.ports import EnvelopeCheck, MessageCheck, Resolver
-from gateway.types import CheckReport, MailObject
+from gateway.types import CheckReport, Finding, MailObject, Missing
 
 T = TypeVar("T")
 
@@ -145,7 +145,12 @@ async def run_envelope_checks(
 
 async def _ask(check: EnvelopeCheck, mail: MailObject, resolver: Resolver) -> CheckReport:
     try:
-        return CheckReport(check.name, tuple(await check.check(mail, resolver)))
+        seen = [*await check.check(mail, resolver)]
+        return CheckReport(
+            check.name,
+            tuple(one for one in seen if isinstance(one, Finding)),
+            missing=tuple(one.what for one in seen if isinstance(one, Missing)),
+        )
     except Exception as error:
         log.error("check failed", check=check.name, exc_info=error)
         return CheckReport(check.name, failed=type(error).__name__)

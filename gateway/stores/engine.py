@@ -52,6 +52,13 @@ def faults(what: str) -> Iterator[None]:
         raise StoreError(f"{what}: {place}{error.strerror}") from error
 
 
+def storable(value: object) -> object:
+    """Texts without what a database refuses: NUL, and halves of surrogate pairs."""
+    if isinstance(value, str):
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
+    return value
+
+
 def migrate(url: str) -> None:
     """Bring the schema up to date; processes that start together wait for each other. Raises StoreError."""
     config = Config()

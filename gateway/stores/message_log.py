@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Engine, delete, insert, or_, select
 
-from gateway.stores.engine import faults
+from gateway.stores.engine import faults, storable
 from gateway.stores.schema import message_log
 from gateway.types import LogRow, Summary
 
@@ -55,10 +55,4 @@ def _row(row: LogRow) -> dict[str, object]:
     values: dict[str, object] = {name: getattr(row, name) for name in _PLAIN}
     values |= {name: getattr(row.summary, name) for name in _SUMMARY}
     values["hits"] = " ".join(row.hits)
-    return {name: _storable(value) for name, value in values.items()}
-
-
-def _storable(value: object) -> object:
-    if isinstance(value, str):
-        return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
-    return value
+    return {name: storable(value) for name, value in values.items()}

@@ -99,3 +99,45 @@ counter = Table(
     Column("value", Float, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
 )
+
+dmarc_policy = Table(
+    "dmarc_policy",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),  # days since the epoch, UTC
+    Column("domain", String(255), primary_key=True),
+    Column("published", Text, nullable=False),  # the record seen last
+    Column("at", Float, nullable=False),
+)
+
+dmarc_row = Table(
+    "dmarc_row",
+    metadata,
+    Column("id", String(32), primary_key=True),  # hash of all the others but the count
+    Column("day", Integer, nullable=False),
+    Column("domain", String(255), nullable=False),
+    Column("source_ip", String(64), nullable=False),
+    Column("header_from", Text, nullable=False),
+    Column("envelope_from", Text, nullable=False),
+    Column("envelope_to", Text, nullable=False),
+    Column("disposition", String(16), nullable=False),
+    Column("is_dkim_aligned", Boolean, nullable=False),
+    Column("is_spf_aligned", Boolean, nullable=False),
+    Column("overrides", Text, nullable=False),  # separated by spaces
+    Column("dkim", Text, nullable=False),  # JSON: [[domain, selector, result], ...]
+    Column("spf_domain", Text, nullable=False),
+    Column("spf_result", String(16), nullable=False),
+    Column("count", Integer, nullable=False),
+    Index("dmarc_row_day_domain", "day", "domain"),
+)
+
+dmarc_sent = Table(
+    "dmarc_sent",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("domain", String(255), primary_key=True),
+    Column("address", String(320), primary_key=True),
+    Column("report_id", Text, nullable=False),
+    Column("state", String(16), nullable=False),  # sending, sent, refused, failed
+    Column("at", Float, nullable=False),
+    Column("reply", Text, nullable=False),
+)

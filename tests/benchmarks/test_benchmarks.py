@@ -68,6 +68,12 @@ def test_scorers(folder: Path) -> None:
         assert pool["memory_mib"]["scorer 1"]["pss"] > 0
 
 
+def test_dns(folder: Path) -> None:
+    result = run("dns", *"--affected 4 --rounds 1 --passes 1".split())
+    assert all(one["ratio"] > 0 and one["incomplete"] for fault, one in result["faults"].items() if fault != "slow")
+    assert all(microseconds > 0 for microseconds in result["look_up_us"].values())
+
+
 def test_smtp_load(folder: Path) -> None:
     result = run("smtp_load", "--connections", "4", "--messages", str(folder))
     assert sum(result["gateway"]["replies"].values()) == 40

@@ -12,13 +12,16 @@ import pytest
 from sqlalchemy import Engine
 
 from gateway.errors import InputError, StoreError
+from gateway.stores import dmarc_feedback
 from gateway.stores.accounts import SqlAccounts
 from gateway.stores.blobs import FileBlobs
 from gateway.stores.counters import SqlCounters
+from gateway.stores.dmarc_feedback import SqlDmarcFeedback
 from gateway.stores.engine import make_engine, migrate
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
-from gateway.types import HeldMessage, HeldQuery, LogRow, Summary
+from gateway.types import DmarcRow, HeldMessage, HeldQuery, LogRow, Reply, Summary
+from tests.fakes import FakeClock
 from tests.postgres import fresh_database
 
 CONTENT = b"Subject: x\r\n\r\nbody\r\n"
@@ -245,3 +248,143 @@ def test_whether_a_message_could_be_held_is_known_beforehand(quarantine: SqlQuar
     (tmp_path / "blobs").touch()
     with pytest.raises(StoreError, match="blobs"):
         quarantine.check()
+
+
+# --- DMARC reports ------------------------------------------------------------------------------------------------------
+
+DAY = 20_783
+
+
+def dmarc_row(**changes: object) -> DmarcRow:
+    values: dict = {
+        "at": DAY * 86_400.0 + 10,
+        "domain": "example.org",
+        "published": "treewalk v=DMARC1; p=reject; rua=mailto:d@example.org",
+        "source_ip": "192.0.2.1",
+        "header_from": "news.example.org",
+        "envelope_from": "bounce.example.org",
+        "envelope_to": "darban.test",
+        "disposition": "none",
+        "is_dkim_aligned": True,
+        "is_spf_aligned": False,
+        "overrides": ("policy_test_mode", "local_policy"),
+        "dkim": (("example.org", "s1", "pass"), ("esp.example", "k", "fail")),
+        "spf": ("bounce.example.org", "softfail"),
+    }
+    return DmarcRow(**(values | changes))
+
+
+@pytest.fixture
+def feedback(engine: Engine) -> SqlDmarcFeedback:
+    return SqlDmarcFeedback(engine, keep_days=5)
+
+
+def test_messages_that_are_alike_are_counted_as_one_row(feedback: SqlDmarcFeedback) -> None:
+    feedback.add([dmarc_row(), dmarc_row(at=DAY * 86_400.0 + 900), dmarc_row(source_ip="2001:db8::1")])
+    feedback.add([dmarc_row(count=3)])
+    feedback.add([dmarc_row(at=(DAY + 1) * 86_400.0), dmarc_row(domain="example.com", header_from="example.com")])
+    assert feedback.rows(DAY, "example.org") == [
+        dmarc_row(at=DAY * 86_400.0 + 900, count=5),
+        dmarc_row(at=DAY * 86_400.0 + 900, source_ip="2001:db8::1"),
+    ]
+    assert feedback.domains(DAY) == ["example.com", "example.org"]
+    assert feedback.domains(DAY + 1) == ["example.org"]
+    assert feedback.domains(DAY + 2) == feedback.rows(DAY, "example.net") == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source_ip": "192.0.2.2"},
+        {"header_from": "example.org"},
+        {"envelope_from": ""},
+        {"envelope_to": "other.test"},
+        {"disposition": "reject"},
+        {"is_dkim_aligned": False},
+        {"is_spf_aligned": True},
+        {"overrides": ()},
+        {"dkim": (("example.org", "s2", "pass"),)},
+        {"dkim": ()},
+        {"spf": ("bounce.example.org", "pass")},
+        {"spf": ("x.example.org", "softfail")},
+    ],
+)
+def test_whatever_differs_is_a_row_of_its_own(feedback: SqlDmarcFeedback, change: dict) -> None:
+    feedback.add([dmarc_row(), dmarc_row(**change)])
+    assert {dmarc_row(), dmarc_row(**change)} == set(feedback.rows(DAY, "example.org"))
+
+
+def test_the_policy_that_was_seen_last_is_the_days(feedback: SqlDmarcFeedback) -> None:
+    feedback.add([dmarc_row(at=DAY * 86_400.0 + 50, published="treewalk new")])
+    feedback.add([dmarc_row(at=DAY * 86_400.0 + 40, published="treewalk old")])
+    assert [(row.published, row.count) for row in feedback.rows(DAY, "example.org")] == [("treewalk new", 2)]
+
+
+def test_what_no_database_takes_is_replaced(feedback: SqlDmarcFeedback) -> None:
+    feedback.add(
+        [dmarc_row(header_from="a\0b.example", dkim=(("\udc80.example", "s" * 5000, "pass"),), published="a\0")]
+    )
+    (row,) = feedback.rows(DAY, "example.org")
+    assert (row.header_from, row.published) == ("a\ufffdb.example", "a\ufffd")
+    assert len(row.dkim[0][1]) == 1000
+
+
+def test_a_days_rows_are_bounded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dmarc_feedback, "MAX_DOMAIN_ROWS", 3)
+    monkeypatch.setattr(dmarc_feedback, "MAX_DAY_ROWS", 5)
+    before = dmarc_feedback.DROPPED._value.get()
+    feedback = SqlDmarcFeedback(engine)
+    feedback.add([dmarc_row(source_ip=f"192.0.2.{number}", count=2) for number in range(10)])
+    assert len(feedback.rows(DAY, "example.org")) == 3
+    assert dmarc_feedback.DROPPED._value.get() - before == 14
+    again = SqlDmarcFeedback(engine)  # a new process counts what is there
+    again.add([dmarc_row(source_ip="192.0.2.0"), dmarc_row(source_ip="192.0.2.99")])
+    assert sum(row.count for row in again.rows(DAY, "example.org")) == 7
+    again.add([dmarc_row(domain=f"d{number}.example", source_ip="192.0.2.7") for number in range(10)])
+    assert sum(len(again.rows(DAY, domain)) for domain in again.domains(DAY)) == 5
+    again.add([dmarc_row(at=(DAY + 1) * 86_400.0)])
+    assert len(again.rows(DAY + 1, "example.org")) == 1
+
+
+def test_old_days_go_when_a_new_one_begins(feedback: SqlDmarcFeedback) -> None:
+    feedback.add([dmarc_row()])
+    assert feedback.claim(DAY, "example.org", "d@example.org", "r1")
+    feedback.add([dmarc_row(at=(DAY + 5) * 86_400.0)])
+    assert feedback.domains(DAY) == ["example.org"]
+    feedback.add([dmarc_row(at=(DAY + 6) * 86_400.0)])
+    assert feedback.domains(DAY) == feedback.rows(DAY, "example.org") == []
+    assert feedback.claim(DAY, "example.org", "d@example.org", "r1")
+    assert feedback.domains(DAY + 5) == ["example.org"]
+    assert feedback.purge(DAY + 7) == 2
+    assert feedback.domains(DAY + 6) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "is_again"),
+    [(250, False), (550, False), (451, True), (421, True)],
+    ids=["sent", "refused", "later", "busy"],
+)
+def test_a_report_is_sent_once(engine: Engine, code: int, is_again: bool) -> None:
+    clock = FakeClock()
+    feedback = SqlDmarcFeedback(engine, now=clock.now)
+    assert feedback.claim(DAY, "example.org", "d@example.org", "r1")
+    assert not feedback.claim(DAY, "example.org", "d@example.org", "r1")
+    assert feedback.claim(DAY, "example.org", "e@example.org", "r1")
+    assert feedback.claim(DAY + 1, "example.org", "d@example.org", "r2")
+    feedback.settle(DAY, "example.org", "d@example.org", Reply(code, "0.0.0", "said"))
+    assert feedback.claim(DAY, "example.org", "d@example.org", "r1") is is_again
+    clock.advance(4000)  # a claim that was never settled: its run died
+    assert feedback.claim(DAY, "example.org", "e@example.org", "r1")
+
+
+def test_only_one_of_many_claims_a_report(feedback: SqlDmarcFeedback) -> None:
+    won: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda: won.append(feedback.claim(DAY, "example.org", "d@example.org", "r1")))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(won) == [False] * 7 + [True]

@@ -30,6 +30,14 @@ def test_named_files_links_and_commands_exist(page: Path) -> None:
     assert missing == []
 
 
+def test_named_tests_exist() -> None:
+    text = (ROOT / "docs" / "rfc.md").read_text("utf-8")
+    written = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_[a-z0-9_]+)`", text))
+    assert named
+    assert [name for name in sorted(named) if f"def {name}(" not in written] == []
+
+
 def test_the_reference_is_fresh() -> None:
     generated = runpy.run_path(str(ROOT / "docs" / "generate.py"))["configuration"]()
     assert (ROOT / "docs" / "configuration.md").read_text("utf-8") == generated, "run: python docs/generate.py"

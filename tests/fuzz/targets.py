@@ -8,8 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import authres
+
 from gateway.errors import ConfigError, DarbanError
 from gateway.mail import decode_body, parse
+from gateway.mail.authentication_results import may_be_of
+from gateway.mail.authentication_results import parse as parse_results
 from gateway.mail.edit import edit_header, inbound_field_to_strip, to_crlf
 from gateway.mail.html import render
 from gateway.mail.summary import summarise
@@ -70,8 +74,29 @@ def expressions(content: bytes) -> None:
         float(expression.evaluate(node, dict.fromkeys(names, value)))
 
 
+def results(content: bytes) -> None:
+    """Invariant: any Authentication-Results is read; what a strict reader takes for ours is taken for ours."""
+    value = content.decode("utf-8", "replace")
+    parse_results(value)
+    is_taken = may_be_of(value, ["mx.example.ir"], ["bank.example"])
+    try:
+        theirs = authres.AuthenticationResultsHeader.parse_value(value.replace("\r", "").replace("\n", ""))
+    except Exception:
+        return
+    claimed = str(theirs.authserv_id).lower()
+    assert is_taken or (claimed != "mx.example.ir" and not f".{claimed}".endswith(".bank.example"))
+
+
 TARGETS: dict[str, Target] = {
     "mail": Target(mail, lambda: (*SEEDS, *DICTIONARY)),
+    "results": Target(
+        results,
+        lambda: [
+            b' mx.example.ir 1; spf=pass (c) reason="x" smtp.mailfrom=a@b.example; dkim=fail header.b="a/b="; none',
+            b'(a(b\\)) "mx.example.ir"; iprev=pass policy.iprev="2001:db8::1"; dmarc=pass header.from=bank.example',
+        ],
+        400,
+    ),
     "html": Target(html, lambda: [SEEDS[1], b"<noscript><p>x</noscript><svg><style>a</style></svg><table><a href=x>y"]),
     "rules": Target(
         rules, lambda: [chunk.encode() for file in (ROOT / "rules").glob("*.cf") for chunk in _parts(file.read_text())]

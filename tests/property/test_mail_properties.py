@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import authres
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.mail import decode_body, parse
 from gateway.mail.address import parse_mailboxes
-from gateway.mail.authentication_results import authserv_id_of, write
+from gateway.mail.authentication_results import authserv_id_of, may_be_of, write
 from gateway.mail.authentication_results import parse as parse_results
 from gateway.mail.charset import decode
 from gateway.mail.date import parse_date
@@ -170,6 +171,40 @@ def test_results_written_are_read_back(authserv_id: str, results: list[AuthResul
     value = raw.partition(b":")[2].decode()
     assert authserv_id_of(value) == authserv_id
     assert parse_results(value)[1] == tuple((one.method, one.result) for one in results)
+
+
+PIECES = st.sampled_from(
+    [
+        "mx.example.ir",
+        "MX.",
+        "example.ir",
+        " ",
+        "\t",
+        "\r\n ",
+        "(",
+        ")",
+        '"',
+        ";",
+        "1",
+        "/1",
+        ".",
+        "\\",
+        "spf=pass",
+        "=?",
+        "\0",
+        "x",
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=14).map("".join))
+def test_what_a_strict_reader_takes_for_ours_is_taken_for_ours(value: str) -> None:
+    try:
+        theirs = authres.AuthenticationResultsHeader.parse_value(value.replace("\r", "").replace("\n", ""))
+    except Exception:
+        return
+    if str(theirs.authserv_id).lower() == "mx.example.ir":
+        assert may_be_of(value, ["mx.example.ir"])
 
 
 @given(st.text(max_size=200))

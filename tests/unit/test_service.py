@@ -16,7 +16,18 @@ from gateway.errors import InputError, StoreError
 from gateway.mail import parse
 from gateway.policy.domains import ConfiguredDomains
 from gateway.service import Gateway, Releaser
-from gateway.types import Client, DomainPolicy, HeldMessage, Outcome, Recipient, Reply, Verdict
+from gateway.types import (
+    AuthResult,
+    Client,
+    DmarcRow,
+    DomainPolicy,
+    HeldMessage,
+    LogRow,
+    Outcome,
+    Recipient,
+    Reply,
+    Verdict,
+)
 from tests.builders import envelope, message_bytes, recipient, verdict
 from tests.memory import FixedScorer, MemoryCounters, MemoryJournal, MemoryNextHop, MemoryQuarantine
 
@@ -289,3 +300,23 @@ async def test_a_domain_that_is_gone_leaves_it_held() -> None:
     after = await releaser.release(held.id)
     assert (after.state, world.hop.taken) == ("held", [])
     assert "not configured" in after.note
+
+
+# --- what DMARC reports count -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reports_dmarc", [False, True])
+async def test_dmarc_is_reported_only_when_it_is_asked_for(reports_dmarc: bool) -> None:
+    policy = AuthResult(
+        "dmarc", "fail", "example.org", policy="none", policy_domain="example.org",
+        policy_record="treewalk v=DMARC1; p=none; rua=mailto:d@example.org",
+    )  # fmt: skip
+    world = World(verdict(auth=(policy,)))
+    gateway = Gateway(
+        policies=world.policies, scorer=FixedScorer(world.verdict), relay=Relay(world.policies, lambda _: world.hop),
+        hold=Hold(world.quarantine, lambda *_: "{}"), verifier=world, journal=world.journal, counters=world.counters,
+        reports_dmarc=reports_dmarc,
+    )  # fmt: skip
+    await gateway.receive(envelope("a@darban.test"), CONTENT)
+    assert [row.domain for row in world.journal.rows if isinstance(row, DmarcRow)] == ["example.org"] * reports_dmarc
+    assert len([row for row in world.journal.rows if isinstance(row, LogRow)]) == 1

@@ -1,7 +1,7 @@
 """SPF, DKIM and DMARC (Plugin::SPF, ::DKIM, ::DMARC), from the results of the gateway's own authentication.
 
-The HELO identity is checked only when the reverse-path is null (RFC 7208 §2.4); with another one the _helo_ functions
-do not hit.
+Both of SPF's identities are there: the _helo_ functions look at HELO, which is the main one where the reverse-path is
+null (RFC 7208 §2.4).
 """
 
 from __future__ import annotations

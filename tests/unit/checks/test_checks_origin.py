@@ -6,12 +6,12 @@ import pytest
 
 from gateway.checks import ENVELOPE_CHECKS
 from gateway.checks.origin import Origin
-from gateway.types import Finding
+from gateway.types import Finding, Missing
 from tests.builders import mail, message_bytes
 from tests.fakes import FakeResolver, Zones
 
 
-async def _look(zones: Zones, reverse_path: str = "sara@example.org") -> tuple[list[Finding], FakeResolver]:
+async def _look(zones: Zones, reverse_path: str = "sara@example.org") -> tuple[list[Finding | Missing], FakeResolver]:
     resolver = FakeResolver(zones)
     return list(await Origin().check(mail(message_bytes(), reverse_path=reverse_path), resolver)), resolver
 
@@ -43,7 +43,8 @@ async def test_what_the_zone_says(zones: Zones, expected: list[str]):
 async def test_a_dns_that_does_not_answer_condemns_nobody(status: str, rdtype: str):
     zone = {"TXT": ["hello"], rdtype: status} if rdtype else status
     found, _ = await _look({"example.org": zone})
-    assert found == []
+    missing = [] if status == "invalid" else [Missing(f"dns: the {rdtype or 'MX'} of example.org: {status}")]
+    assert found == missing
 
 
 @pytest.mark.parametrize("reverse_path", ["", "sara", "sara@[192.0.2.1]", "sara@[IPv6:2001:db8::1]", "sara@"])

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from gateway.errors import ConfigError
+from gateway.net import dns_client
 from gateway.net.dns import AnswerCache, CachingResolver, OfflineResolver, canonical_name
 from gateway.types import DnsAnswer
 from tests.dns_server import DnsServer, Slow
@@ -79,6 +82,145 @@ async def test_truncated_answers_are_fetched_over_tcp() -> None:
         answer = await ask("example.org", "A", server)
     assert answer.records == ("192.0.2.1", "192.0.2.2")
     assert [protocol for _, _, protocol in server.queries] == ["udp", "tcp"]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status"),
+    [
+        ("wrong-then-right", "noerror"),
+        ("no-edns", "noerror"),
+        ("authentic", "noerror"),
+        ("wrong-id", "timeout"),
+        ("wrong-question", "timeout"),
+        ("garbage", "timeout"),
+        ("truncate-only", "timeout"),
+        ("lame", "servfail"),
+        ("too-much", "servfail"),
+    ],
+)
+async def test_a_nameserver_that_misbehaves(behaviour: str, status: str) -> None:
+    with DnsServer(ZONES, {"example.org": behaviour}) as server:
+        started = time.monotonic()
+        answer = await ask("example.org", "A", server, timeout_s=0.4)
+    assert answer.status == status
+    assert answer.is_authentic == (behaviour == "authentic")
+    assert time.monotonic() - started < 2.0
+
+
+@pytest.mark.parametrize("behaviour", ["silent", "wrong-id", "garbage", "truncate-only", "lame", "servfail", "refused"])
+async def test_the_next_nameserver_answers_for_one_that_does_not(behaviour: str) -> None:
+    zones = {"example.org": behaviour} if behaviour in ("servfail", "refused") else ZONES
+    with DnsServer(zones, {"*": behaviour}) as bad, DnsServer(ZONES) as good:
+        resolver = CachingResolver([bad.address, good.address], timeout_s=1.5)
+        answer = await resolver.query("example.org", "A")
+        await resolver.close()
+    assert answer.status == "noerror"
+
+
+async def test_a_late_answer_to_an_earlier_try_counts() -> None:
+    with DnsServer(ZONES, {"*": Slow(0.5)}) as late, DnsServer(ZONES, {"*": "silent"}) as dead:
+        resolver = CachingResolver([late.address, dead.address], timeout_s=1.2)
+        answer = await resolver.query("example.org", "A")
+        await resolver.close()
+    assert answer.status == "noerror"
+
+
+async def test_a_silent_nameserver_is_asked_last_for_a_while() -> None:
+    with DnsServer(ZONES, {"*": "silent"}) as dead, DnsServer(ZONES) as alive:
+        resolver = CachingResolver([dead.address, alive.address], timeout_s=0.6)
+        for number in range(8):
+            assert (await resolver.query(f"n{number}.example.org", "A")).status == "nxdomain"
+        await resolver.close()
+    assert len(dead.queries) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "ttl_s"), [("absent.example.org", "nxdomain", 30), ("_dmarc.example.org", "nodata", 30)]
+)
+async def test_no_is_kept_as_long_as_the_zone_says(name: str, status: str, ttl_s: int) -> None:
+    now = 100.0
+    with DnsServer(ZONES) as server:
+        resolver = CachingResolver([server.address], 1.0, monotonic=lambda: now)
+        for rdtype in ("A", "A", "AAAA", "AAAA"):
+            answer = await resolver.query(name, rdtype)
+            assert (answer.status, answer.ttl_s) == (status, ttl_s)
+        assert len(server.queries) == (1 if status == "nxdomain" else 2)  # RFC 2308 §5: no name, no type
+        now += 30.0
+        await resolver.query(name, "A")
+        assert len(server.queries) == (2 if status == "nxdomain" else 3)
+        await resolver.close()
+
+
+async def test_a_dangling_alias_says_nothing_of_the_other_types() -> None:
+    zones = {"alias.example.org": {"CNAME": ["absent.example.org"], "TXT": ["here"]}}
+    with DnsServer(zones) as server:
+        resolver = CachingResolver([server.address], 1.0)
+        assert (await resolver.query("alias.example.org", "A")).status == "nxdomain"
+        assert (await resolver.query("alias.example.org", "TXT")).status == "noerror"
+        await resolver.close()
+
+
+async def test_the_breaker_opens_when_nothing_answers_and_closes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns_client, "PROBE_S", 0.1)
+    with DnsServer(ZONES, {"*": "silent"}) as server:
+        resolver = CachingResolver([server.address], 0.15)
+        for number in range(dns_client.SILENT_BEFORE_PROBE):
+            assert resolver.trouble() == ""
+            assert (await resolver.query(f"n{number}.example.org", "A")).status == "timeout"
+        await until(lambda: resolver.trouble() != "")
+        assert server.address in resolver.trouble()
+        asked = len([one for one in server.queries if one[0]])
+        for number in range(50):
+            assert (await resolver.query(f"m{number}.example.org", "A")).status == "timeout"
+        assert len([one for one in server.queries if one[0]]) == asked  # at once, without asking
+        server.behaviours.clear()
+        await until(lambda: resolver.trouble() == "")
+        assert (await resolver.query("m1.example.org", "A")).status == "nxdomain"  # what was not asked was not kept
+        await resolver.close()
+
+
+async def test_names_whose_own_servers_are_silent_do_not_open_the_breaker() -> None:
+    zones = ZONES | {f"n{number}.example.org": {"A": ["192.0.2.7"]} for number in range(20)}
+    with DnsServer(zones, {f"n{number}.example.org": "silent" for number in range(20)}) as server:
+        resolver = CachingResolver([server.address], 0.1)
+        for number in range(20):
+            assert (await resolver.query(f"n{number}.example.org", "A")).status == "timeout"
+            assert resolver.trouble() == ""
+        assert ("", "NS", "udp") in server.queries
+        assert (await resolver.query("example.org", "A")).status == "noerror"
+        await resolver.close()
+
+
+async def test_one_question_too_many_ends_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns_client, "ACTIVE_MAX", 10)
+    with DnsServer(ZONES, {f"n{number}.example.org": "silent" for number in range(30)}) as server:
+        resolver = CachingResolver([server.address], 20.0)
+        waiting = [asyncio.create_task(resolver.query(f"n{number}.example.org", "A")) for number in range(30)]
+        await until(lambda: sum(task.done() for task in waiting) >= 20)
+        assert not any(task.done() for task in waiting[21:])  # one more for the breaker's probe
+        assert (await resolver.query("example.org", "A")).status == "noerror"
+        await resolver.close()
+        assert {answer.status for answer in await asyncio.gather(*waiting)} == {"timeout"}
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not is_so():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("nameserver 192.0.2.1\nnameserver 2001:db8::1\n", [("192.0.2.1", 53), ("2001:db8::1", 53)]),
+        ("# none\nnameserver\nnameserver example.org\nsearch example.org\n", [("127.0.0.1", 53)]),
+        (None, [("127.0.0.1", 53)]),
+    ],
+)
+def test_the_systems_nameservers(tmp_path: Path, text: str | None, found: list[tuple[str, int]]) -> None:
+    if text is not None:
+        (tmp_path / "resolv.conf").write_text(text)
+    assert dns_client.system_nameservers(tmp_path / "resolv.conf") == found
 
 
 async def test_a_silent_server_costs_the_time_out_and_not_more() -> None:
@@ -164,7 +306,9 @@ def test_a_second_loop_opens_anew() -> None:
         (DnsAnswer("noerror", ("192.0.2.1",), 30), 30),
         (DnsAnswer("noerror", ("192.0.2.1",), 10**9), 86_400),
         (DnsAnswer("nodata", ttl_s=20), 20),
-        (DnsAnswer("nxdomain"), 60),
+        (DnsAnswer("nxdomain"), 5),
+        (DnsAnswer("nxdomain", ttl_s=900), 900),
+        (DnsAnswer("nxdomain", ttl_s=10**6), 10_800),
         (DnsAnswer("servfail"), 5),
         (DnsAnswer("timeout"), 5),
         (DnsAnswer("refused"), 5),

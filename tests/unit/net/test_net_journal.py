@@ -10,7 +10,7 @@ import pytest
 
 from gateway.net import journal
 from gateway.net.journal import JournalSender, serve_journal
-from gateway.types import LogRow, Summary
+from gateway.types import DmarcRow, JournalRow, LogRow, Summary
 
 
 def row(number: int) -> LogRow:
@@ -20,7 +20,7 @@ def row(number: int) -> LogRow:
     )  # fmt: skip
 
 
-async def until(count: int, rows: list[LogRow]) -> None:
+async def until(count: int, rows: Sequence[JournalRow]) -> None:
     async with asyncio.timeout(10):
         while len(rows) < count:
             await asyncio.sleep(0.01)
@@ -40,6 +40,27 @@ async def test_rows_arrive_as_they_are_and_in_order(tmp_path: Path) -> None:
     await until(2000, got)
     assert got == [row(number) for number in range(2000)]
     assert (tmp_path / "journal").stat().st_mode & 0o077 == 0
+    await sender.close()
+    server.close()
+
+
+async def test_what_dmarc_reports_count_comes_the_same_way(tmp_path: Path) -> None:
+    got: list[JournalRow] = []
+
+    async def store(rows: Sequence[JournalRow]) -> None:
+        got.extend(rows)
+
+    counted = DmarcRow(
+        1.5, "example.org", "treewalk v=DMARC1; p=none\n", "2001:db8::1", "a.example.org", "", "darban.test", "none", True,
+        False, ("other",), (("example.org", "s1", "pass"), ("b", "c", "fail")), ("example.org", "none"), 3,
+    )  # fmt: skip
+    server = await serve_journal(tmp_path / "journal", store)
+    sender = JournalSender(tmp_path / "journal")
+    sender.start()
+    sender.record([row(1)])
+    sender.record([counted])
+    await until(2, got)
+    assert got == [row(1), counted]
     await sender.close()
     server.close()
 
@@ -81,7 +102,7 @@ async def test_lines_that_are_no_rows_do_not_stop_the_journal(tmp_path: Path) ->
         got.extend(rows)
 
     server = await serve_journal(tmp_path / "journal", store)
-    for junk in (b"junk\n", b"{}\n", b"[1]\n", b"x" * 3_000_000, b'{"summary": []}\n'):
+    for junk in (b"junk\n", b"{}\n", b'{"published": 1}\n', b"[1]\n", b"x" * 3_000_000, b'{"summary": []}\n'):
         _, writer = await asyncio.open_unix_connection(str(tmp_path / "journal"))
         writer.write(junk)
         writer.close()

@@ -9,6 +9,7 @@ from tests.builders import recipient, verdict
 AUTH = (
     AuthResult("iprev", "pass", "mail.example.org", identity="192.0.2.1"),
     AuthResult("spf", "pass", "example.org", identity="mailfrom", reason="ok"),
+    AuthResult("spf", "fail", "mx.example.net", identity="helo", reason="no"),
     AuthResult("dkim", "pass", "example.org", "s1", reason="valid"),
     AuthResult("dkim", "fail", "list.example", "x", reason="body changed"),
     AuthResult("dmarc", "pass", "example.org", policy="reject", reason="aligned"),
@@ -23,6 +24,7 @@ def test_keys_of_the_contract() -> None:
         {"name": "TEST_HIT", "score": 6.0, "description": "A hit of the tests", "evidence": ["evidence"]}
     ]
     assert {"result", "domain", "reason"} <= set(found["authentication"]["spf"])
+    assert [found["authentication"][key]["result"] for key in ("spf", "spf_helo")] == ["pass", "fail"]
     assert {"result", "policy", "domain", "reason"} <= set(found["authentication"]["dmarc"])
     assert [one["selector"] for one in found["authentication"]["dkim"]] == ["s1", "x"]
     assert set(found["authentication"]["arc"]) == {"result", "reason"}

@@ -20,12 +20,18 @@ from tests.builders import envelope, message_bytes
 
 # a scorer parent whose one rule does to the scorer what the message says
 PARENT = """
-import ctypes, os, re, signal, sys
+import asyncio, ctypes, os, re, signal, sys
 from pathlib import Path
 from gateway.scan.pipeline import Pipeline
 from gateway.scan.scorer import ScorerParent, bind
 from gateway.types import Hit
 from gateway.net.dns import OfflineResolver
+
+class Dns(OfflineResolver):
+    async def query(self, name, rdtype):
+        if name.endswith("silent.example"):
+            await asyncio.sleep(60)
+        return await super().query(name, rdtype)
 
 class Broken:
     @property
@@ -50,7 +56,7 @@ class Rules:
 
 folder = Path(sys.argv[1])
 def make():
-    return Pipeline(resolver=OfflineResolver(), message_checks=(), envelope_checks=(), rules=Rules(), classifier=None, deadline_s=1.0)
+    return Pipeline(resolver=Dns(), message_checks=(), envelope_checks=(), rules=Rules(), classifier=None, deadline_s=30.0)
 parent = ScorerParent(bind(folder / "scorers"), make, folder=folder, stage_cpu_s=0.4, memory=300 << 20)
 (folder / "ready").touch()
 parent.serve()
@@ -95,6 +101,22 @@ async def test_a_message_cannot_take_the_door_down(folder: Path, subject: str, i
     for other in (*others, after):
         assert [hit.name for hit in other.hits] == ["SEEN"]
         assert [what for what in other.incomplete if not what.startswith("dns")] == []
+
+
+async def test_messages_that_wait_for_the_dns_leave_room_for_others(folder: Path) -> None:
+    pool = ScorerPool(folder / "scorers", 1, 60.0)
+    await pool.start()
+    around = envelope(reverse_path="x@silent.example")
+    waiting = [asyncio.create_task(pool.score(around, message_bytes(Subject="late"))) for _ in range(200)]
+    try:
+        verdicts = [await asyncio.wait_for(judge(pool, "fine"), 20.0) for _ in range(5)]
+        assert not any(task.done() for task in waiting)
+        assert [hit.name for verdict in verdicts for hit in verdict.hits] == ["SEEN"] * 5
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await pool.close()
 
 
 async def test_a_fault_nobody_foresaw_ends_the_child_alone(folder: Path) -> None:

@@ -16,7 +16,7 @@ from gateway.scan.runner import (
     side_by_side,
     within,
 )
-from gateway.types import Finding, MailObject
+from gateway.types import CheckReport, Finding, MailObject, Missing
 from tests.builders import mail, message_bytes
 from tests.fakes import FakeResolver
 
@@ -117,6 +117,13 @@ class Check:
             raise LookupError
 
 
+class Half(Check):
+    """Sees one thing and misses another."""
+
+    async def check(self, _mail: MailObject, _resolver: object) -> Iterable[Finding | Missing]:
+        return [Missing("dns: the list"), Finding("SEEN")]
+
+
 class Asking(Check):
     """The same, by the network."""
 
@@ -146,6 +153,11 @@ async def test_envelope_checks_share_one_deadline() -> None:
         ("fail", 0, "LookupError"),
     ]
     assert await run_envelope_checks([], MAIL, FakeResolver(), 0.05) == []
+
+
+async def test_what_an_envelope_check_misses_stands_beside_what_it_sees() -> None:
+    (report,) = await run_envelope_checks([Half("half", "half")], MAIL, FakeResolver(), 1.0)
+    assert report == CheckReport("half", (Finding("SEEN"),), missing=("dns: the list",))
 
 
 def test_a_stage_that_fails_is_named() -> None:
