@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -163,9 +163,7 @@ def _key_record(owner: str) -> str:
 
 def _octets(text: str) -> bytes:
     pieces = _OCTET.split(text)
-    return b"".join(
-        bytes((int(piece, 16),)) if number % 2 else piece.encode() for number, piece in enumerate(pieces)
-    )
+    return b"".join(bytes((int(piece, 16),)) if number % 2 else piece.encode() for number, piece in enumerate(pieces))
 
 
 def _envelope(said: Mapping[str, list[str]]) -> Envelope:
@@ -266,21 +264,3 @@ def _arc_field(name: bytes, instance: str) -> re.Pattern[bytes]:
 
 def _other_letter(match: re.Match[bytes]) -> bytes:
     return match[1] + (b"A" if match[2] != b"A" else b"B")
-
-
-def describe(rows: list[Row]) -> Iterator[str]:
-    """The table in short form, as docs/spoofing.md has it."""
-    kinds = dict.fromkeys(row.id.partition("/")[0] for row in rows)
-    for kind in kinds:
-        chosen = [row for row in rows if row.id.startswith(f"{kind}/")]
-        yield from ("", f"## {kind.replace('_', ' ').capitalize()}", "")
-        if chosen[0].is_attack:
-            yield from ("| attack | what stops it | at least |", "|---|---|---|")
-            yield from (f"| {_cell(row.words)} | {_cell(row.stop)} | {row.action} |" for row in chosen)
-        else:
-            yield from ("| honest mail that passes DMARC and is accepted |", "|---|")
-            yield from (f"| {_cell(row.words)} |" for row in chosen)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import authres
 
+from gateway.auth.author import read_author
 from gateway.errors import ConfigError, DarbanError
 from gateway.mail import decode_body, parse
 from gateway.mail.authentication_results import may_be_of
@@ -39,6 +40,8 @@ def mail(content: bytes) -> None:
     (parsed.text + parsed.hidden_text + parsed.subject).encode()
     assert len(set(parsed.links)) == len(parsed.links)
     summarise(parsed)
+    author = read_author(parsed)
+    assert bool(author.domain) != bool(author.problem)
     edited = edit_header(
         content, lambda name, raw: inbound_field_to_strip(name, raw, "mx.example.ir"), [b"X-New: x\r\n"]
     )

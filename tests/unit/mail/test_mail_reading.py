@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import time
+from email.utils import getaddresses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.mail.address import parse_mailboxes
+from gateway.mail.address import domain_of, parse_mailboxes
 from gateway.mail.reading import MAX_LENGTH, has_one_reading
 
 PIECES = st.sampled_from(
-    [*'"<>()[],;:@\\ .%!\0\t', "a@b.example", "<c@d.example>", '"e"', "=?utf-8?q?f=40g.example?=", "xn--", "name", "＠"]
+    [
+        *'"<>()[],;:@\\ .%! ',
+        *(
+            "a@b.example",
+            "h@i.example",
+            "<c@d.example>",
+            "<j@k.example>",
+            '"e"',
+            '"n@o.example"',
+            "(x)",
+            "(l@m.example)",
+        ),
+        *("=?utf-8?q?f=40g.example?=", "name", "@p.example"),
+    ]
 )
 
 
@@ -26,7 +40,7 @@ PIECES = st.sampled_from(
         '"Lee, Ann" <a@example.org>',
         '"a@bank.example" <a@example.org>',
         '"<a@bank.example>" <a@example.org>',
-        "a@bank.example <a@example.org>",
+        "b@example.org <a@example.org>",
         "Re: offer <a@example.org>",
         "[List] Ann (home) <a@example.org>",
         "Ann \\o/ <a@example.org>",
@@ -48,7 +62,7 @@ PIECES = st.sampled_from(
         "<a(home)@example.org(host)>",
         "<a@shop(comment).  example>",
         '"quoted local"@example.org',
-        "<\"odd'local\"@example.org>",
+        '<"odd\'local"@example.org>',
         "a@[192.0.2.1]",
         "a@[IPv6:2001:db8::1]",
         "a@example.org.",
@@ -70,6 +84,10 @@ def test_one_reading(value: str) -> None:
     [
         "<@relay.example:a@example.org>",
         '"a@b"@example.org',
+        "a@bank.example <a@example.org>",
+        'Ann [x] "a@bank.example" <a@example.org>',
+        '"a@bank.example"',
+        '"a@bank.example" a@example.org',
         "<a@bank.example> <a@example.org>",
         "<a@example.org> a@bank.example",
         "<a@example.org> =?utf-8?q?a=40bank.example?=",
@@ -104,16 +122,14 @@ def test_several_readings(value: str) -> None:
     assert not has_one_reading(value)
 
 
-@given(st.lists(PIECES, max_size=12).map("".join))
-def test_one_reading_means_no_address_that_the_parser_did_not_see(value: str) -> None:
-    if not has_one_reading(value):
-        return
-    written = value
-    for box in parse_mailboxes(value):
-        for piece in (box.address, box.display_name):
-            written = written.replace(piece, " ", 1) if piece else written
-    assert "<c@d.example>" not in written
-    assert all("@" not in box.address.rpartition("@")[0].strip('"') for box in parse_mailboxes(value))
+@given(st.lists(PIECES, max_size=7).map("".join))
+@settings(max_examples=1500)
+def test_one_reading_is_that_of_another_program(value: str) -> None:
+    """Python's own reader finds no domain of the DNS that ours does not."""
+    if has_one_reading(value):
+        ours = {box.domain for box in parse_mailboxes(value)}
+        theirs = {domain_of(address) for _, address in getaddresses([value])}
+        assert {domain for domain in theirs if "." in domain} <= ours or ours <= {""}
 
 
 @given(st.text(max_size=200))
@@ -121,7 +137,9 @@ def test_any_text_is_answered(value: str) -> None:
     assert has_one_reading(value) in (True, False)
 
 
-@pytest.mark.parametrize("unit", ['"', '\\"', "(", "((", "<", "<(", '<"', "=?", "@", " @", ":", "a:", "a ", ".", "%.", "("])
+@pytest.mark.parametrize(
+    "unit", ['"', '\\"', "(", "((", "<", "<(", '<"', "=?", "@", " @", ":", "a:", "a ", ".", "%.", "("]
+)
 def test_linear_on_hostile_text(unit: str) -> None:
     started = time.process_time()
     for before in ("", "a", "<", "(", '"'):

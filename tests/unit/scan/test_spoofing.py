@@ -68,6 +68,40 @@ async def test_row(pipeline: Pipeline, path: Path) -> None:
     assert without_words(verdict) >= wanted, seen(verdict)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("attack: a\nstop: b\n", "no line ---"),
+        ("attack: a\n---\n", "needs attack and stop"),
+        ("attack: a\nstop: b\ncontrol: c\n---\n", "needs attack and stop"),
+        ("attack: a\nstop: b\nattacks: c\n---\n", "cannot read 'attacks"),
+        ("attack: a\nstop: b\nclient: 192.0.2.1\nclient: 192.0.2.2\n---\n", "client stands twice"),
+        ("attack: a\nstop: b\naction: accept\n---\n", "no such action"),
+        ("attack: a\nstop: b\nspoil: i=2 ARC-Seal\n---\n", "nothing to spoil"),
+        ("attack: a\nstop: b\ndrop: i=2\n---\n", "no ARC set to drop"),
+    ],
+)
+def test_slips_in_a_row_are_errors(text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_row(paths()[0])  # the common zone is read
+    monkeypatch.setattr("tests.spoofing_case.FOLDER", tmp_path)
+    (tmp_path / "slip.case").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=words):
+        load_row(tmp_path / "slip.case")
+
+
+def test_what_was_signed_and_what_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_row(paths()[0])
+    monkeypatch.setattr("tests.spoofing_case.FOLDER", tmp_path)
+    (tmp_path / "row.case").write_text(
+        "control: c\nsign: d=shop.example s=s1 h=from l=4\n---\n"
+        "%signed\nX: 1\n%end\n%added\nX: 2\n%end\nFrom{0x00}: a@shop.example\n\n%repeat 3\nab\n%end\n"
+    )
+    content = load_row(tmp_path / "row.case").content
+    field, _, rest = content.partition(b"\r\n")
+    assert field.startswith(b"DKIM-Signature: v=1; a=rsa-sha256; d=shop.example; s=s1; h=from; l=4; c=relaxed/relaxed")
+    assert rest == b"X: 2\r\nFrom\0: a@shop.example\r\n\r\nab\r\nab\r\nab\r\n"
+
+
 def test_the_table_is_as_large_as_promised() -> None:
     rows = [load_row(path) for path in paths()]
     assert len([row for row in rows if row.is_attack]) >= 90
