@@ -47,13 +47,14 @@ check: setup-dev
 	@$(BIN)/darban rules check
 
 fuzz: setup-dev  ## the parsers under bytes made to break them: FUZZ_SECONDS (60) for each target, then longer properties
-	@for target in mail results html rules expression; do \
+	@for target in mail results html rules expression dns dmarc identity; do \
 		$(BIN)/python -m tests.fuzz.run $$target $(FUZZ_SECONDS) || exit 1; done
 	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -q tests/fuzz tests/property
 
 bench: setup-dev  ## what a message costs, and what the gateway carries
 	@$(BIN)/python -m benchmarks.scan --out benchmarks/results/scan.json
 	@$(BIN)/python -m benchmarks.classify --out benchmarks/results/classify.json
+	@$(BIN)/python -m benchmarks.authentication --out benchmarks/results/authentication.json
 	@$(BIN)/python -m benchmarks.dns --out benchmarks/results/dns.json
 	@$(BIN)/python -m benchmarks.scorers --out benchmarks/results/scorers.json
 	@$(BIN)/python -m benchmarks.smtp_load --out benchmarks/results/smtp_load.json

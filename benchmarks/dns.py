@@ -4,8 +4,8 @@
 
 The nameserver is the tests' own, in a process of its own (tests/dns_server.py). `--number` messages whose DNS is warm
 are judged one after another while `--affected` others, each from a domain of its own, wait for a nameserver that is
-slow, silent, wrong or answers too much; beside it the same messages while it is well. CPU is the judging thread's, the
-best of the rounds, which alternate; `ratio` is the throughput of the machine's core that is left, 1 being all of it.
+slow, silent, wrong or answers too much; beside it the same messages while it is well. CPU is that of the judging
+thread, the best of the rounds, which alternate; `ratio` is the throughput that is left, 1 being all of it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from gateway.scan.pipeline import Pipeline
 from gateway.types import Client, Envelope, Recipient, Verdict
 from tests.dns_server import apart
 
-TIMEOUT_S = 0.4
+TIMEOUT_S = 0.8
 FAULTS: dict[str, str | float] = {
     "slow": TIMEOUT_S / 4,
     "silent": "silent",

@@ -73,6 +73,11 @@ def configuration() -> str:
     lines = [*_HEAD, *_table(plain)]
     for title, model in sections:
         lines += ["", f"## {title}", "", *_table(list(model.model_fields.items()))]
+        for name, field in model.model_fields.items():
+            inner, is_list = _section(field.annotation)
+            if inner is not None and is_list:
+                place = f"[[{title.strip('[]')}.{name}]]"
+                lines += ["", f"## {place}", "", *_table(list(inner.model_fields.items()))]
     return "\n".join(lines) + "\n"
 
 

@@ -26,18 +26,23 @@ from gateway import log as logs
 from gateway.config.load import load_settings, state_dir
 from gateway.config.settings import Settings
 from gateway.config.shipped import model_path, rules_path
+from gateway.mail.domain import to_a_label
 from gateway.policy.domains import ConfiguredDomains
 from gateway.supervisor import ProcessSpec, Ready, Supervisor
 from gateway.types import DmarcRow, DomainPolicy, JournalRow, LogRow
 
 if TYPE_CHECKING:
+    from gateway.auth.identity import Identity
     from gateway.digest.dmarc import DmarcReports, DmarcSender
+    from gateway.ports import Sealer
     from gateway.scan.pipeline import Pipeline
     from gateway.service import Releaser
+    from gateway.web.health import DnsState
 
 log = structlog.get_logger("darban")
 
 _GRACE_S = 30.0
+_DNS_WATCH_S = 15.0
 _generations = itertools.count(1)
 
 
@@ -90,6 +95,7 @@ def _user_cache() -> Path:
 
 def check_settings(settings: Settings) -> None:
     """What can be known to be wrong before a process is started. Raises ConfigError."""
+    from gateway.config.dns_lists import dns_lists
     from gateway.listeners.smtp import tls_context
     from gateway.net.dns import CachingResolver
     from gateway.net.next_hop import make_next_hop
@@ -97,7 +103,24 @@ def check_settings(settings: Settings) -> None:
     for domain in settings.domain:
         make_next_hop(domain.next_hop, settings.hostname)
     CachingResolver(settings.dns.nameservers, settings.dns.timeout_s, settings.dns.cache)
+    dns_lists(settings.dns_list)
     tls_context(settings.smtp)
+    make_sealer(settings)
+
+
+def make_sealer(settings: Settings) -> Sealer | None:
+    """Who seals what is relayed; None when [arc] seal is off. Raises ConfigError when its key cannot be used."""
+    if not settings.arc.seal:
+        return None
+    from gateway.auth import seal
+    from gateway.config.load import read_secret
+    from gateway.errors import ConfigError
+
+    try:
+        key = seal.load_key(read_secret(settings.arc.key))
+    except ValueError as error:
+        raise ConfigError(f"[arc] key: {settings.arc.key}: {error}") from None
+    return seal.Sealer(settings.arc.domain, settings.arc.selector, key)
 
 
 def domain_policies(settings: Settings) -> ConfiguredDomains:
@@ -124,11 +147,38 @@ def rule_paths(settings: Settings) -> list[Path]:
 
 
 def rule_problems(settings: Settings) -> list[str]:
-    """The rule lines that are not obeyed, with their place; notes left out."""
+    """The rule lines that are not obeyed, with their place; notes left out. DNS lists that nobody gave a score."""
+    from gateway.config.dns_lists import dns_lists
     from gateway.rules.reader import read
 
-    problems = read(rule_paths(settings)).problems
-    return [f"{one.place}: {one.severity}: {one.reason}" for one in problems if one.severity != "note"]
+    files = read(rule_paths(settings))
+    unscored = [name for one in dns_lists(settings.dns_list) for name in one.findings if name not in files.scores]
+    return [
+        *(f"{one.place}: {one.severity}: {one.reason}" for one in files.problems if one.severity != "note"),
+        *(f"[[dns_list]]: {name} counts nothing: write a line `score {name} 1.0` in a rule file" for name in unscored),
+    ]
+
+
+def unlisted_domains(settings: Settings) -> tuple[str, ...]:
+    """What no DNS list is asked about: our own domains, partners' and those the admin names."""
+    own = (domain.name.removeprefix("*.") for domain in settings.domain)
+    named = (to_a_label(name) for name in (*settings.identity.partners, *settings.dns.unlisted))
+    return (*own, *filter(None, named))
+
+
+def make_identity(settings: Settings) -> Identity:
+    """[[domain]] and [identity], with the lists that ship."""
+    from gateway.auth import identity
+    from gateway.checks.domain_list import FREEMAIL, SHORTENERS
+
+    named = settings.identity
+    return identity.make_identity(
+        own=[domain.name for domain in settings.domain],
+        partners=named.partners,
+        freemail=FREEMAIL.union(named.freemail),
+        shorteners=SHORTENERS.union(named.shorteners),
+        people=[identity.Person(one.name, one.address, one.also, one.role) for one in named.person],
+    )
 
 
 def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = False) -> Callable[[], Pipeline]:
@@ -137,26 +187,31 @@ def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = Fal
     Raises ConfigError when a rule file or the model cannot be used: a gateway that cannot judge does not start.
     """
     from gateway import classify, rules
-    from gateway.checks import CHECKS, ENVELOPE_CHECKS
+    from gateway.checks import ENVELOPE_CHECKS, make_checks
+    from gateway.checks.dns_list import DnsLists
+    from gateway.config.dns_lists import dns_lists
     from gateway.net.dns import CachingResolver, OfflineResolver
-    from gateway.scan.pipeline import Pipeline
+    from gateway.scan.pipeline import Pipeline, Trust
 
+    lists = dns_lists(settings.dns_list)
     ruleset = rules.load(rule_paths(settings), cache)
+    checks = make_checks(make_identity(settings))
     model = classify.load(Path(settings.classifier.model) if settings.classifier.model else model_path())
 
     def make() -> Pipeline:
         dns = settings.dns
         known = CachingResolver(dns.nameservers, dns.timeout_s, dns.cache)
+        asked = (DnsLists(lists, known, unlisted_domains(settings)),) if lists else ()
         return Pipeline(
             resolver=OfflineResolver() if offline else known,
-            message_checks=CHECKS,
-            envelope_checks=() if offline else ENVELOPE_CHECKS,
+            message_checks=checks,
+            envelope_checks=() if offline else (*ENVELOPE_CHECKS, *asked),
             rules=ruleset,
             classifier=model,
             deadline_s=min(settings.limits.scan_s / 2, dns.timeout_s * 5),
             max_queries=dns.max_queries,
             trouble=known.trouble,
-            dmarc_discovery=settings.dmarc.organisational_domain,
+            trust_in=Trust(settings.dmarc.organisational_domain, frozenset(settings.arc.trusted_sealers)),
         )
 
     return make
@@ -266,7 +321,7 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
     service = Gateway(
         policies=policies,
         scorer=pool,
-        relay=Relay(policies, next_hops.get),
+        relay=Relay(policies, next_hops.get, make_sealer(settings)),
         hold=Hold(_quarantine(settings), verdict_json),
         verifier=next_hops,
         journal=journal,
@@ -297,7 +352,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.stores.engine import make_engine
     from gateway.stores.message_log import SqlMessageLog
     from gateway.web import create_app
-    from gateway.web.health import health_app
+    from gateway.web.health import DnsState, health_app
 
     stopped = _on_stop()
     engine = make_engine(settings.storage.database)
@@ -322,16 +377,37 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
         hostname=settings.hostname,
         translations=read_rules(rule_paths(settings)).translations,
     )
+    dns = DnsState()
+    watching = asyncio.create_task(_watch_dns(settings, dns))
     servers = [
         await _serve_http(pages, settings.web.listen),
-        await _serve_http(health_app(where.processes, quarantine), settings.metrics.listen),
+        await _serve_http(health_app(where.processes, quarantine, dns), settings.metrics.listen),
     ]
     ready()
     await stopped
+    watching.cancel()
     for stop in servers:
         await stop()
     journal.close()
     await next_hops.close()
+
+
+async def _watch_dns(settings: Settings, state: DnsState) -> None:
+    """Ask the nameservers and the lists' test entries, for ever: what the alerts look at."""
+    from gateway.checks.dns_list import DnsLists
+    from gateway.config.dns_lists import dns_lists
+    from gateway.net.dns import CachingResolver
+
+    dns = settings.dns
+    resolver = CachingResolver(dns.nameservers, dns.timeout_s, dns.cache)
+    lists = DnsLists(dns_lists(settings.dns_list), resolver)
+    state.lists = lists.states()
+    while True:
+        state.is_up = await resolver.is_answering()
+        if state.is_up:  # a DNS that is away says nothing about the lists
+            await lists.test_when_due()
+            state.lists = lists.states()
+        await asyncio.sleep(_DNS_WATCH_S)
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------
@@ -349,7 +425,11 @@ def _releaser(settings: Settings, next_hops: Any, quarantine: Any) -> Releaser:
     from gateway.service import Releaser
 
     return Releaser(
-        policies=domain_policies(settings), next_hop=next_hops.get, quarantine=quarantine, hostname=settings.hostname
+        policies=domain_policies(settings),
+        next_hop=next_hops.get,
+        quarantine=quarantine,
+        hostname=settings.hostname,
+        sealer=make_sealer(settings),
     )
 
 

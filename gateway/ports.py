@@ -13,6 +13,7 @@ from gateway.types import (
     Delivery,
     Disposition,
     DmarcRow,
+    DmarcSending,
     DnsAnswer,
     DomainPolicy,
     Envelope,
@@ -132,6 +133,15 @@ class Action(Protocol):
         self, envelope: Envelope, content: bytes, verdict: Verdict, wanted: Sequence[Disposition]
     ) -> tuple[Delivery, ...]:
         """Do it for these recipients; one delivery for each, in order."""
+
+
+class Sealer(Protocol):
+    """Puts an ARC set on what is relayed."""
+
+    def seal(self, content: bytes, results: str, chain: str) -> bytes:
+        """The content with a set on top, or as it is where none may be added. Never raises.
+
+        `results` is our Authentication-Results value, `chain` ARC's result for the message as it came."""
 
 
 class Journal(Protocol):
@@ -255,8 +265,8 @@ class DmarcStore(Protocol):
     def claim(self, day: int, domain: str, address: str, report_id: str) -> bool:
         """May this report be sent to this address now? False when it was, was refused for good, or is being sent."""
 
-    def settle(self, day: int, domain: str, address: str, reply: Reply) -> None:
-        """What became of a claimed one: 2xx and 5xx are final, after anything else it may be claimed again."""
+    def settle(self, day: int, domain: str, address: str, state: DmarcSending, note: str) -> None:
+        """What became of a claimed one: "failed" may be claimed again, the others are final."""
 
 
 class Counters(Protocol):

@@ -22,7 +22,7 @@ from gateway.errors import InputError, ScorerError, StoreError
 from gateway.policy.decide import decide, reconcile
 from gateway.policy.feedback import dmarc_rows
 from gateway.policy.settle import DEFERRED, REFUSED, settle
-from gateway.ports import Action, Counters, Journal, NextHop, PolicySource, QuarantineStore, Scorer
+from gateway.ports import Action, Counters, Journal, NextHop, PolicySource, QuarantineStore, Scorer, Sealer
 from gateway.scan.explain import auth_from_json
 from gateway.types import (
     Client,
@@ -210,12 +210,19 @@ class Releaser:
     """Gives a held message to its next hop, and says truthfully what came of it."""
 
     def __init__(
-        self, *, policies: PolicySource, next_hop: Callable[[str], NextHop], quarantine: QuarantineStore, hostname: str
+        self,
+        *,
+        policies: PolicySource,
+        next_hop: Callable[[str], NextHop],
+        quarantine: QuarantineStore,
+        hostname: str,
+        sealer: Sealer | None = None,
     ) -> None:
         self._policies = policies
         self._next_hop = next_hop
         self._quarantine = quarantine
         self._hostname = hostname
+        self._sealer = sealer
         for result in ("released", "failed"):
             RELEASES.labels(result)  # a series that is there from the start can be alarmed on
 
@@ -252,7 +259,8 @@ class Releaser:
         content = await asyncio.to_thread(self._quarantine.content, held.id)
         recipient = Recipient(held.recipient, held.domain)
         envelope = _held_envelope(held, recipient, self._hostname)
-        annotated = annotate_release(envelope, content, auth_from_json(held.verdict_json), [recipient])
+        auth = auth_from_json(held.verdict_json)
+        annotated = await asyncio.to_thread(annotate_release, envelope, content, auth, [recipient], self._sealer)
         replies = await self._next_hop(policy.next_hop).deliver(envelope, annotated, [recipient])
         return replies.get(recipient.address, DEFERRED)
 
@@ -321,8 +329,8 @@ def _count(verdict: Verdict) -> None:
         HITS.labels(hit.name).inc()
     for result in verdict.auth:
         AUTH.labels(result.method, result.result).inc()
-    for what in verdict.incomplete:
-        INCOMPLETE.labels(what.partition(":")[0]).inc()
+    for kind in {what.partition(":")[0] for what in verdict.incomplete}:  # once a message: alerts compare with messages
+        INCOMPLETE.labels(kind).inc()
     for stage, seconds in verdict.stages:
         STAGES.labels(stage).observe(seconds)
 

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 ActionName = Literal["accept", "tag", "quarantine", "reject"]
 AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
 DnsStatus = Literal["noerror", "nodata", "nxdomain", "servfail", "timeout", "refused", "invalid", "limit"]
+DmarcSending = Literal["sent", "refused", "failed"]
 QuarantineState = Literal["held", "releasing", "released", "deleted"]
 
 
@@ -160,10 +161,12 @@ class AuthResult(NamedTuple):
 
     method: AuthMethod
     result: str  # pass, fail, softfail, neutral, none, temperror, permerror, policy
-    domain: str = ""  # spf: the checked identity's domain; dkim: d=; dmarc: the author domain; iprev: the name
+    # spf: the checked identity's domain; dkim: d=; arc: the newest seal's d=; dmarc: the author domain; iprev: the name
+    domain: str = ""
     selector: str = ""  # dkim s=
     identity: str = ""  # spf: "mailfrom" or "helo"; dkim: i=; iprev: the client address
-    policy: str = ""  # dmarc: none, quarantine, reject ("" without a record)
+    # dmarc: none, quarantine, reject ("" without a record); arc: "trusted" when a trusted sealer vouches for the author
+    policy: str = ""
     reason: str = ""  # one sentence a person can read
     is_aligned: bool = False  # spf and dkim: aligned with the author domain (RFC 9989 §4.4)
     properties: tuple[tuple[str, str], ...] = ()  # further ptype.property=value pairs for Authentication-Results

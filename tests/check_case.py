@@ -10,7 +10,10 @@ A file is directives, a line "---", and the message as written (UTF-8; line ends
     client: 192.0.2.1 helo=mail.example.org
     reverse-path: <>               without it the author's own address, as ordinary mail has it
     forward-path: sara@darban.test  may stand again; without it you@darban.test
-    auth: spf=pass example.org aligned policy=none reason=words to the end   may stand again; a second spf is HELO's
+    own: darban.test                our domain, as [[domain]] names it   may stand again
+    partner: supplier.example       as [identity] names it   may stand again
+    person: Sara Rahimi <sara@darban.test> also=sara@gmail.com role=finance   may stand again
+    auth: spf=pass example.org aligned policy=none override=word reason=words to the end   may stand again; a second spf is HELO's
     auth: dkim=pass example.org policy.key-bits=1024   properties stand before the reason
 
 In the message "␀" is a NUL octet, and the lines between "%repeat 100" and "%end" stand there so many times.
@@ -24,18 +27,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from gateway.checks import CHECKS
+from gateway.auth.identity import Person, make_identity
+from gateway.checks import CHECKS, make_checks
+from gateway.checks.domain_list import FREEMAIL, SHORTENERS
 from gateway.mail import parse
+from gateway.ports import MessageCheck
 from gateway.types import AuthMethod, AuthResult, Client, Finding, MailObject
 from tests.builders import envelope
 
 FOLDER = Path(__file__).parent / "cases" / "checks"
 
-_DIRECTIVE = re.compile(r"(expect|expect-some|not|client|reverse-path|forward-path|auth|evidence ([A-Z_]+)): ?(.*)")
+_DIRECTIVE = re.compile(
+    r"(expect|expect-some|not|client|reverse-path|forward-path|own|partner|person|auth|evidence ([A-Z_]+)): ?(.*)"
+)
 _REPEAT = re.compile(r"%repeat ([0-9]+)\n(.*?)%end\n", re.DOTALL)
+_PERSON = re.compile(r"([^<>]+) <([^<>@\s]+@[^<>@\s]+)>(?: also=(\S+))?(?: role=(\w+))?")
 _AUTH = re.compile(
-    r"(iprev|spf|dkim|dmarc)=([a-z]+)(?: (?!aligned|policy[=.]|reason=)(\S+))?( aligned)?(?: policy=(\S+))?"
-    r"((?: policy\.\S+=\S+)*)(?: reason=(.+))?"
+    r"(iprev|spf|dkim|arc|dmarc)=([a-z]+)(?: (?!aligned|policy[=.]|override=|reason=)(\S+))?( aligned)?(?: policy=(\S+))?"
+    r"((?: policy\.\S+=\S+)*)(?: override=(\S+))?(?: reason=(.+))?"
 )
 
 
@@ -49,6 +58,7 @@ class Case:
     unwanted: frozenset[str]
     evidence: tuple[tuple[str, str], ...]  # (finding, a piece of its evidence)
     mail: MailObject
+    checks: tuple[MessageCheck, ...] = CHECKS
 
 
 def load_cases() -> list[Case]:
@@ -81,17 +91,18 @@ def load_case(path: Path) -> Case:
         _names(said, "not"),
         tuple(evidence),
         _mail(said, _content(written)),
+        _checks(said),
     )
 
 
-def findings_of(mail: MailObject) -> list[Finding]:
+def findings_of(mail: MailObject, checks: tuple[MessageCheck, ...] = CHECKS) -> list[Finding]:
     """What all message checks report."""
-    return [finding for check in CHECKS for finding in check.check(mail)]
+    return [finding for check in checks for finding in check.check(mail)]
 
 
 def judge(case: Case) -> Iterator[str]:
     """What is not as the case says, in words; nothing when all is."""
-    findings = findings_of(case.mail)
+    findings = findings_of(case.mail, case.checks)
     names = {finding.name for finding in findings}
     missing, surplus = case.expected - names, names - case.expected if case.is_exact else names & case.unwanted
     yield from (f"{name} is missing" for name in sorted(missing))
@@ -125,11 +136,31 @@ def _mail(said: dict[str, list[str]], content: bytes) -> MailObject:
     return MailObject(around, message, tuple(auth))
 
 
+def _checks(said: dict[str, list[str]]) -> tuple[MessageCheck, ...]:
+    if not said.keys() & {"own", "partner", "person"}:
+        return CHECKS
+    identity = make_identity(
+        own=said.get("own", ()),
+        partners=said.get("partner", ()),
+        freemail=FREEMAIL,
+        shorteners=SHORTENERS,
+        people=[_person(words) for words in said.get("person", ())],
+    )
+    return make_checks(identity)
+
+
+def _person(words: str) -> Person:
+    match = _PERSON.fullmatch(words)
+    if match is None:
+        raise ValueError(f"cannot read person: {words!r}")
+    return Person(match[1], match[2], tuple((match[3] or "").split(",")) if match[3] else (), match[4] or "")
+
+
 def _auth(words: str) -> AuthResult:
     match = _AUTH.fullmatch(words)
     if match is None:
         raise ValueError(f"cannot read auth: {words!r}")
-    method, result, domain, aligned, policy, noted, reason = match.groups()
+    method, result, domain, aligned, policy, noted, override, reason = match.groups()
     return AuthResult(
         cast(AuthMethod, method),
         result,
@@ -137,5 +168,6 @@ def _auth(words: str) -> AuthResult:
         policy=policy or "",
         reason=reason or "",
         is_aligned=bool(aligned),
+        override=override or "",
         properties=tuple((name, value) for name, _, value in (pair.partition("=") for pair in noted.split())),
     )

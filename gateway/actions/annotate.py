@@ -2,7 +2,7 @@
 
 DESIGN §4 "What is stripped and added". Only whole header fields are removed or prepended; subject and body bytes stay
 as received. Received: RFC 5321 §4.4; Authentication-Results: RFC 8601; X-Spam-*: SpamAssassin's form, as the filters
-of Zimbra, Exchange, cPanel and Dovecot read it.
+of Zimbra, Exchange, cPanel and Dovecot read it. With a sealer an ARC set goes on top, which covers all of that.
 """
 
 from __future__ import annotations
@@ -13,13 +13,19 @@ from email.utils import formatdate
 from gateway import __version__
 from gateway.mail.authentication_results import write
 from gateway.mail.edit import edit_header, format_field, inbound_field_to_strip, to_crlf
+from gateway.ports import Sealer
 from gateway.types import AuthResult, Envelope, Hit, Recipient, Verdict
 
 _MAX_LEVEL = 50  # stars; more say nothing and lengthen the line
 
 
 def annotate(
-    envelope: Envelope, content: bytes, verdict: Verdict, recipients: Sequence[Recipient], required_score: float
+    envelope: Envelope,
+    content: bytes,
+    verdict: Verdict,
+    recipients: Sequence[Recipient],
+    required_score: float,
+    sealer: Sealer | None = None,
 ) -> bytes:
     """The content as it is relayed to these recipients, whose threshold is `required_score`."""
     is_spam = verdict.score >= required_score
@@ -32,11 +38,15 @@ def annotate(
     ]
     if verdict.incomplete:
         fields.append(("X-Darban-Incomplete", "; ".join(verdict.incomplete)))
-    return _edit(envelope, content, fields, verdict.auth, recipients)
+    return _sealed(_edit(envelope, content, fields, verdict.auth, recipients), envelope, verdict.auth, sealer)
 
 
 def annotate_release(
-    envelope: Envelope, content: bytes, auth: Sequence[AuthResult], recipients: Sequence[Recipient]
+    envelope: Envelope,
+    content: bytes,
+    auth: Sequence[AuthResult],
+    recipients: Sequence[Recipient],
+    sealer: Sealer | None = None,
 ) -> bytes:
     """The content as it is released: a person has judged, so no filter behind us shall hold it again."""
     fields = [
@@ -44,7 +54,15 @@ def annotate_release(
         ("X-Darban-Id", envelope.queue_id),
         ("X-Darban-Released", formatdate(localtime=True)),
     ]
-    return _edit(envelope, content, fields, auth, recipients)
+    return _sealed(_edit(envelope, content, fields, auth, recipients), envelope, auth, sealer)
+
+
+def _sealed(content: bytes, envelope: Envelope, auth: Sequence[AuthResult], sealer: Sealer | None) -> bytes:
+    """Last of all (RFC 8617 §5.1). Nothing is sealed when authentication did not run: there is nothing to say."""
+    if sealer is None or not auth:
+        return content
+    chain = next((result.result for result in auth if result.method == "arc"), "none")
+    return sealer.seal(content, write(envelope.hostname, auth), chain)
 
 
 def _edit(

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from gateway.actions.annotate import annotate
-from gateway.ports import NextHop, PolicySource
+from gateway.ports import NextHop, PolicySource, Sealer
 from gateway.types import Delivery, Disposition, Envelope, Reply, Verdict
 
+_LONG = 1 << 18  # bytes whose body takes longer to sign (1 ms) than a thread takes to be asked
 _NOT_OURS = Reply(451, "4.3.5", "The recipient's domain has no next hop now")
 
 
 class Relay:
     """Relays at once; there is no queue. Whatever the next hop does not take stays with the client."""
 
-    def __init__(self, policies: PolicySource, next_hop: Callable[[str], NextHop]) -> None:
+    def __init__(
+        self, policies: PolicySource, next_hop: Callable[[str], NextHop], sealer: Sealer | None = None
+    ) -> None:
         self._policies = policies
         self._next_hop = next_hop
+        self._sealer = sealer
 
     async def apply(
         self, envelope: Envelope, content: bytes, verdict: Verdict, wanted: Sequence[Disposition]
@@ -41,5 +46,7 @@ class Relay:
         self, envelope: Envelope, content: bytes, verdict: Verdict, url: str, group: Sequence[Disposition]
     ) -> dict[str, Reply]:
         recipients = [one.recipient for one in group]
-        annotated = annotate(envelope, content, verdict, recipients, group[0].required_score)
+        work = partial(annotate, envelope, content, verdict, recipients, group[0].required_score, self._sealer)
+        is_long = self._sealer is not None and len(content) > _LONG
+        annotated = await asyncio.to_thread(work) if is_long else work()
         return dict(await self._next_hop(url).deliver(envelope, annotated, recipients))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, Protocol
 
-from gateway.types import Message
+from gateway.types import HeaderField
 
 Algorithm = Literal["simple", "relaxed"]
 
@@ -18,13 +18,34 @@ _MBOX_LINE = re.compile(rb">?From [^\n]*\n")
 _FINAL_LINES = re.compile(rb"(?:\n\r)*")  # of reversed bytes
 
 
+class Sections(Protocol):
+    """What is needed of a types.Message."""
+
+    @property
+    def raw(self) -> bytes:
+        """The whole of it."""
+
+    @property
+    def fields(self) -> Sequence[HeaderField]:
+        """Top to bottom."""
+
+    @property
+    def by_name(self) -> Mapping[str, Sequence[HeaderField]]:
+        """Lower-case name -> its fields, top to bottom."""
+
+    @property
+    def body_offset(self) -> int:
+        """Where the body starts."""
+
+
 class CanonicalMessage:
     """A message's canonical fields and body."""
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Sections) -> None:
         self._message = message
         self._bodies: dict[Algorithm, bytes] = {}
         self._fields: dict[tuple[bytes, Algorithm], bytes] = {}
+        self._hashes: dict[tuple[Algorithm, int | None], bytes] = {}
 
     @property
     def is_ambiguous(self) -> bool:
@@ -60,8 +81,11 @@ class CanonicalMessage:
         return self._bodies[algorithm]
 
     def body_hash(self, algorithm: Algorithm, length: int | None) -> bytes:
-        """SHA-256 of the body's first `length` bytes, of all when None."""
-        return hashlib.sha256(memoryview(self.body(algorithm))[:length]).digest()
+        """SHA-256 of the body's first `length` bytes, of all when None; made once."""
+        key = (algorithm, length)
+        if key not in self._hashes:
+            self._hashes[key] = hashlib.sha256(memoryview(self.body(algorithm))[:length]).digest()
+        return self._hashes[key]
 
 
 def canonical_field(raw: bytes, algorithm: Algorithm) -> bytes:
@@ -84,7 +108,7 @@ def canonical_body(body: bytes, algorithm: Algorithm) -> bytes:
     return body + b"\r\n"
 
 
-def _is_ambiguous(message: Message) -> bool:
+def _is_ambiguous(message: Sections) -> bool:
     """Is there more in the header than its fields (and an mbox line before them)?"""
     if not message.fields:
         return True

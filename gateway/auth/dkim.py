@@ -62,11 +62,11 @@ async def _evaluate(canonical: CanonicalMessage, field: bytes, resolver: Resolve
     signature = parse_signature(field)
     if isinstance(signature, Conclusion):
         return AuthResult("dkim", signature.result, reason=signature.reason)
-    key = await _fetch_key(signature, resolver)
+    key = await fetch_key(signature.selector, signature.domain, resolver)
     # RFC 6376 §6.1.2 before §6.1.3: without a key there is nothing to hash for
-    outcome = key if isinstance(key, Conclusion) else _verify(canonical, field, signature, key)
+    outcome = key if isinstance(key, Conclusion) else verify(canonical, field, signature, key)
     if outcome.result == "pass":
-        outcome = _reservation(canonical, signature, now) or outcome
+        outcome = reservation(canonical, signature, now) or _addition(canonical, signature) or outcome
     properties = _properties(signature)
     if outcome.result == "pass":
         properties += _weaknesses(canonical, signature, key)
@@ -92,8 +92,8 @@ def _changed(canonical: CanonicalMessage, signature: Signature) -> Conclusion | 
     return None
 
 
-def _verify(canonical: CanonicalMessage, field: bytes, signature: Signature, key: Key) -> Conclusion:
-    """ "pass" or why not, by the key."""
+def verify(canonical: CanonicalMessage, field: bytes, signature: Signature, key: Key) -> Conclusion:
+    """ "pass" or why not, by the key; also for an ARC-Message-Signature."""
     if key.kind != signature.algorithm:
         return Conclusion("permerror", f"the key is not one for {signature.algorithm}")
     if key.is_strict and signature.identity.rpartition("@")[2] != signature.domain:
@@ -109,16 +109,12 @@ def _verify(canonical: CanonicalMessage, field: bytes, signature: Signature, key
     return Conclusion("neutral" if key.is_testing else "fail", f"the signature does not match the header{test}")
 
 
-def _reservation(canonical: CanonicalMessage, signature: Signature, now: float) -> Conclusion | None:
-    """Why a signature that verifies is still not believed."""
+def reservation(canonical: CanonicalMessage, signature: Signature, now: float) -> Conclusion | None:
+    """Why a signature that verifies is still not believed; also for an ARC-Message-Signature."""
     if signature.length is not None:
         left = len(canonical.body(signature.body_form)) - signature.length
         if left:
             return Conclusion("policy", f"{left} bytes of the body are not signed (l={signature.length})")
-    added = _added(canonical, signature)
-    if added:
-        signed = "another is" if added in signature.names else "there are two"
-        return Conclusion("policy", f"a {added.title()} field is not signed, and {signed}")
     if canonical.is_ambiguous:
         return Conclusion("policy", "the header holds lines that are no field, or too many fields")
     if signature.expires_at is not None and signature.expires_at < now:
@@ -128,7 +124,13 @@ def _reservation(canonical: CanonicalMessage, signature: Signature, now: float) 
     return None
 
 
-def _added(canonical: CanonicalMessage, signature: Signature) -> str:
+def _addition(canonical: CanonicalMessage, signature: Signature) -> Conclusion | None:
+    added = added_field(canonical, signature)
+    signed = "another is" if added in signature.names else "there are two"
+    return Conclusion("policy", f"a {added.title()} field is not signed, and {signed}") if added else None
+
+
+def added_field(canonical: CanonicalMessage, signature: Signature) -> str:
     """A field that may stand once and stands another time unsigned; "" when there is none.
 
     Signed fields are taken from below (RFC 6376 §5.4.2), so that it is the one on top, which most readers show. Of the
@@ -138,9 +140,9 @@ def _added(canonical: CanonicalMessage, signature: Signature) -> str:
     return next((n for n in ONCE if (n in names or n in MIME) and canonical.count(n) > max(1, names.count(n))), "")
 
 
-async def _fetch_key(signature: Signature, resolver: Resolver) -> Key | Conclusion:
+async def fetch_key(selector: str, domain: str, resolver: Resolver) -> Key | Conclusion:
     """The first usable key record, else why there is none (RFC 6376 §6.1.2)."""
-    name = f"{signature.selector}._domainkey.{signature.domain}"
+    name = f"{selector}._domainkey.{domain}"
     answer = await resolver.query(name, "TXT")
     if answer.status in FAILURES:
         return Conclusion("temperror", f"the key {name} could not be looked up ({answer.status})")

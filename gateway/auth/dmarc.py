@@ -56,7 +56,7 @@ async def evaluate(
     sender, signatures = align(author, spf, dkim, record, family)
     result, reason = _conclude(author, sender, signatures, family, unknown)
     policy, override = await _applicable(record, author, found.domain, resolver)
-    if discovery == "public_suffix_list" and not _is_drawn(message, record):
+    if discovery == "public_suffix_list" and policy != "none" and not _is_drawn(message, record):
         policy, override = milder(policy), override or "other"
     return (
         sender,
@@ -67,6 +67,7 @@ async def evaluate(
             author,
             policy=policy,
             reason=reason,
+            properties=(("policy.dmarc", policy),),  # RFC 9989 §9.1
             override=override if result == "fail" else "",
             policy_domain=found.domain,
             policy_record=f"{finder.method} {found.published.content.decode('latin-1')}",

@@ -56,6 +56,9 @@ pyspf = _import_pyspf()
 MAX_RECORD = 16_384  # bytes of one record; RFC 7208 §3.4 recommends less than 512
 MAX_TERM = 512  # bytes of one term: a domain-spec names at most 253; pyspf's patterns are quadratic in it
 MAX_ROUNDS = 50  # evaluations of one record: 10 terms need two at most, %{p} and validated names some more
+# Look-ups of the further identity and of an explanation: both are the client's or a stranger's to make costly, and must
+# not use up what the main result may need. A usual HELO record takes two.
+MAX_FURTHER = 40
 MAX_EXPLANATION = 400  # characters, as one string of a TXT record has 255 and macros make it longer
 
 T = TypeVar("T")
@@ -103,7 +106,8 @@ class Evaluation:
         if result.result != "fail" or self._unexplained is None:
             return result
         query, explanation = self._unexplained
-        words = _one_line(await self._rounds(lambda: query.explain(explanation)) or "").replace('"', "'")
+        found = await self._rounds(lambda: query.explain(explanation), MAX_FURTHER)
+        words = _one_line(found or "").replace('"', "'")
         if not words:
             return result
         return result._replace(reason=f'{result.reason}; {explanation.domain} says: "{words}"')
@@ -124,20 +128,25 @@ class Evaluation:
             return at_once
         helo = self._envelope.client.helo[:255].encode("ascii", "replace").decode("ascii")  # for %{h}, whatever it is
         query = _Query(str(address), (local_part, domain), helo, self._envelope.hostname, self._answers)
-        found = await self._rounds(query.conclude)
+        is_main = identity == "mailfrom" or not self._envelope.reverse_path
+        found = await self._rounds(query.conclude, None if is_main else MAX_FURTHER)
         if found is None:
             return "permerror", "the record needs too many look-ups"
         result, reason, explanation = found
-        if identity == "mailfrom" or not self._envelope.reverse_path:
+        if is_main:
             self._unexplained = (query, explanation) if explanation else None
         return result, reason
 
-    async def _rounds(self, work: Callable[[], T]) -> T | None:
-        """What the work gives once its answers are there; None when it asks for ever more."""
+    async def _rounds(self, work: Callable[[], T], most: int | None = None) -> T | None:
+        """What the work gives once its answers are there; None when it asks for more than `most`, or ever more."""
+        asked = 0
         for _ in range(MAX_ROUNDS):
             try:
                 return work()
             except _AnswersNeeded as needed:
+                asked += len(needed.keys)
+                if most is not None and asked > most:
+                    return None
                 for key in needed.keys:
                     await self._lookup(key)
         return None

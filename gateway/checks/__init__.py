@@ -5,20 +5,24 @@ A new check is a file here, a line in the tuple below, a score and describe line
 
 from __future__ import annotations
 
+from gateway.auth.identity import Identity, make_identity
 from gateway.checks.attachment import Attachment
 from gateway.checks.authentication import Authentication
 from gateway.checks.author import Author
 from gateway.checks.body import Body
 from gateway.checks.date import Date
+from gateway.checks.domain_list import FREEMAIL, SHORTENERS
 from gateway.checks.from_field import FromField
 from gateway.checks.helo import Helo
 from gateway.checks.html import HtmlTricks
+from gateway.checks.lookalike import Lookalike
 from gateway.checks.message_id import MessageId
 from gateway.checks.mime import Mime
 from gateway.checks.missing_field import MissingField
 from gateway.checks.obfuscation import Obfuscation
 from gateway.checks.origin import Origin
 from gateway.checks.own_domain import OwnDomain
+from gateway.checks.person_name import PersonName
 from gateway.checks.recipient import RecipientField
 from gateway.checks.reply_to import ReplyTo
 from gateway.checks.reverse_dns import ReverseDns
@@ -27,28 +31,35 @@ from gateway.checks.subject import Subject
 from gateway.checks.url import Url
 from gateway.ports import EnvelopeCheck, MessageCheck
 
-CHECKS: tuple[MessageCheck, ...] = (
-    Attachment(),
-    Authentication(),
-    Author(),
-    Body(),
-    Date(),
-    FromField(),
-    Helo(),
-    HtmlTricks(),
-    MessageId(),
-    Mime(),
-    MissingField(),
-    Obfuscation(),
-    OwnDomain(),
-    RecipientField(),
-    ReplyTo(),
-    ReverseDns(),
-    ReversePath(),
-    Subject(),
-    Url(),
-)
 
+def make_checks(identity: Identity) -> tuple[MessageCheck, ...]:
+    """The checks of messages, knowing who is who."""
+    return (
+        Attachment(),
+        Authentication(),
+        Author(identity),
+        Body(),
+        Date(),
+        FromField(),
+        Helo(),
+        HtmlTricks(),
+        Lookalike(identity),
+        MessageId(),
+        Mime(),
+        MissingField(),
+        Obfuscation(),
+        OwnDomain(identity),
+        PersonName(identity),
+        RecipientField(),
+        ReplyTo(identity),
+        ReverseDns(),
+        ReversePath(),
+        Subject(),
+        Url(identity),
+    )
+
+
+CHECKS = make_checks(make_identity(freemail=FREEMAIL, shorteners=SHORTENERS))  # that know nobody
 ENVELOPE_CHECKS: tuple[EnvelopeCheck, ...] = (Origin(),)
 
 FINDINGS: frozenset[str] = frozenset(

@@ -1,9 +1,10 @@
-"""What SPF, DKIM and DMARC said, as findings, so that rules can score and combine them."""
+"""What SPF, DKIM, ARC and DMARC said, as findings, so that rules can score and combine them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gateway.auth.trust import OVERRIDE, TRUSTED
 from gateway.types import AuthResult, Finding, MailObject
 
 _SPF = {
@@ -40,10 +41,14 @@ class Authentication:
         "DKIM_NONE",
         "DKIM_WEAK_KEY",
         "DKIM_FIELD_UNSIGNED",
+        "ARC_PASS",
+        "ARC_TRUSTED",
+        "ARC_FAIL",
         "DMARC_PASS",
         "DMARC_FAIL_NONE",
         "DMARC_FAIL_QUARANTINE",
         "DMARC_FAIL_REJECT",
+        "DMARC_FAIL_OVERRIDDEN",
         "DMARC_PERMERROR",
         "AUTHENTICATION_TEMPERROR",
     )
@@ -60,6 +65,8 @@ class Authentication:
                 names = _SPF_HELO  # the main identity stands first
             elif result.method == "dmarc":
                 yield from _dmarc(result)
+            elif result.method == "arc":
+                yield from _arc(result)
         yield from _dkim([result for result in mail.auth if result.method == "dkim"])
         late = dict.fromkeys(result.method for result in mail.auth if result.result == "temperror")
         if late:
@@ -69,11 +76,20 @@ class Authentication:
 def _dmarc(result: AuthResult) -> Iterator[Finding]:
     if result.result == "pass":
         yield Finding("DMARC_PASS", (f"{result.domain} is who it says",))
+    elif result.result == "fail" and result.override == OVERRIDE:
+        yield Finding("DMARC_FAIL_OVERRIDDEN", (result.reason,))
     elif result.result == "fail":
         policy = result.policy.upper() if result.policy in ("quarantine", "reject") else "NONE"
         yield Finding(f"DMARC_FAIL_{policy}", (result.reason or f"{result.domain} did not send this",))
     elif result.result == "permerror" and not result.domain:  # a broken record is no DMARC at all (RFC 9989 §4.10.1)
         yield Finding("DMARC_PERMERROR", (result.reason,))
+
+
+def _arc(result: AuthResult) -> Iterator[Finding]:
+    if result.result == "pass":
+        yield Finding("ARC_TRUSTED" if result.policy == TRUSTED else "ARC_PASS", (result.reason,))
+    elif result.result == "fail":
+        yield Finding("ARC_FAIL", (result.reason,))
 
 
 def _dkim(results: list[AuthResult]) -> Iterator[Finding]:

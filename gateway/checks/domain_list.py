@@ -1,4 +1,4 @@
-"""Lists that ship: free-mail providers, link shorteners. Not a check; `[identity]` will add to them."""
+"""Lists that ship: free-mail providers, link shorteners, wrappers of links. Not a check; `[identity]` adds to them."""
 
 from __future__ import annotations
 
@@ -13,4 +13,20 @@ SHORTENERS = frozenset(
     "bit.ly bitly.com tinyurl.com t.co goo.gl ow.ly is.gd buff.ly cutt.ly rb.gy rebrand.ly shorturl.at tiny.cc "
     "t.ly bl.ink lnkd.in soo.gd s.id v.gd adf.ly shorte.st yun.ir b2n.ir zaya.io plink.ir opizo.com yek.link "
     "2ad.ir".split()
+)
+# What looks at links before it opens them, and so stands before their goals in forwarded mail
+WRAPPERS = frozenset(
+    "proofpoint.com urldefense.com urldefense.us outlook.com office365.us mimecast.com mimecastprotect.com cudasvc.com "
+    "trendmicro.com symantec.com deref-web.de deref-gmx.net deref-mail.com fireeye.com barracudanetworks.com "
+    "sophos.com avanan.click cloud-protect.net".split()
+)
+# Domains that stand in everybody's mail, honest or not: no DNS list is asked about them, and none lists them for long
+COMMON = frozenset(
+    "google.com gstatic.com googleapis.com googleusercontent.com goo.gl youtube.com youtu.be gmail.com apple.com "
+    "icloud.com microsoft.com microsoftonline.com office.com office365.com outlook.com live.com hotmail.com "
+    "windows.net linkedin.com licdn.com facebook.com fb.com fbcdn.net instagram.com whatsapp.com twitter.com "
+    "x.com t.co twimg.com amazon.com amazonaws.com cloudfront.net yahoo.com github.com githubusercontent.com "
+    "w3.org mozilla.org wikipedia.org wikimedia.org debian.org kernel.org python.org apache.org paypal.com "
+    "adobe.com zoom.us cloudflare.com akamaihd.net mailchimp.com list-manage.com sendgrid.net telegram.org t.me "
+    "aparat.com digikala.com divar.ir irancell.ir mci.ir shaparak.ir".split()
 )

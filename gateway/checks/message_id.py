@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gateway.auth.trust import TRUSTED
 from gateway.types import Finding, MailObject
 
 
@@ -30,4 +31,7 @@ class MessageId:
 
 def _from_us(mail: MailObject) -> bool:
     """A reply or a bounce to our own mail may well carry our ids; a fresh message from our authenticated domain too."""
-    return any(result.method == "dmarc" and result.result == "pass" for result in mail.auth)
+    return any(
+        (result.method == "dmarc" and result.result == "pass") or (result.method == "arc" and result.policy == TRUSTED)
+        for result in mail.auth
+    )

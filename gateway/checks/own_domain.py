@@ -1,9 +1,12 @@
-"""Mail that says it is from a recipient's own domain, and cannot show it."""
+"""Mail that says it is from our own domain or a partner's, and cannot show it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from gateway.auth.identity import Identity
+from gateway.auth.sender import is_bulk
+from gateway.auth.trust import TRUSTED
 from gateway.types import AuthResult, Finding, MailObject
 
 
@@ -11,7 +14,10 @@ class OwnDomain:
     """See the module."""
 
     name = "own_domain"
-    findings = ("OWN_DOMAIN_SPOOF",)
+    findings = ("OWN_DOMAIN_SPOOF", "PARTNER_DOMAIN_UNPROVEN")
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
 
     def check(self, mail: MailObject) -> Iterator[Finding]:
         """A domain's own mail reaches its server inside, not through this door; what comes here must authenticate.
@@ -19,19 +25,35 @@ class OwnDomain:
         Silent where it could not be asked: authentication did not run, or the DNS did not answer for the domain. What
         SPF says of HELO counts only where there is no MAIL FROM.
         """
-        ours = {one.domain for one in mail.envelope.recipients}
-        claimed = next((box.domain for box in mail.message.author if box.domain in ours), None)
         results = [one for one in mail.auth if not (mail.envelope.reverse_path and one.identity == "helo")]
-        if claimed is None or not results or any(_is_undecided(result, claimed) for result in results):
+        if not results:
             return
-        passed = any(result.method == "dmarc" and result.result == "pass" for result in results) or any(
+        identity = self._identity
+        ours = {one.domain for one in mail.envelope.recipients}
+        claimed = [box.domain for box in mail.message.author[:10] if box.domain]
+        own = next((domain for domain in claimed if domain in ours or identity.is_below_own(domain)), None)
+        if own is not None:
+            if not _is_proven(results, own):
+                yield Finding("OWN_DOMAIN_SPOOF", (f"says it is from {own}, came from outside and proves nothing",))
+            return
+        partner = next((domain for domain in claimed if identity.is_partner(domain)), None)
+        if partner is not None and not _is_proven(results, partner) and not is_bulk(mail):
+            yield Finding("PARTNER_DOMAIN_UNPROVEN", (f"says it is from your partner {partner} and proves nothing",))
+
+
+def _is_proven(results: Sequence[AuthResult], claimed: str) -> bool:
+    """Or could not be asked."""
+    return any(
+        _is_undecided(result, claimed)
+        or (result.method == "dmarc" and result.result == "pass")
+        or (result.method == "arc" and result.policy == TRUSTED)  # ours, back from a list that is trusted
+        or (
             result.method in ("spf", "dkim")
             and result.result == "pass"
             and (result.is_aligned or result.domain == claimed)
-            for result in results
         )
-        if not passed:
-            yield Finding("OWN_DOMAIN_SPOOF", (f"says it is from {claimed}, came from outside and proves nothing",))
+        for result in results
+    )
 
 
 def _is_undecided(result: AuthResult, claimed: str) -> bool:

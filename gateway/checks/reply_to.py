@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gateway.auth.identity import Identity
 from gateway.auth.organisation import organisational_domain
-from gateway.checks.domain_list import FREEMAIL
 from gateway.types import Finding, MailObject
 
 
@@ -15,6 +15,9 @@ class ReplyTo:
     name = "reply_to"
     findings = ("REPLY_TO_ELSEWHERE", "REPLY_TO_FREEMAIL", "REPLY_TO_OTHER_FREEMAIL")
 
+    def __init__(self, identity: Identity) -> None:
+        self._freemail = identity.freemail
+
     def check(self, mail: MailObject) -> Iterator[Finding]:
         """Mailing lists set Reply-To to themselves: an answer to a recipient of the message is not elsewhere."""
         author = next((box.domain for box in mail.message.author if box.domain), "")
@@ -22,9 +25,9 @@ class ReplyTo:
         for box in mail.message.reply_to[:3]:
             if not box.domain or not author or box.address.lower() in known:
                 continue
-            if box.domain in FREEMAIL and author not in FREEMAIL:
+            if box.domain in self._freemail and author not in self._freemail:
                 yield Finding("REPLY_TO_FREEMAIL", (f"from {author}, but answers go to {box.address[:120]}",))
-            elif box.domain in FREEMAIL:
+            elif box.domain in self._freemail:
                 yield Finding("REPLY_TO_OTHER_FREEMAIL", (f"from {author}, but answers go to {box.address[:120]}",))
             elif organisational_domain(box.domain) != organisational_domain(author):
                 yield Finding("REPLY_TO_ELSEWHERE", (f"from {author}, but answers go to {box.domain}",))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 
+from gateway.auth.identity import Identity
 from gateway.auth.organisation import organisational_domain
-from gateway.checks.domain_list import SHORTENERS
+from gateway.mail.confusable import has_mixed_scripts, is_disguised_latin
 from gateway.mail.domain import to_a_label, to_u_label
 from gateway.mail.link import host_of
 from gateway.types import Finding, Link, MailObject
@@ -23,8 +24,6 @@ _FILE = re.compile(
     r"jpe?g|png|gif|svg|mp[34]|mov|ics|vcf|eml|exe|msi|apk|iso)",
     re.IGNORECASE,
 )
-_MIXED = re.compile(r"[a-z]")
-_FOREIGN = re.compile(r"[\u0370-\u04ff]")
 _MAX_LINKS = 300
 _MAX_SHOWN = 512  # characters of a link's text: a host name has 253 at most
 
@@ -46,18 +45,21 @@ class Url:
         "URL_HAS_RECIPIENT",
     )
 
+    def __init__(self, identity: Identity) -> None:
+        self._by_host = lru_cache(maxsize=4096)(partial(_by_host, shorteners=identity.shorteners))
+
     def check(self, mail: MailObject) -> Iterator[Finding]:
         """One finding of a kind, with up to three links as evidence."""
         found: dict[str, list[str]] = {}
         addresses = [one.address.lower() for one in mail.envelope.recipients[:5]]
         for link in mail.message.links[:_MAX_LINKS]:
-            for name, words in _look_at(link, addresses):
+            for name, words in _look_at(link, addresses, self._by_host):
                 found.setdefault(name, []).append(words)
         for name, evidence in found.items():
             yield Finding(name, tuple(dict.fromkeys(evidence))[:3])
 
 
-def _look_at(link: Link, addresses: list[str]) -> Iterator[tuple[str, str]]:
+def _look_at(link: Link, addresses: list[str], by_host: Callable[[str], tuple[str, ...]]) -> Iterator[tuple[str, str]]:
     url, host = link.url, host_of(link.url)
     shown = url[:100]
     if url[:5].lower() == "data:" and link.source == "anchor":
@@ -71,7 +73,7 @@ def _look_at(link: Link, addresses: list[str]) -> Iterator[tuple[str, str]]:
             yield "URL_ODD_PORT", shown
         if "@" in match[1]:
             yield "URL_USERINFO", shown
-    for name in _by_host(host):
+    for name in by_host(host):
         yield name, to_u_label(host)[:100] if name == "URL_MIXED_SCRIPT" else shown
     if _PROGRAM.search(url):
         yield "URL_PROGRAM", shown
@@ -84,14 +86,15 @@ def _look_at(link: Link, addresses: list[str]) -> Iterator[tuple[str, str]]:
             yield "URL_HAS_RECIPIENT", shown
 
 
-@lru_cache(maxsize=4096)
-def _by_host(host: str) -> tuple[str, ...]:
+def _by_host(host: str, shorteners: frozenset[str]) -> tuple[str, ...]:
     """What the host's name alone tells."""
     labels = to_u_label(host).split(".")
     found = {
         "URL_IP_HOST": _IP.fullmatch(host),
-        "URL_SHORTENER": host in SHORTENERS,
-        "URL_MIXED_SCRIPT": any(_MIXED.search(label) and _FOREIGN.search(label) for label in labels),
+        "URL_SHORTENER": host in shorteners,
+        "URL_MIXED_SCRIPT": any(
+            has_mixed_scripts(label) or (labels[-1].isascii() and is_disguised_latin(label)) for label in labels
+        ),
         "URL_MANY_LABELS": len(labels) > 6,
     }
     return tuple(name for name, is_seen in found.items() if is_seen)

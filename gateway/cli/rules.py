@@ -28,15 +28,21 @@ def check(
     as_json: bool = _JSON,
     verbose: bool = typer.Option(False, "--verbose", "-v", help="List every line that is not obeyed, and every note."),
     cost: bool = typer.Option(False, "--cost", help="Measure what each pattern costs."),
+    config: Path | None = typer.Option(None, "--config", "-c", help="Know the findings of this file's DNS lists too."),
 ) -> None:
     """Name every line that is not understood, run the rules' own tests, look for names that lead nowhere."""
     from gateway.checks import FINDINGS
+    from gateway.config.dns_lists import dns_lists, preset_findings
+    from gateway.config.load import load_settings
     from gateway.rules import reader
     from gateway.rules import report as reports
     from gateway.rules.ruleset import FINDINGS as RULE_FINDINGS
     from gateway.scan.conclude import CLASSIFIER
 
-    report = reports.check(reader.read(_given(paths)), FINDINGS | RULE_FINDINGS | {CLASSIFIER}, with_costs=cost)
+    asked = dns_lists(load_settings(config).dns_list) if config else ()
+    listed = {*preset_findings(), *(name for one in asked for name in one.findings)}
+    known = FINDINGS | RULE_FINDINGS | {CLASSIFIER} | listed
+    report = reports.check(reader.read(_given(paths)), known, with_costs=cost)
     if as_json:
         typer.echo(json.dumps(_object(report), ensure_ascii=False))
     else:

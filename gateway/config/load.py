@@ -6,6 +6,7 @@ Relative paths are taken from the file's folder, or from the current one without
 from __future__ import annotations
 
 import difflib
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gateway.config.settings import Domain, Settings
+from gateway.config.settings import Arc, Domain, Identity, Settings
 from gateway.errors import ConfigError
 from gateway.mail.domain import to_a_label
 
@@ -27,9 +28,26 @@ def load_settings(path: Path | None) -> Settings:
     except ValidationError as error:
         raise ConfigError(f"{name}: {_explain(error)}") from None
     base = path.resolve().parent if path is not None else Path.cwd()
-    settings = _absolute(settings.model_copy(update={"domain": _domains(settings, name)}), base)
+    found = {
+        "domain": _domains(settings, name),
+        "arc": _arc(settings.arc, name),
+        "identity": _identity(settings.identity, name),
+    }
+    settings = _absolute(settings.model_copy(update=found), base)
     _check_files(settings, name)
     return settings
+
+
+def read_secret(path: str) -> bytes:
+    """The content of a file that others must not read. Raises ValueError with what is wrong, in words."""
+    try:
+        mode = Path(path).stat().st_mode
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    if mode & (stat.S_IRWXO | stat.S_IWGRP):
+        raise ValueError("others may read or change it; chmod 600 or 640")
+    return content
 
 
 def state_dir(settings: Settings) -> Path:
@@ -76,8 +94,11 @@ def _masked(value: object) -> object:
 _IN_WORDS = {  # pydantic's words for Python's types, in TOML's
     "tuple_type": 'write a list: ["...", "..."]',
     "string_type": 'write a text: "..."',
-    "string_pattern_mismatch": "write smtp://host:port, lmtp://host:port, lmtp+unix:/path or maildir:/path",
     "missing": "is missing; write it",
+}
+_PATTERNS = {  # what to write where one of these options has not its form
+    "next_hop": "write smtp://host:port, lmtp://host:port, lmtp+unix:/path or maildir:/path",
+    "address": "write name@domain",
 }
 
 
@@ -101,6 +122,8 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(place[-1], _known(place[:-1]), n=1)
         return f"{where}: unknown; did you mean {near[0]}?" if near else f"{where}: unknown; remove it"
+    if first["type"] == "string_pattern_mismatch" and place[-1] in _PATTERNS:
+        return f"{where}: {_PATTERNS[place[-1]]}"
     return f"{where}: {_IN_WORDS.get(first['type'], first['msg'].removeprefix('Value error, '))}"
 
 
@@ -129,6 +152,53 @@ def _domains(settings: Settings, name: str) -> tuple[Domain, ...]:
     return tuple(seen.values())
 
 
+def _identity(identity: Identity, name: str) -> Identity:
+    """Domains as A-labels, addresses in lower case."""
+
+    def labels(option: str) -> tuple[str, ...]:
+        return tuple(_label(domain, f"{name}: [identity] {option}") for domain in getattr(identity, option))
+
+    people = []
+    for one in identity.person:
+        where = f"{name}: [[identity.person]] {one.name}"
+        also = [
+            address[: address.rindex("@") + 1].lower() + _label(address.rpartition("@")[2], f"{where}: also")
+            if "@" in address
+            else "@" + _label(address, f"{where}: also")
+            for address in one.also
+        ]
+        local, _, domain = one.address.rpartition("@")
+        address = f"{local.lower()}@{_label(domain, f'{where}: address')}"
+        people.append(one.model_copy(update={"address": address, "also": tuple(also)}))
+    lists = {option: labels(option) for option in ("partners", "freemail", "shorteners")}
+    return identity.model_copy(update={**lists, "person": tuple(people)})
+
+
+def _label(domain: str, where: str) -> str:
+    label = to_a_label(domain)
+    if not label:
+        raise ConfigError(f"{where}: {domain!r} is not a domain name")
+    return label
+
+
+def _arc(arc: Arc, name: str) -> Arc:
+    """Domains as A-labels; what sealing needs is there."""
+    missing = [option for option in ("domain", "selector", "key") if arc.seal and not getattr(arc, option)]
+    if missing:
+        raise ConfigError(f"{name}: [arc] {missing[0]}: is missing; sealing needs domain, selector and key")
+    labels = {written: to_a_label(written) for written in (*arc.trusted_sealers, arc.domain, arc.selector) if written}
+    for written, label in labels.items():
+        if not label or label.startswith("["):
+            raise ConfigError(f"{name}: [arc] {written!r} is not a domain name")
+    return arc.model_copy(
+        update={
+            "trusted_sealers": tuple(labels[one] for one in arc.trusted_sealers if one),
+            "domain": labels.get(arc.domain, ""),
+            "selector": labels.get(arc.selector, ""),
+        }
+    )
+
+
 def _absolute(settings: Settings, base: Path) -> Settings:
     """Every path option from `base`."""
 
@@ -147,6 +217,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
             "smtp": settings.smtp.model_copy(
                 update={"tls_certificate": at(settings.smtp.tls_certificate), "tls_key": at(settings.smtp.tls_key)}
             ),
+            "arc": settings.arc.model_copy(update={"key": at(settings.arc.key)}),
             "rules": settings.rules.model_copy(update={"paths": tuple(at(path) for path in settings.rules.paths)}),
             "classifier": settings.classifier.model_copy(update={"model": at(settings.classifier.model)}),
             "storage": storage.model_copy(
@@ -175,6 +246,7 @@ def _check_files(settings: Settings, name: str) -> None:
     files: Mapping[str, list[str]] = {
         "[smtp] tls_certificate": [smtp.tls_certificate],
         "[smtp] tls_key": [smtp.tls_key],
+        "[arc] key": [settings.arc.key],
         "[rules] paths": list(settings.rules.paths),
         "[classifier] model": [settings.classifier.model],
     }

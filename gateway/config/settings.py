@@ -117,6 +117,9 @@ class Dns(Section):
     nameservers: tuple[str, ...] = Field((), description="host:port of the resolvers; the system's when empty.")
     timeout_s: float = Field(2.0, gt=0, le=30, description="One query may take so long.")
     cache: bool = Field(True, description="Keep answers for their TTL.")
+    unlisted: tuple[str, ...] = Field(
+        (), description="Domains that DNS lists are not asked about, besides our own, partners' and very common ones."
+    )
     max_queries: int = Field(
         400, ge=100, le=10_000, description="Look-ups for one message; more are left out, and named in the verdict."
     )
@@ -146,18 +149,66 @@ class Dmarc(Section):
     )
 
 
+class Arc(Section):
+    """[arc]: forwarded mail (RFC 8617): whom to believe about it, and a seal of ours on what is relayed."""
+
+    trusted_sealers: tuple[str, ...] = Field(
+        (),
+        description="Domains (d= of their ARC seals) that are believed when they found a forwarded message's author "
+        "proven; its DMARC failure then does not count.",
+    )
+    seal: bool = Field(False, description="Put an ARC set on what is relayed; needs domain, selector and key.")
+    domain: str = Field("", description="The domain that seals.")
+    selector: str = Field("", description="The key is published at SELECTOR._domainkey.DOMAIN.")
+    key: str = Field("", description="PEM file with the private key, RSA (2048 bits) or Ed25519.")
+
+
+class DnsList(Section):
+    """[[dns_list]]: a DNS list (RFC 5782) that is asked about each message. None is asked that does not stand here."""
+
+    preset: str = Field("", description="A list that docs/dns.md names; what stands beside it overrides it.")
+    name: str = Field("", description="Names the findings: DNSBL_NAME or DNSBL_NAME_LABEL; the preset's when empty.")
+    zone: str = Field("", description="The list's domain, with your key where it wants one.")
+    kind: Literal["ip", "domain", "url", "allow"] = Field(
+        "ip", description="What it lists: addresses, senders' domains, domains of links; allow: addresses to trust."
+    )
+    asked: tuple[Literal["client", "received", "helo", "reverse_path", "author", "link"], ...] = Field(
+        (),
+        description="What it is asked about: client or received (addresses of the hops before) of ip and allow lists, "
+        "helo, reverse_path, author or link of the others. Empty: client; author, reverse_path, helo; link for url.",
+    )
+    returns: dict[str, str] = Field(
+        {},
+        description='Answer = label of the finding: "127.0.0.2" = "SPAM", also 127.0.0.4-7, 127.0.*.3, 127.0.0.&8 (a '
+        "bit). Other answers are no listing. Empty: every answer is one, without a label.",
+    )
+    refusals: tuple[str, ...] = Field(
+        (), description="Answers that are an error besides 127.255.255.0/24, 127.0.0.1 and all outside 127.0.0.0/8."
+    )
+    has_ipv6: bool = Field(False, description="It lists IPv6 addresses too.")
+    test_listed: str = Field("", description="A test entry that is listed; RFC 5782's when empty.")
+    test_unlisted: str = Field("", description="A test entry that is not listed; RFC 5782's when empty.")
+    timeout_s: float = Field(1.5, gt=0, le=10, description="Its answers to one message may take so long.")
+
+
 class Person(Section):
     """[[identity.person]]: somebody an impostor would play."""
 
-    name: str
-    address: str
-    role: str = ""
+    name: str = Field(
+        description="The full name in Persian or Latin letters; the other, titles and other spellings are found too.",
+        min_length=1,
+    )
+    address: str = Field(description="The address he or she writes from.", pattern=r"^[^@\s]+@[^@\s]+$")
+    also: tuple[str, ...] = Field((), description='Further addresses, as a private one; "@domain" for all of a domain.')
+    role: str = Field("", description="The office, told with the evidence.")
 
 
 class Identity(Section):
     """[identity]: our own people, partners, and the kinds of domains that matter for imposture."""
 
-    partners: tuple[str, ...] = Field((), description="Domains of partners, watched for look-alikes.")
+    partners: tuple[str, ...] = Field(
+        (), description="Domains of partners: watched for look-alikes, and never taken for look-alikes of ours."
+    )
     freemail: tuple[str, ...] = Field((), description="Free-mail domains besides the list that ships.")
     shorteners: tuple[str, ...] = Field((), description="Link-shortener domains besides the list that ships.")
     person: tuple[Person, ...] = Field((), description="People and role accounts an impostor would play.")
@@ -230,6 +281,8 @@ class Settings(Section):
     domain: tuple[Domain, ...] = Field((Domain(name="darban.test", next_hop="maildir:var/maildir"),), min_length=1)
     dns: Dns = Dns()
     dmarc: Dmarc = Dmarc()
+    arc: Arc = Arc()
+    dns_list: tuple[DnsList, ...] = Field((), description="DNS lists that are asked.")
     identity: Identity = Identity()
     rules: Rules = Rules()
     classifier: ClassifierSettings = ClassifierSettings()

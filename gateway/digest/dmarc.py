@@ -8,6 +8,7 @@ leaves a claim that another run takes over an hour later, so that a report comes
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +18,10 @@ from gateway.auth.dmarc import Discovery
 from gateway.auth.dmarc_destination import Destination, destinations
 from gateway.auth.dmarc_report import Report, Reporter, make_message, make_report
 from gateway.ports import DmarcStore, NextHop, Resolver
-from gateway.types import Client, Envelope, Recipient, Reply
+from gateway.types import Client, DmarcSending, Envelope, Recipient, Reply
 
 _LONGEST_NAME = 255  # of a file, in bytes
+_GONE = re.compile(r"5\.(?:1\.(?:1|2|3|6|10)|2\.[0-9]+)")  # RFC 3463 §3.2, §3.3: the address, the mailbox
 
 
 class Handover(NamedTuple):
@@ -59,6 +61,13 @@ def write_report(report: Report, folder: Path) -> Path:
     return unfinished.rename(folder / name)
 
 
+def _state(reply: Reply) -> DmarcSending:
+    """5xx is final when it is about the address; a relay that is not set up for us refuses all of them."""
+    if reply.code // 100 == 2:
+        return "sent"
+    return "refused" if reply.code // 100 == 5 and _GONE.fullmatch(reply.enhanced) else "failed"
+
+
 class DmarcSender:
     """Sends reports through one server."""
 
@@ -92,9 +101,9 @@ class DmarcSender:
         if not await asyncio.to_thread(self._store.claim, *key, report.id):
             return Handover(to.address, "already", "was sent or refused before, or is being sent")
         reply = await self._deliver(report, to.address)
-        await asyncio.to_thread(self._store.settle, *key, reply)
-        outcome = {2: "sent", 5: "refused"}.get(reply.code // 100, "failed")
-        return Handover(to.address, outcome, f"{reply.code} {reply.enhanced} {reply.text}")
+        state, note = _state(reply), f"{reply.code} {reply.enhanced} {reply.text}"
+        await asyncio.to_thread(self._store.settle, *key, state, note)
+        return Handover(to.address, state, note)
 
     async def _deliver(self, report: Report, address: str) -> Reply:
         recipient = Recipient(address, address.rpartition("@")[2])

@@ -58,7 +58,7 @@ class CachingResolver:
         self._pending: dict[tuple[str, str], asyncio.Task[DnsAnswer]] = {}
         self._servers: Nameservers | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._looked_at = 0.0
+        self._looked_at = -_RELOOK_S  # the clock may start at 0
 
     async def query(self, name: str, rdtype: str) -> DnsAnswer:
         """Look up one name. Never raises for what the DNS says or fails to say."""
@@ -82,6 +82,10 @@ class CachingResolver:
         if self._servers is None or not self._servers.is_down:
             return ""
         return f"no nameserver answers ({self._servers})"
+
+    async def is_answering(self) -> bool:
+        """Whether a nameserver answers anything now."""
+        return await self._open().is_answering()
 
     async def close(self) -> None:
         """Give up what is under way; those who wait hear "timeout". The next query opens anew."""

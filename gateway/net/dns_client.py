@@ -24,7 +24,7 @@ from pathlib import Path
 
 import structlog
 
-from gateway.net.dns_wire import Reply, read_reply, write_query
+from gateway.net.dns_wire import MAX_BYTES, Reply, read_reply, write_query
 from gateway.types import DnsAnswer
 
 SILENT_BEFORE_PROBE = 5
@@ -66,6 +66,10 @@ class Nameservers:
             if self._silent >= SILENT_BEFORE_PROBE and self._probing is None:
                 self._probing = asyncio.create_task(self._probe())
         return reply
+
+    async def is_answering(self) -> bool:
+        """Whether anything answers for the root now, whatever the breaker says."""
+        return await self._ask("", "NS") is not _SILENCE
 
     def close(self) -> None:
         """Those who wait hear "timeout"."""
@@ -290,6 +294,8 @@ class _Exchange:
             await self._loop.sock_connect(connection, server.endpoint)
             await self._loop.sock_sendall(connection, len(packet).to_bytes(2, "big") + packet)
             size = int.from_bytes(await self._exactly(connection, 2), "big")
+            if size > MAX_BYTES:
+                return Reply(DnsAnswer("servfail"))
             return read_reply(await self._exactly(connection, size), self._number, self._name, self._rdtype)
 
     async def _exactly(self, connection: socket.socket, size: int) -> bytes:

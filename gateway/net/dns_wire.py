@@ -1,11 +1,12 @@
 """The DNS on the wire: a question -> its packet, a packet -> its reply (RFC 1035 §4, 6891). No sockets.
 
 `read_reply` is total: any bytes give a Reply, or None for what does not answer this question (wrong id, question or
-form). Only records that belong to the name asked are taken, aliases followed (RFC 1034 §3.6.2). Questions are sent with
-EDNS (1232 bytes, the size that is never fragmented) and the AD bit, which asks to be told whether the answer was
-validated (RFC 6840 §5.7).
+form); what does and cannot be read is SERVFAIL. Only records that belong to the name asked are taken, aliases
+followed (RFC 1034 §3.6.2). Questions are sent with EDNS (1232 bytes, the size that is never fragmented) and the AD
+bit, which asks to be told whether the answer was validated (RFC 6840 §5.7).
 
-Cost: 3 µs to write, about 8 µs to read an answer of one record. Limits: 512 records a packet, 16 aliases a name.
+Cost: 3 µs to write, about 8 µs to read an answer of one record, 2 ms the worst one. Limits: 256 records and 16 KB a
+packet, 4096 labels in all its names, 16 aliases a name: who sends more owns the zone and means harm.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from gateway.types import DnsAnswer, DnsStatus
 
 TYPES = {"A": 1, "NS": 2, "CNAME": 5, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28}
 UDP_MAX_BYTES = 1232  # DNS flag day 2020: an IPv6 packet of 1280 bytes less its header fields
-MAX_RECORDS = 512  # an honest answer has a few; TCP holds 4,000
+MAX_RECORDS = 256  # an honest answer has a few, the largest domains 60 TXT records; TCP holds 4,000
+MAX_BYTES = 16_384
+_MAX_LABELS = 4096
 _MAX_ALIASES = 16
 _MAX_NAME = 255  # RFC 1035 §2.3.4
 _SOA, _NS, _CNAME, _IN = 6, 2, 5, 1
@@ -87,15 +90,22 @@ def _read(packet: bytes, number: int, name: str, rdtype: str) -> Reply | None:
         return None
     if flags & _TRUNCATED:
         return Reply(DnsAnswer("servfail"), is_truncated=True)
-    if code not in (0, _NXDOMAIN) or answers + authorities > MAX_RECORDS:
+    if code not in (0, _NXDOMAIN) or answers + authorities > MAX_RECORDS or len(packet) > MAX_BYTES:
         return Reply(DnsAnswer("refused" if code == _REFUSED else "servfail"))
-    reader = _Reader(packet, end)
+    try:
+        return _body(_Reader(packet, end), flags, answers, authorities, name, rdtype)
+    except (struct.error, IndexError, ValueError):
+        return Reply(DnsAnswer("servfail"))
+
+
+def _body(reader: _Reader, flags: int, answers: int, authorities: int, name: str, rdtype: str) -> Reply:
+    """What stands behind the question. Raises for what cannot be read."""
     records, ttl_s, is_alias = _follow(reader, answers, name, TYPES[rdtype])
     is_authentic = bool(flags & _AUTHENTIC)
     if records:
         return Reply(DnsAnswer("noerror", tuple(records), ttl_s, is_authentic), is_alias=is_alias)
     minimum_s, is_referral = _authority(reader, authorities)
-    status: DnsStatus = "nxdomain" if code == _NXDOMAIN else "nodata"
+    status: DnsStatus = "nxdomain" if flags & 0xF == _NXDOMAIN else "nodata"
     # RFC 2308 §2.2: a referral looks like "no data", from a server that does not recurse for us
     is_lame = is_referral and status == "nodata" and not flags & (_AUTHORITATIVE | _RECURSES)
     if minimum_s is not None and is_alias:
@@ -141,6 +151,7 @@ class _Reader:
     def __init__(self, packet: bytes, place: int) -> None:
         self._packet = packet
         self._place = place
+        self._labels = 0  # read so far: pointers make one long name out of two bytes
 
     def records(self, count: int) -> Iterator[tuple[str, int, int, int, int]]:
         """(owner, type, TTL, where its data starts, how long they are) of each of class IN."""
@@ -188,12 +199,16 @@ class _Reader:
             if size < 0x40:
                 label = packet[place + 1 : place + 1 + size].lower()
                 length += size + 1
-                if len(label) < size or length > _MAX_NAME:
-                    raise ValueError("a name too long")
+                self._labels += 1
+                if len(label) < size or length > _MAX_NAME or self._labels > _MAX_LABELS:
+                    raise ValueError("a name too long, or too many")
                 labels.append(label.decode("ascii") if NAME_BYTES.issuperset(label) else _escape(label))
                 place += size + 1
             elif size >= 0xC0:
                 end = end or place + 2
+                self._labels += 1
+                if self._labels > _MAX_LABELS:
+                    raise ValueError("too many pointers")
                 place = (size & 0x3F) << 8 | packet[place + 1]
                 if place >= limit:  # only backwards, so that it ends
                     raise ValueError("a pointer that does not lead back")

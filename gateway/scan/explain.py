@@ -10,7 +10,8 @@ from gateway.types import AuthResult, Disposition, Verdict
 
 _NO_SPF: dict[str, str] = {"result": "none", "domain": "", "reason": "not evaluated"}
 _NO_DMARC: dict[str, str] = {"result": "none", "policy": "", "domain": "", "reason": "not evaluated"}
-_NO_ARC: dict[str, str] = {"result": "none", "reason": "not evaluated"}
+_NO_ARC: dict[str, str] = {"result": "none", "domain": "", "reason": "not evaluated"}
+_NO_CHAIN = _NO_ARC | {"reason": "the message carries no ARC set"}
 
 
 def verdict_object(verdict: Verdict, action: str, required_score: float, path: str = "") -> dict[str, Any]:
@@ -62,6 +63,8 @@ def auth_from_json(text: str) -> tuple[AuthResult, ...]:
         results = [_result("spf", one) for one in (found["spf"], found.get("spf_helo")) if one]
         results += [_result("dkim", one) for one in found["dkim"]]
         results += [_result("dmarc", found["dmarc"])]
+        if found.get("arc", _NO_ARC)["result"] != "none":
+            results.insert(-1, _result("arc", found["arc"]))
         if found.get("iprev"):
             results.insert(0, _result("iprev", found["iprev"]))
     except (ValueError, KeyError, TypeError):
@@ -79,6 +82,8 @@ def _authentication(auth: Iterable[AuthResult]) -> dict[str, Any]:
         "arc": _NO_ARC,
     }
     for result in auth:
+        if found["arc"] is _NO_ARC:  # authentication ran; a message without a chain has no result for it
+            found["arc"] = _NO_CHAIN
         entry = {"result": result.result, "domain": result.domain, "reason": result.reason}
         if result.method == "dkim":
             found["dkim"].append(entry | {"selector": result.selector, "aligned": result.is_aligned})
@@ -86,11 +91,15 @@ def _authentication(auth: Iterable[AuthResult]) -> dict[str, Any]:
             place = "spf" if found["spf"] is _NO_SPF else "spf_helo"  # the main identity stands first
             found[place] = entry | {"identity": result.identity, "aligned": result.is_aligned}
         elif result.method == "dmarc":
-            found["dmarc"] = entry | {"policy": result.policy}
+            found["dmarc"] = entry | {
+                "policy": result.policy,
+                "policy_domain": result.policy_domain,
+                "override": result.override,
+            }
         elif result.method == "iprev":
             found["iprev"] = entry | {"identity": result.identity}
         else:
-            found["arc"] = {"result": result.result, "reason": result.reason}
+            found["arc"] = entry
     return found
 
 

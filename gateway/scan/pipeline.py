@@ -13,9 +13,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from gateway.auth import dkim, dmarc, iprev, spf
+from gateway.auth import arc, dkim, dmarc, iprev, spf, trust
 from gateway.mail import parse
 from gateway.mail.summary import summarise
 from gateway.ports import Classifier, EnvelopeCheck, MessageCheck, Resolver, RuleSet
@@ -69,6 +69,13 @@ def _no_trouble() -> str:
     return ""
 
 
+class Trust(NamedTuple):
+    """What the admin has decided about authentication."""
+
+    dmarc_discovery: dmarc.Discovery = "tree_walk"
+    sealers: frozenset[str] = frozenset()  # d= of the ARC seals that are believed
+
+
 class Pipeline:
     """One for a process; judges many messages side by side, as DNS lets it."""
 
@@ -83,7 +90,7 @@ class Pipeline:
         deadline_s: float,
         max_queries: int = MAX_QUERIES,
         trouble: Callable[[], str] = _no_trouble,
-        dmarc_discovery: dmarc.Discovery = "tree_walk",
+        trust_in: Trust = Trust(),  # noqa: B008  frozen
     ) -> None:
         """`trouble` says what is wrong with the DNS as a whole, "" when nothing is."""
         self.rules = rules
@@ -94,7 +101,7 @@ class Pipeline:
         self._deadline_s = deadline_s
         self._max_queries = max_queries
         self._trouble = trouble
-        self._dmarc_discovery = dmarc_discovery
+        self._trust = trust_in
 
     async def score(
         self, envelope: Envelope, content: bytes, skip: Sequence[str] = (), mark: Callable[[str], None] = _ignore
@@ -130,20 +137,23 @@ class Pipeline:
         started = time.perf_counter()
         limit = self._deadline_s * _METHOD_SHARE
         identities = spf.Evaluation(envelope, self._asking(run, "spf"))
-        reverse, sender, further, signatures = await side_by_side(
+        reverse, sender, further, signatures, chain = await side_by_side(
             run.wait("iprev", iprev.evaluate(envelope, self._asking(run, "iprev")), limit, _late("iprev")),
             _sender(run, identities, limit),
             run.wait("spf", identities.helo(), limit, (_late("spf")._replace(identity="helo"),)),
             run.wait("dkim", dkim.evaluate(message, self._asking(run, "dkim")), limit, (_late("dkim"),)),
+            run.wait("arc", arc.evaluate(message, envelope.client.ip, self._asking(run, "arc")), limit, arc.late()),
         )
         run.begin("authenticate")
         sender, signatures, policy = await run.wait(
             "dmarc",
-            dmarc.evaluate(message, sender, signatures, self._asking(run, "dmarc"), self._dmarc_discovery),
+            dmarc.evaluate(message, sender, signatures, self._asking(run, "dmarc"), self._trust.dmarc_discovery),
             self._deadline_s - limit,
             (sender, signatures, _late("dmarc")),
         )
-        results = (reverse, sender, *further, *signatures, policy)
+        policy, sealed = trust.apply(policy, chain, self._trust.sealers)
+        chained = () if sealed.result == "none" else (sealed,)
+        results = (reverse, sender, *further, *signatures, *chained, policy)
         run.incomplete += [
             f"dns: {one.method}{' of HELO' if one in further else ''} could not be looked up"
             for one in results

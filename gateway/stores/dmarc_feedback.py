@@ -19,9 +19,10 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
+from gateway.errors import StoreError
 from gateway.stores.engine import faults, storable
 from gateway.stores.schema import dmarc_policy, dmarc_row, dmarc_sent
-from gateway.types import DmarcRow, Reply
+from gateway.types import DmarcRow, DmarcSending
 
 DROPPED = prometheus_client.Counter(
     "darban_dmarc_dropped_total", "Messages left out of DMARC reports, as the day had too many different ones."
@@ -81,7 +82,7 @@ class SqlDmarcFeedback:
     def claim(self, day: int, domain: str, address: str, report_id: str) -> bool:
         """One of several runs that ask at the same time is told True."""
         key = (dmarc_sent.c.day == day) & (dmarc_sent.c.domain == domain) & (dmarc_sent.c.address == address)
-        values = {"report_id": report_id, "state": "sending", "at": self._now(), "reply": ""}
+        values = {"report_id": report_id, "state": "sending", "at": self._now(), "note": ""}
         try:
             with faults("DMARC reports"), self._engine.begin() as connection:
                 found = connection.execute(select(dmarc_sent).where(key).with_for_update()).mappings().first()
@@ -93,18 +94,18 @@ class SqlDmarcFeedback:
                     return False
                 connection.execute(update(dmarc_sent).where(key).values(**values))
                 return True
-        except Exception as error:
+        except StoreError as error:
             if isinstance(error.__cause__, IntegrityError):  # another run was first
                 return False
             raise
 
-    def settle(self, day: int, domain: str, address: str, reply: Reply) -> None:
-        """2xx: sent; 5xx: refused; else failed."""
-        state = {2: "sent", 5: "refused"}.get(reply.code // 100, "failed")
-        said = str(storable(f"{reply.code} {reply.enhanced} {reply.text}"[:300]))
+    def settle(self, day: int, domain: str, address: str, state: DmarcSending, note: str) -> None:
+        """The end of a claim."""
         key = (dmarc_sent.c.day == day) & (dmarc_sent.c.domain == domain) & (dmarc_sent.c.address == address)
         with faults("DMARC reports"), self._engine.begin() as connection:
-            connection.execute(update(dmarc_sent).where(key).values(state=state, at=self._now(), reply=said))
+            connection.execute(
+                update(dmarc_sent).where(key).values(state=state, at=self._now(), note=storable(note[:300]))
+            )
 
     def purge(self, before_day: int) -> int:
         """Forget the days before; how many rows went."""

@@ -139,5 +139,5 @@ dmarc_sent = Table(
     Column("report_id", Text, nullable=False),
     Column("state", String(16), nullable=False),  # sending, sent, refused, failed
     Column("at", Float, nullable=False),
-    Column("reply", Text, nullable=False),
+    Column("note", Text, nullable=False),  # the relay's words
 )

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastapi import FastAPI, Response
@@ -22,15 +23,24 @@ from gateway.errors import StoreError
 from gateway.ports import QuarantineStore
 
 
+@dataclass(slots=True)
+class DnsState:
+    """How the DNS looks from the admin process, which asks on a schedule. Scorers find out by themselves."""
+
+    is_up: bool = True  # a nameserver answers
+    lists: Mapping[str, str] = field(default_factory=dict)  # list -> why it is switched off, "" when it is not
+
+
 class _Now(Collector):
     """What is true at the moment of the scrape."""
 
-    def __init__(self, processes: Path, quarantine: QuarantineStore) -> None:
+    def __init__(self, processes: Path, quarantine: QuarantineStore, dns: DnsState) -> None:
         self._processes = processes
         self._quarantine = quarantine
+        self._dns = dns
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Gauges of the quarantine, the processes and the build."""
+        """Gauges of the quarantine, the processes, the DNS and the build."""
         held = GaugeMetricFamily("darban_quarantine_messages", "Messages in the quarantine by state.", labels=["state"])
         for state, number in _counts(self._quarantine).items():
             held.add_metric([state], number)
@@ -39,16 +49,21 @@ class _Now(Collector):
             up.add_metric([str(process["name"])], 1.0 if process["ready"] else 0.0)
         build = GaugeMetricFamily("darban_build_info", "The running version.", labels=["version"])
         build.add_metric([__version__], 1.0)
-        yield from (held, up, build)
+        dns = GaugeMetricFamily("darban_dns_up", "1 when a nameserver answers.")
+        dns.add_metric([], 1.0 if self._dns.is_up else 0.0)
+        lists = GaugeMetricFamily("darban_dns_list_up", "1 when a DNS list's test entries are right.", labels=["list"])
+        for name, why in self._dns.lists.items():
+            lists.add_metric([name], 0.0 if why else 1.0)
+        yield from (held, up, build, dns, lists)
 
 
-def health_app(processes: Path, quarantine: QuarantineStore) -> FastAPI:
-    """The application behind [metrics] listen. `processes` is the supervisor's list."""
+def health_app(processes: Path, quarantine: QuarantineStore, dns: DnsState | None = None) -> FastAPI:
+    """The application behind [metrics] listen. `processes` is the supervisor's list; `dns` may change meanwhile."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     registry = CollectorRegistry()
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    registry.register(_Now(processes, quarantine))
+    registry.register(_Now(processes, quarantine, dns or DnsState()))
 
     @app.get("/metrics")
     def metrics() -> Response:

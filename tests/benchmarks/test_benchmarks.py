@@ -59,6 +59,15 @@ def test_classify(folder: Path) -> None:
     assert result["model_file_kib"] < 4096
 
 
+def test_authentication() -> None:
+    result = run("authentication", "--passes", "1")
+    for algorithm in ("rsa-2048", "ed25519"):
+        us = result[algorithm]["us"]
+        assert set(us) == {"spf", "spf of HELO", "dkim", "dmarc", "together", "iprev"}
+        assert 0 < us["dkim"] < us["together"]
+        assert 9_000 < result[algorithm]["size_bytes"] < 11_000
+
+
 def test_scorers(folder: Path) -> None:
     result = run("scorers", "--passes", "1", "--messages", str(folder))
     assert result["in_process_us"] > 0

@@ -78,7 +78,13 @@ class Gateway:
 
 @contextlib.contextmanager
 def gateway(
-    folder: Path, next_hop: str, *, domain: str = "darban.test", extra: str = "", smtp_extra: str = ""
+    folder: Path,
+    next_hop: str,
+    *,
+    domain: str = "darban.test",
+    nameserver: str = "127.0.0.1:9",
+    extra: str = "",
+    smtp_extra: str = "",
 ) -> Iterator[Gateway]:
     """`darban run` with real processes; stopped with SIGTERM, its log printed when it did not end well."""
     ports = [free_port() for _ in range(3)]
@@ -92,8 +98,8 @@ listen = ["127.0.0.1:{ports[0]}"]
 name = "{domain}"
 next_hop = "{next_hop}"
 [dns]
-nameservers = ["127.0.0.1:9"]
-timeout_s = 0.1
+nameservers = ["{nameserver}"]
+timeout_s = {0.1 if nameserver == "127.0.0.1:9" else 2.0}
 [storage]
 database = "sqlite:///var/darban.db"
 blobs = "file:///var/blobs"

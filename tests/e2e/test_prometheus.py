@@ -42,11 +42,21 @@ scrape_configs:
     )  # fmt: skip
     try:
         peers.wait_for_port(port, 60, process)
+        eventually(lambda: is_ready(port), 60)
         eventually(lambda: bool(query(port, "count_over_time(darban_messages_total[1m]) >= 3")), 30)
         yield port
     finally:
         process.terminate()
         process.wait(30)
+
+
+def is_ready(port: int) -> bool:
+    """It listens before it can answer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=30) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def query(port: int, expression: str) -> list[dict]:

@@ -11,18 +11,36 @@ from typing import NamedTuple
 import authres
 
 from gateway.auth.author import read_author
+from gateway.auth.dmarc_record import POLICIES, is_record, parse_record
+from gateway.auth.identity import Person, make_identity
+from gateway.auth.lookalike import Lookalikes
+from gateway.checks import make_checks
 from gateway.errors import ConfigError, DarbanError
 from gateway.mail import decode_body, parse
 from gateway.mail.authentication_results import may_be_of
 from gateway.mail.authentication_results import parse as parse_results
+from gateway.mail.confusable import skeleton
+from gateway.mail.domain import to_a_label
 from gateway.mail.edit import edit_header, inbound_field_to_strip, to_crlf
 from gateway.mail.html import render
+from gateway.mail.person_name import spellings
 from gateway.mail.summary import summarise
+from gateway.net.dns_wire import TYPES, read_reply, write_query
 from gateway.rules import expression
 from gateway.rules.reader import read
+from gateway.types import MailObject
+from tests.builders import envelope
 from tests.fuzz.test_mail_fuzz import DICTIONARY, SEEDS
 
 ROOT = Path(__file__).parent.parent.parent
+_KNOWING = make_checks(
+    make_identity(
+        own=["example.ir", "yourdomain.com"],
+        partners=["supplier.example"],
+        freemail=["gmail.com"],
+        people=[Person("Sara Rahimi", "s.rahimi@example.ir")],
+    )
+)
 CRASHES = Path(__file__).parent / "crashes"
 
 
@@ -77,6 +95,19 @@ def expressions(content: bytes) -> None:
         float(expression.evaluate(node, dict.fromkeys(names, value)))
 
 
+def identity(content: bytes) -> None:
+    """Invariant: any From field and any host are looked at; a protected domain is never a likeness."""
+    text = content.decode("utf-8", "replace")
+    message = parse(b"From: " + content + b"\r\nReply-To: " + content + b"\r\n\r\nhttp://" + content)
+    for check in _KNOWING:
+        for finding in check.check(MailObject(envelope(), message)):
+            " ".join(finding.evidence).encode()
+    assert skeleton(skeleton(text[:60])) == skeleton(text[:60])
+    label = to_a_label(text)
+    assert not label or Lookalikes([label]).find(label) is None
+    list(spellings(text))
+
+
 def results(content: bytes) -> None:
     """Invariant: any Authentication-Results is read; what a strict reader takes for ours is taken for ours."""
     value = content.decode("utf-8", "replace")
@@ -90,7 +121,57 @@ def results(content: bytes) -> None:
     assert is_taken or (claimed != "mx.example.ir" and not f".{claimed}".endswith(".bank.example"))
 
 
+def dns(content: bytes) -> None:
+    """Invariant: whatever stands behind a question, it is read as a reply or as none, with names that can be written."""
+    flags, rest = content[:2].ljust(2, b"\0"), content[2:]
+    head = b"\x12\x67" + flags + b"\0\1\0" + rest[:1].ljust(1, b"\0") + b"\0" + rest[1:2].ljust(1, b"\0") + b"\0\0"
+    for rdtype in TYPES:
+        question = write_query(0x1267, "example.org", rdtype, has_edns=False)[12:]
+        reply = read_reply(head + question + rest[2:], 0x1267, "example.org", rdtype)
+        if reply is not None:
+            assert reply.answer.status != "noerror" or reply.answer.records
+            assert all(isinstance(one, bytes) or one.isprintable() for one in reply.answer.records)
+            assert 0 <= reply.answer.ttl_s < 1 << 31
+
+
+def dmarc(content: bytes) -> None:
+    """Invariant: any bytes are a record with a policy, or none; reports go to addresses that can stand in SMTP."""
+    record = parse_record(content)
+    assert (record is not None) is is_record(content)
+    if record is None:
+        return
+    assert {record.policy, record.subdomain_policy, record.nonexistent_policy} <= {"", *POLICIES}
+    assert record.psd in "ynu"
+    assert 0 <= record.percent <= 100
+    for address, _ in record.reports_to:
+        assert address.isascii() and address.isprintable() and not set(address) & set(' <>,"\\')
+
+
+_OWNER = b"\xc0\x0c"
+_MX = _OWNER + b"\0\x0f\0\1\0\0\0\x3c\0\7\0\x0a\2mx\xc0\x0c"
+_ALIAS = _OWNER + b"\0\5\0\1\0\0\0\x3c\0\4\1a\xc0\x0c"
+_TXT = _OWNER + b"\0\x10\0\1\0\0\0\x3c\0\6\2ab\2cd"
+_SOA = _OWNER + b"\0\6\0\1\0\0\0\x3c\0\x18" + _OWNER + _OWNER + bytes(20)
+
 TARGETS: dict[str, Target] = {
+    "dns": Target(
+        dns,
+        lambda: [
+            b"\x81\x80\2\0" + _MX + _ALIAS,
+            b"\x81\xa0\2\1" + _ALIAS + _TXT + _SOA,
+            b"\x81\x83\0\1" + _SOA,
+            b"\x83\x80\0\0",
+        ],
+        512,
+    ),
+    "dmarc": Target(
+        dmarc,
+        lambda: [
+            b"v=DMARC1; p=reject; sp=quarantine; np=none; rua=mailto:a%2Bb@example.org!10m,https://x.example/; t=y",
+            b"v = DMARC1;P=none;adkim=s;aspf=r;fo=1:d:s;ruf=mailto:x@example.org;psd=n;pct=30;ri=86400",
+        ],
+        400,
+    ),
     "mail": Target(mail, lambda: (*SEEDS, *DICTIONARY)),
     "results": Target(
         results,
@@ -103,6 +184,15 @@ TARGETS: dict[str, Target] = {
     "html": Target(html, lambda: [SEEDS[1], b"<noscript><p>x</noscript><svg><style>a</style></svg><table><a href=x>y"]),
     "rules": Target(
         rules, lambda: [chunk.encode() for file in (ROOT / "rules").glob("*.cf") for chunk in _parts(file.read_text())]
+    ),
+    "identity": Target(
+        identity,
+        lambda: [
+            "=?utf-8?B?2LPYp9ix2Kc=?= رحیمی <sara@examp1e.ir>".encode(),
+            b'"Dr. Sara Rahimi (finance)" <office@yourdornain-login.example.ir.com>',
+            "Sаra\u200b ｒahimi\u202e @ xn--80ak6aa92e.com".encode(),
+        ],
+        400,
     ),
     "expression": Target(expressions, lambda: [b"A && !(B || C) > 2 + 3 * -D", b"(A + B + C >= 2) && D == 1"], 400),
 }

@@ -9,16 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.auth import dkim, dmarc, iprev, spf
+from gateway.auth import arc, dkim, dmarc, iprev, spf, trust
 from gateway.auth.dmarc_record import parse_record
 from gateway.auth.key import Conclusion, Key, Signature, parse_key, parse_signature, without_value
 from gateway.auth.organisation import is_public_suffix, organisational_domain
+from gateway.auth.seal import Sealer
 from gateway.mail import parse
 from gateway.mail.domain import to_a_label
 from gateway.types import AuthResult, Client, DnsAnswer
 from tests.builders import envelope
-from tests.dkim_keys import rsa_record
+from tests.dkim_keys import rsa_key, rsa_record
 
+SEALER = Sealer("darban.test", "s1", rsa_key(1024))
 WORDS = frozenset("none neutral pass fail softfail temperror permerror policy".split())
 STATUSES = ("noerror", "noerror", "noerror", "nodata", "nxdomain", "servfail", "timeout", "refused", "invalid")
 SPF_TERMS = st.one_of(
@@ -83,6 +85,8 @@ def test_spf_and_iprev(data: st.DataObject, reverse_path: str, helo: str, addres
     resolver = RandomResolver(data)
     where = envelope(reverse_path=reverse_path, client=Client(address, helo=helo))
     sound(asyncio.run(spf.evaluate(where, resolver)))
+    for further in asyncio.run(spf.Evaluation(where, resolver).helo()):
+        sound(further)
     sound(asyncio.run(iprev.evaluate(where, resolver)))
 
 
@@ -162,3 +166,30 @@ async def test_long_records_take_little_time(record: bytes) -> None:
     parse_key(record)
     sound((await dmarc.evaluate(parse(content), AuthResult("spf", "none"), (), OneRecord()))[2])
     assert time.process_time() - started < 1.0
+
+
+ARC_FIELDS = st.sampled_from([b"ARC-Seal", b"ARC-Message-Signature", b"ARC-Authentication-Results", b"Arc-Seal "])
+ARC_TAGS = st.lists(
+    st.one_of(
+        st.sampled_from(b"i=1|i=2|i=1; x; none|cv=none|cv=pass|cv=fail|h=|h=from|c=relaxed/relaxed".split(b"|")),
+        st.sampled_from(TAGS),
+        st.binary(max_size=20),
+    ),
+    max_size=12,
+).map(b"; ".join)
+
+
+@given(st.data(), st.lists(st.tuples(ARC_FIELDS, ARC_TAGS), min_size=1, max_size=9), st.binary(max_size=80))
+def test_arc(data: st.DataObject, fields: list[tuple[bytes, bytes]], rest: bytes) -> None:
+    """Any fields give a chain that says why; sealing adds whole fields on top or nothing, and never raises."""
+    head = b"".join(name + b": " + value.replace(b"\n", b" ").replace(b"\r", b" ") + b"\r\n" for name, value in fields)
+    content = head + b"From: a@example.org\r\n" + rest
+    chain = asyncio.run(arc.evaluate(parse(content), "192.0.2.1", RandomResolver(data)))
+    sound(chain.result)
+    assert bool(chain.sealers) is (chain.result.result == "pass")
+    dmarc_result, sealed = trust.apply(AuthResult("dmarc", "fail", "example.org"), chain, {"example.org"})
+    assert dmarc_result.result == "fail"
+    assert sealed.result == chain.result.result
+    once = SEALER.seal(content, "mx.darban.test; none", chain.result.result)
+    assert once.endswith(content)
+    assert SEALER.seal(content, "mx.darban.test; none", "pass").endswith(content)

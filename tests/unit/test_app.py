@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization as form
 
-from gateway.app import demo_command
+from gateway.app import check_settings, demo_command, make_sealer
+from gateway.config.settings import Arc, Settings
+from gateway.errors import ConfigError
+from tests.dkim_keys import ed25519_key, rsa_key
 
 SERVING = """
 import sys
@@ -36,3 +40,44 @@ def test_serving_loads_nothing_of_training() -> None:
 )
 def test_the_greeting_names_a_command_that_is_there(program: str, config: Path | None, typed: str) -> None:
     assert demo_command(program, config) == typed
+
+
+def sealing(path: Path, content: bytes, mode: int = 0o600) -> Settings:
+    path.write_bytes(content)
+    path.chmod(mode)
+    return Settings(arc=Arc(seal=True, domain="darban.test", selector="s1", key=str(path)))
+
+
+def pem(key: object) -> bytes:
+    return key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())  # type: ignore[attr-defined]
+
+
+def test_a_sealer_of_a_key_file(tmp_path: Path) -> None:
+    assert make_sealer(Settings()) is None
+    for mode in (0o600, 0o400, 0o640):
+        assert make_sealer(sealing(tmp_path / "arc.pem", pem(rsa_key(1024)), mode)) is not None
+        (tmp_path / "arc.pem").chmod(0o600)
+    assert make_sealer(sealing(tmp_path / "arc.pem", pem(ed25519_key()))) is not None
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "said"),
+    [
+        (b"", 0o600, "this is no private key in PEM form"),
+        (b"-----BEGIN", 0o600, "this is no private key in PEM form"),
+        (pem(rsa_key(1024)), 0o644, "others may read or change it; chmod 600 or 640"),
+        (pem(rsa_key(1024)), 0o660, "others may read or change it"),
+    ],
+)
+def test_a_key_that_will_not_do_is_said_at_the_start(tmp_path: Path, content: bytes, mode: int, said: str) -> None:
+    path = tmp_path / "arc.pem"
+    with pytest.raises(ConfigError) as caught:
+        check_settings(sealing(path, content, mode))
+    assert str(caught.value).startswith(f"[arc] key: {path}: {said}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_key_that_is_not_there(tmp_path: Path) -> None:
+    settings = Settings(arc=Arc(seal=True, domain="darban.test", selector="s1", key=str(tmp_path)))
+    with pytest.raises(ConfigError, match=r"^\[arc\] key: .*: Is a directory$"):
+        make_sealer(settings)

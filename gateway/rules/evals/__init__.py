@@ -36,7 +36,6 @@ _REASONS: Mapping[str, str] = {
     _SERVICE: "check_pyzor check_razor2 check_razor2_range check_dcc check_dcc_reputation_range",
     _ADSP: "check_dkim_adsp check_dkim_signall",
     "the key's test flag is not kept": "check_dkim_testing",
-    "ARC is not verified yet": "check_arc_signed check_arc_valid",
     _RELAYS_OF: """check_for_forged_hotmail_received_headers check_for_no_hotmail_received_headers
         check_for_forged_yahoo_received_headers check_for_forged_gmail_received_headers
         check_for_forged_juno_received_headers check_for_forged_eudoramail_received_headers

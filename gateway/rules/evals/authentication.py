@@ -1,4 +1,4 @@
-"""SPF, DKIM and DMARC (Plugin::SPF, ::DKIM, ::DMARC), from the results of the gateway's own authentication.
+"""SPF, DKIM, ARC and DMARC (Plugin::SPF, ::DKIM, ::DMARC), from the results of the gateway's own authentication.
 
 Both of SPF's identities are there: the _helo_ functions look at HELO, which is the main one where the reverse-path is
 null (RFC 7208 §2.4).
@@ -75,6 +75,16 @@ def dkim_dependable(facts: Facts, *_: str) -> bool:
     return bool(results) and all(one.result != "temperror" for one in results)
 
 
+def arc_signed(facts: Facts, *domains: str) -> bool:
+    """There is an ARC set, of one of the newest sealers that are named if some are."""
+    return any(not domains or _is_by(one.domain, domains) for one in facts.results("arc"))
+
+
+def arc_valid(facts: Facts, *domains: str) -> bool:
+    """The same of a chain that passed."""
+    return any(one.result == "pass" for one in facts.results("arc")) and arc_signed(facts, *domains)
+
+
 def _dkim_lists(with_domain: str, plain: str) -> Function:
     """A sender is on a list, and the domain that has to sign for it did."""
 
@@ -124,6 +134,8 @@ FUNCTIONS: Mapping[str, Function] = {
     "check_dkim_valid_author_sig": dkim_valid_author,
     "check_dkim_valid_envelopefrom": dkim_valid_envelope,
     "check_dkim_dependable": dkim_dependable,
+    "check_arc_signed": arc_signed,
+    "check_arc_valid": arc_valid,
     "check_dkim_signsome": lambda facts, *_: False,  # never hits in SpamAssassin either
     "check_for_dkim_welcomelist_from": _dkim_lists("welcomelist_from_dkim", "welcomelist_auth"),
     "check_for_def_dkim_welcomelist_from": _dkim_lists("def_welcomelist_from_dkim", "def_welcomelist_auth"),

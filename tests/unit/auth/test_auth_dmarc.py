@@ -330,3 +330,6 @@ async def test_pct_spares_its_part_in_the_old_mode() -> None:
     assert found["reject"] + found["quarantine"] == 300
     assert {one.override for one in results if one.policy == "quarantine"} == {"other"}
     assert {(await dmarc.evaluate(one, NO_SPF, [], resolver))[2].policy for one in messages} == {"reject"}
+    resolver = FakeResolver(zones("v=DMARC1; p=none; pct=0"))
+    _, _, spared = await dmarc.evaluate(messages[0], NO_SPF, [], resolver, "public_suffix_list")
+    assert (spared.policy, spared.override) == ("none", "")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.auth.dmarc_record import (
     MAX_URIS,
@@ -110,6 +114,14 @@ def test_report_uris(value: str, found: tuple[ReportUri, ...]) -> None:
 
 def test_addresses_are_bounded() -> None:
     assert len(report_uris(",".join(f"mailto:d{number}@example.org" for number in range(500)))) == MAX_URIS
+
+
+@given(st.text(max_size=60) | st.from_regex(r"mailto:[a-z%0-9<>\"@.!,? ]{0,40}", fullmatch=True))
+def test_any_address_can_stand_in_a_header_and_in_smtp(value: str) -> None:
+    for one in report_uris(value):
+        assert re.fullmatch(r"(?:[^\s<>\"@,;:()\[\]\\]+@[a-z0-9_-]+(?:\.[a-z0-9_-]+)+)?", one.address, re.ASCII)
+        assert one.address.isascii()
+        assert one.address.isprintable()
 
 
 def test_milder() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.auth.dmarc_tree import SuffixList, TreeWalk, names
 from tests.fakes import FakeResolver, Zones
@@ -150,3 +152,20 @@ async def test_the_public_suffix_list_asks_two_names() -> None:
     assert [name for name, _ in resolver.queries] == ["_dmarc.a.mail.example.co.uk", "_dmarc.example.co.uk"]
     assert await SuffixList(resolver).organisation("a.example.co.uk") == "example.co.uk"
     assert len(resolver.queries) == 2
+
+
+LABELS = st.lists(st.sampled_from(["a", "b", "example", "co", "uk", "com"]), min_size=1, max_size=11).map(".".join)
+RECORDS = st.sampled_from([P, f"{P}; psd=y", f"{P}; psd=n", "v=DMARC1", "v=spf1 -all", "v=DMARC1; p=none; psd=u"])
+
+
+@given(LABELS, st.dictionaries(LABELS, st.lists(RECORDS, min_size=1, max_size=2) | st.just("timeout"), max_size=5))
+async def test_an_organisation_is_the_domain_or_above_it(domain: str, table: dict) -> None:
+    zones: Zones = {f"_dmarc.{name}": {"TXT": records} for name, records in table.items()}
+    resolver = FakeResolver(zones)
+    walk = TreeWalk(resolver)
+    organisation = await walk.organisation(domain)
+    assert organisation is None or f".{domain}".endswith(f".{organisation}")
+    found = await walk.policy(domain)
+    assert not found.domain or f".{domain}".endswith(f".{found.domain}")
+    assert len(resolver.queries) <= 8
+    assert len(set(resolver.queries)) == len(resolver.queries)

@@ -261,6 +261,19 @@ async def test_the_identities_share_their_answers() -> None:
     assert len(resolver.queries) == len(set(resolver.queries)) == 2
 
 
+async def test_a_costly_helo_record_is_left() -> None:
+    names = [f"{term}.example" for term in "abcdefghij"]
+    zones: dict = {name: {"MX": [f"{n} m{n}.{name}" for n in range(10)]} for name in names}
+    zones |= {f"m{n}.{name}": {"A": ["198.51.100.1"]} for n in range(10) for name in names}
+    costly = {"TXT": [f"v=spf1 {' '.join(f'mx:{name}' for name in names)} -all"]}
+    zones |= {"costly.example": costly, "example.org": costly}
+    resolver = FakeResolver(zones)
+    evaluation = spf.Evaluation(envelope(client=Client("192.0.2.1", helo="costly.example")), resolver)
+    (further,) = await evaluation.helo()
+    assert (further.result, len(resolver.queries) <= spf.MAX_FURTHER + 1) == ("permerror", True)
+    assert (await evaluation.main()).result == "fail"  # the RFC's limits are those of the main identity
+
+
 # --- explanations ------------------------------------------------------------------------------------------------------
 
 

@@ -53,6 +53,7 @@ def test_no_two_cases_are_the_same():
         ("expected: DATE_INVALID\n---\n", "cannot read 'expected"),
         ("not: DATE_INVALID\n---\n", "needs either"),
         ("expect:\nexpect-some: DATE_INVALID\n---\n", "needs either"),
+        ("expect:\nperson: Sara Rahimi\n---\n", "cannot read person"),
         ("expect:\nauth: spf=pass example.org aligend\n---\n", "cannot read auth"),
     ],
 )

@@ -39,12 +39,24 @@ def test_without_a_file_everything_is_on_loopback(tmp_path: Path, monkeypatch: p
         ('[[domain]]\nname = "a.test"\nnext_hop = "ftp://x"', "next_hop"),
         ('[smtp]\ntls_certificate = "a.pem"', "go together"),
         ('[rules]\npaths = ["nowhere"]', "nowhere does not exist"),
+        ('[arc]\nseal = true', r"\[arc\] domain: is missing; sealing needs domain, selector and key"),
+        ('[arc]\nseal = true\ndomain = "a.test"\nselector = "s1"', r"\[arc\] key: is missing"),
+        ('[arc]\nseal = true\ndomain = "a.test"\nselector = "s1"\nkey = "arc.pem"', r"\[arc\] key: .*arc.pem does not exist"),
+        ('[arc]\ntrusted_sealers = ["lists example"]', r"\[arc\] 'lists example' is not a domain name"),
+        ('[arc]\ntrusted_sealers = ["[192.0.2.1]"]', "is not a domain name"),
+        ('[arc]\ntrusted_sealer = []', "did you mean trusted_sealers"),
         ('[storage]\ndatabase = "mysql://x"', "sqlite:///PATH or postgresql"),
         ('[web\n', "not TOML"),
         ('[web]\nlisten = "nonsense"', r"\[web\] listen: 'nonsense' is not host:port"),
         ('[smtp]\nlisten = ["127.0.0.1:99999"]', "a port from 1 to 65535"),
         ('[smtp]\nlisten = "127.0.0.1:2525"', r"\[smtp\] listen: write a list"),
         ('[[domain]]\nname = "a.test"\nnext_hop = "http://x"', "next_hop: write smtp://host:port"),
+        ('[identity]\npartners = ["a b"]', r"\[identity\] partners: 'a b' is not a domain name"),
+        ('[identity]\nshorteners = [""]', r"\[identity\] shorteners: '' is not a domain name"),
+        ('[[identity.person]]\nname = "Sara Rahimi"', "address: is missing"),
+        ('[[identity.person]]\nname = "Sara Rahimi"\naddress = "sara"', "write name@domain"),
+        ('[[identity.person]]\nname = "Sara Rahimi"\naddress = "sara@a..b"', r"Sara Rahimi: address: 'a..b' is not"),
+        ('[[identity.person]]\nname = "Sara Rahimi"\naddress = "s@a.test"\nalso = ["x y"]', "also: 'x y' is not"),
     ],
 )  # fmt: skip
 def test_faults_are_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -52,6 +64,23 @@ def test_faults_are_one_line(tmp_path: Path, text: str, said: str) -> None:
         load_settings(write(tmp_path, text))
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("darban.toml: ")
+
+
+def test_who_is_who_is_read_as_it_is_compared(tmp_path: Path) -> None:
+    text = """
+    [identity]
+    partners = ["Supplier.Example", "مثال.ایران"]
+    freemail = ["Post.example."]
+    [[identity.person]]
+    name = "سارا رحیمی"
+    address = "S.Rahimi@Example.ir"
+    also = ["Sara@Gmail.com", "@Family.example", "home.example"]
+    """
+    identity = load_settings(write(tmp_path, text)).identity
+    assert identity.partners == ("supplier.example", "xn--mgbh0fb.xn--mgba3a4f16a")
+    assert identity.freemail == ("post.example",)
+    assert identity.person[0].address == "s.rahimi@example.ir"
+    assert identity.person[0].also == ("sara@gmail.com", "@family.example", "@home.example")
 
 
 def test_domains_become_a_labels_and_paths_absolute(tmp_path: Path) -> None:
@@ -63,6 +92,16 @@ def test_domains_become_a_labels_and_paths_absolute(tmp_path: Path) -> None:
     assert settings.domain[0].name == "xn--mgbh0fb.xn--mgba3a4f16a"
     assert settings.domain[0].next_hop == f"maildir:{tmp_path}/mail"
     assert settings.storage.blobs == "file:///srv/b"
+
+
+def test_sealers_become_a_labels(tmp_path: Path) -> None:
+    (tmp_path / "arc.pem").write_text("a key")
+    text = (
+        '[arc]\ntrusted_sealers = ["Lists.Example.", "مثال.ایران"]\nkey = "arc.pem"\ndomain = "A.test"\nselector = "S1"'
+    )
+    found = load_settings(write(tmp_path, text)).arc
+    assert found.trusted_sealers == ("lists.example", "xn--mgbh0fb.xn--mgba3a4f16a")
+    assert (found.seal, found.domain, found.selector, found.key) == (False, "a.test", "s1", f"{tmp_path}/arc.pem")
 
 
 def test_missing_file() -> None:

@@ -179,6 +179,15 @@ async def test_the_breaker_opens_when_nothing_answers_and_closes_by_itself(monke
         await resolver.close()
 
 
+async def test_whether_anything_answers_is_asked_anew() -> None:
+    with DnsServer(ZONES, {"*": "silent"}) as server:
+        resolver = CachingResolver([server.address], 0.2)
+        assert not await resolver.is_answering()
+        server.behaviours.clear()
+        assert await resolver.is_answering()
+        await resolver.close()
+
+
 async def test_names_whose_own_servers_are_silent_do_not_open_the_breaker() -> None:
     zones = ZONES | {f"n{number}.example.org": {"A": ["192.0.2.7"]} for number in range(20)}
     with DnsServer(zones, {f"n{number}.example.org": "silent" for number in range(20)}) as server:
@@ -207,6 +216,19 @@ async def until(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not is_so():
             await asyncio.sleep(0.01)
+
+
+async def test_the_systems_nameservers_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    with DnsServer({}, {"*": "silent"}) as dead, DnsServer(ZONES) as alive:
+        named = [("127.0.0.1", dead.port)]
+        monkeypatch.setattr("gateway.net.dns.system_nameservers", lambda: named)
+        resolver = CachingResolver([], 0.2, monotonic=lambda: now)
+        assert (await resolver.query("example.org", "A")).status == "timeout"
+        named = [("127.0.0.1", alive.port)]  # the machine has moved
+        now = 31.0
+        assert (await resolver.query("example.org", "A")).status == "noerror"
+        await resolver.close()
 
 
 @pytest.mark.parametrize(

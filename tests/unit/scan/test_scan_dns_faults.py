@@ -23,17 +23,15 @@ def test_unrelated_messages_go_on(judge: Judge, fault: str) -> None:
     assert best.ratio >= THROUGHPUT_MIN
     if fault in WAITING:
         assert best.finished_meanwhile >= NUMBER / 5
-    if fault == "slow":
-        assert best.incomplete == []  # late, but within the time
-    else:
-        assert best.incomplete[:2] == ["dns: dmarc could not be looked up", "dns: spf could not be looked up"]
+    if fault != "slow":  # which is late, but within the time
+        assert {"dns: dmarc could not be looked up", "dns: spf could not be looked up"} <= set(best.incomplete)
         status = "servfail" if fault in ("lame", "too much") else "timeout"
-        assert best.incomplete[2:] == [f"dns: the MX of n*.example.com: {status}"]
+        assert f"dns: the MX of n*.example.com: {status}" in best.incomplete
 
 
 def _best(judge: Judge, fault: str) -> Compared:
     for _ in range(ATTEMPTS):
-        found = judge.compare(fault, 2)
+        found = judge.compare(fault, 1)
         if found.ratio >= THROUGHPUT_MIN:
             break
     return found

@@ -14,6 +14,7 @@ AUTH = (
     AuthResult("dkim", "fail", "list.example", "x", reason="body changed"),
     AuthResult("dmarc", "pass", "example.org", policy="reject", reason="aligned"),
 )
+CHAIN = AuthResult("arc", "pass", "list.example", reason="sealed by list.example")
 
 
 def test_keys_of_the_contract() -> None:
@@ -27,13 +28,24 @@ def test_keys_of_the_contract() -> None:
     assert [found["authentication"][key]["result"] for key in ("spf", "spf_helo")] == ["pass", "fail"]
     assert {"result", "policy", "domain", "reason"} <= set(found["authentication"]["dmarc"])
     assert [one["selector"] for one in found["authentication"]["dkim"]] == ["s1", "x"]
-    assert set(found["authentication"]["arc"]) == {"result", "reason"}
+    assert found["authentication"]["arc"] == {
+        "result": "none",
+        "domain": "",
+        "reason": "the message carries no ARC set",
+    }
     json.dumps(found)
 
 
+def test_a_chain_and_its_absence() -> None:
+    found = verdict_object(verdict(auth=(*AUTH, CHAIN)), "accept", 5.0)["authentication"]["arc"]
+    assert found == {"result": "pass", "domain": "list.example", "reason": "sealed by list.example"}
+    assert verdict_object(verdict(), "accept", 5.0)["authentication"]["arc"]["reason"] == "not evaluated"
+
+
 def test_kept_results_come_back_for_a_release() -> None:
-    text = verdict_json(verdict(6.0, auth=AUTH), Disposition(recipient(), "quarantine", "why", 5.0))
-    assert [(one.method, one.result, one.domain) for one in auth_from_json(text)] == [
-        (one.method, one.result, one.domain) for one in AUTH
-    ]
+    for auth in (AUTH, (*AUTH[:-1], CHAIN, AUTH[-1])):
+        text = verdict_json(verdict(6.0, auth=auth), Disposition(recipient(), "quarantine", "why", 5.0))
+        assert [(one.method, one.result, one.domain) for one in auth_from_json(text)] == [
+            (one.method, one.result, one.domain) for one in auth
+        ]
     assert auth_from_json("not json") == () == auth_from_json("{}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from gateway.web.health import health_app
+from gateway.web.health import DnsState, health_app
 from tests.memory import MemoryQuarantine
 
 UP = [{"name": "scorers", "pid": 1, "ready": True}, {"name": "listener-1", "pid": 2, "ready": True}]
@@ -30,3 +30,17 @@ def test_ready(tmp_path: Path, processes: list[dict] | None, is_down: bool, stat
     quarantine.is_down = is_down
     answer = TestClient(health_app(tmp_path / "processes.json", quarantine)).get("/readyz")
     assert (answer.status_code, answer.text) == (status, said)
+
+
+def test_the_dns_is_shown_from_the_start(tmp_path: Path) -> None:
+    state = DnsState()
+    client = TestClient(health_app(tmp_path / "processes.json", MemoryQuarantine(), state))
+    text = client.get("/metrics").text
+    assert "darban_dns_up 1.0" in text
+    assert "# TYPE darban_dns_list_up gauge" in text
+    state.is_up = False
+    state.lists = {"zen": "", "old": "it says yes to everything"}
+    text = client.get("/metrics").text
+    assert "darban_dns_up 0.0" in text
+    assert 'darban_dns_list_up{list="zen"} 1.0' in text
+    assert 'darban_dns_list_up{list="old"} 0.0' in text

@@ -46,5 +46,5 @@ def upgrade() -> None:
         _text("report_id"),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("at", sa.Float, nullable=False),
-        _text("reply"),
+        _text("note"),
     )
