@@ -13,6 +13,7 @@ A file is directives, a line "---", and the message as written (UTF-8; line ends
     seal: d=evil.example says=bank.example   an ARC set above, which says that all passed; may stand again
     spoil: i=2 ARC-Seal               one character of the signature in that field is changed, when all is signed
     drop: i=2                         the ARC set of that number is taken out, when all is signed
+    trust: lists.example              a sealer that the admin trusts ([arc] trusted_sealers)
     expect: NAME NAME                 findings that must be among the hits
     action: quarantine                the mildest action that will do; "tag" when left out
 
@@ -49,7 +50,7 @@ from tests.fakes import Zones
 FOLDER = Path(__file__).parent / "cases" / "spoofing"
 
 _DIRECTIVE = re.compile(
-    r"(attack|control|stop|claims|client|reverse-path|forward-path|zone|sign|seal|spoil|drop|expect|action): ?(.*)"
+    r"(attack|control|stop|claims|client|reverse-path|forward-path|zone|sign|seal|spoil|drop|trust|expect|action): ?(.*)"
 )
 _MANY = ("forward-path", "zone", "sign", "seal", "spoil", "drop")
 _OCTET = re.compile(r"\{0x([0-9A-F]{2})\}")
@@ -70,6 +71,7 @@ class Row:
     envelope: Envelope
     content: bytes
     zones: Zones
+    sealers: frozenset[str]
     expected: frozenset[str]
     action: ActionName
 
@@ -105,6 +107,7 @@ def load_row(path: Path) -> Row:
         envelope=_envelope(said),
         content=_content(written, said),
         zones=zones,
+        sealers=frozenset(" ".join(said.get("trust", ())).split()),
         expected=frozenset(" ".join(said.get("expect", ())).split()),
         action=cast(ActionName, said.get("action", ["tag"])[0]),
     )

@@ -1,6 +1,6 @@
 """Forged From fields: what one reader takes for the author and another does not (docs/spoofing.md).
 
-Names and addresses of people are looked at in author.py; here it is the form that tells. No cost beyond the field.
+Who is played is author.py's and lookalike.py's matter; here it is the form that tells. No cost beyond the field.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from gateway.auth.author import read_author
 from gateway.auth.organisation import organisational_domain
-from gateway.mail.domain import to_a_label, to_u_label
+from gateway.mail.domain import to_a_label
 from gateway.types import Address, Finding, MailObject
 
 _MAX_AUTHORS = 3
@@ -23,9 +23,6 @@ _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u20
 _DOTS = re.compile("[\u2024\u3002\uff0e\uff61\ufe52]")
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 _TURNED = "\u202e"
-_LATIN = re.compile("[a-z]")
-_FOREIGN = re.compile("[\u0370-\u03ff\u0400-\u052f\u0530-\u058f\u13a0-\u13ff]")  # Greek, Cyrillic, Armenian, Cherokee
-_LOOKS_LATIN = re.compile("[0-9асеорхуіјѕһԁԛԝӏкοανρυ-]+")
 # Names that firms have under these are what a forger puts before his own: bank.com.evil.example
 _COMMON_TOP = frozenset(("com", "net", "org", "edu", "gov", "mil"))
 
@@ -42,7 +39,6 @@ class FromField:
         "FROM_NOT_IN_DNS",
         "FROM_NAME_IS_ADDRESS",
         "FROM_NAME_DISGUISED",
-        "FROM_MIXED_SCRIPT",
         "FROM_DOMAIN_BELOW_OTHER",
     )
 
@@ -51,9 +47,9 @@ class FromField:
         yield from _form(mail)
         for box in mail.message.author[:_MAX_AUTHORS]:
             yield from _name(box)
-            name = _domain(box.domain)
-            if name:
-                yield Finding(name, (f"{to_u_label(box.domain)[:120]} ({box.domain[:120]})",))
+            below = _below(box.domain)
+            if below:
+                yield Finding("FROM_DOMAIN_BELOW_OTHER", (f"{below} in {box.domain[:120]}",))
 
 
 def _form(mail: MailObject) -> Iterator[Finding]:
@@ -99,18 +95,8 @@ def _last_address(text: str, domain: str) -> re.Match[str] | None:
 
 
 @lru_cache(maxsize=4096)
-def _domain(domain: str) -> str:
-    """The finding that the domain's name alone calls for."""
-    labels = to_u_label(domain).split(".")
-    for label in labels[:-1]:
-        if _FOREIGN.search(label) and (_LATIN.search(label) or _looks_latin(label, labels[-1])):
-            return "FROM_MIXED_SCRIPT"
-    below = domain.removesuffix(organisational_domain(domain)).strip(".").split(".")
-    if any(label in _COMMON_TOP for label in below[1:]):
-        return "FROM_DOMAIN_BELOW_OTHER"
-    return ""
-
-
-def _looks_latin(label: str, top: str) -> bool:
-    """A whole label of letters that look Latin, below a Latin top-level domain."""
-    return top.isascii() and _LOOKS_LATIN.fullmatch(label) is not None
+def _below(domain: str) -> str:
+    """What looks like another domain in front of the organisation's own; "" for nothing."""
+    labels = domain.removesuffix(organisational_domain(domain)).strip(".").split(".")
+    top = next((index for index, label in enumerate(labels) if index and label in _COMMON_TOP), 0)
+    return ".".join(labels[: top + 1])[:120] if top else ""
