@@ -124,11 +124,10 @@ class Pipeline:
             envelope.queue_id,
             hits,
             prediction if has_words or prediction is None else replace(prediction, contributions=()),
-            self.rules.scores,
+            self.rules,
             auth=auth,
             incomplete=run.incomplete,
             summary=summarise(message) if has_words else Summary(size_bytes=len(content)),
-            rules_id=self.rules.id,
             stages=run.times,
         )
 

@@ -12,6 +12,7 @@ import authres
 
 from gateway.actions.annotate import annotate
 from gateway.auth import arc
+from gateway.auth.author import read_author
 from gateway.auth.dmarc_record import POLICIES, is_record, parse_record
 from gateway.auth.identity import Person, make_identity
 from gateway.auth.key import Conclusion
@@ -66,6 +67,8 @@ def mail(content: bytes) -> None:
     (parsed.text + parsed.hidden_text + parsed.subject).encode()
     assert len(set(parsed.links)) == len(parsed.links)
     summarise(parsed)
+    author = read_author(parsed)
+    assert bool(author.domain) != bool(author.problem)
     edited = edit_header(
         content, lambda name, raw: inbound_field_to_strip(name, raw, "mx.example.ir"), [b"X-New: x\r\n"]
     )
