@@ -40,7 +40,7 @@ The forger of the table has a domain, server, SPF record and key of his own, all
 What no honest program writes (two From fields, a From that readers part differently) is held, not only tagged: large
 receivers refuse it, DMARC (RFC 7489 §6.6.1, RFC 9989) can say nothing about it, and in 9,867 honest messages of public
 corpora it stands nowhere. A finding of a forged author is `firm`: text that reads like honest mail takes nothing away
-(`docs/decisions/0011-harmless-text-does-not-excuse-a-forged-author.md`).
+(`docs/decisions/0013-harmless-text-does-not-excuse-a-forged-author.md`).
 
 ## What is not stopped here
 
