@@ -83,6 +83,7 @@ class RuleSet(Protocol):
     id: str  # hash over the rule files' content
     descriptions: Mapping[str, str]
     scores: Mapping[str, float]
+    firm: frozenset[str]  # hits whose weight no harmless text takes away (tflags NAME firm)
 
     def match(
         self, mail: MailObject, findings: Sequence[Finding], prediction: Prediction | None = None

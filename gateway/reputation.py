@@ -24,7 +24,7 @@ from prometheus_client import Counter
 
 from gateway.errors import ConfigError, StoreError
 from gateway.mail.address import domain_of
-from gateway.mail.author_field import read_author
+from gateway.mail.author_field import peek_author
 from gateway.policy import greylist, rates, reputation
 from gateway.policy.greylist import DELAYS, Delays
 from gateway.policy.rates import NO_LIMITS, Limits, Rates, What
@@ -107,7 +107,7 @@ class Reputation:
 
     async def recall(self, envelope: Envelope, content: bytes) -> History | None:
         """What is remembered of the message's senders; None when that cannot be known now. Never raises."""
-        asked = self._names(envelope, read_author(content))
+        asked = self._names(envelope, peek_author(content))
         values = await self._ask(lambda: self._counters.get_many(asked.every()), self._reader, _RECALL_S)
         if values is None:
             BLIND.inc()
@@ -163,7 +163,7 @@ class Reputation:
 
     def learn_release(self, envelope: Envelope, content: bytes, auth: Sequence[AuthResult]) -> None:
         """A held message was released for the envelope's recipient. Blocking; never raises."""
-        lessons = reputation.release_lessons(self._names(envelope, read_author(content)), auth, self._now())
+        lessons = reputation.release_lessons(self._names(envelope, peek_author(content)), auth, self._now())
         try:
             self._counters.add_many(lessons, reputation.KEPT_S)
         except StoreError as error:

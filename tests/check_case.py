@@ -33,7 +33,7 @@ from gateway.auth.identity import Person, make_identity
 from gateway.checks import CHECKS, make_checks
 from gateway.checks.domain_list import FREEMAIL, SHORTENERS
 from gateway.mail import parse
-from gateway.mail.author_field import read_author
+from gateway.mail.author_field import peek_author
 from gateway.ports import MessageCheck
 from gateway.types import AuthMethod, AuthResult, Client, Finding, History, MailObject, Past
 from tests.builders import envelope
@@ -135,7 +135,7 @@ def _mail(said: dict[str, list[str]], content: bytes) -> MailObject:
         *said.get("forward-path", ()),
         client=Client(address.strip(), helo=helo),
         reverse_path=reverse_path,
-        history=_history(said["history"], read_author(content)) if "history" in said else None,
+        history=_history(said["history"], peek_author(content)) if "history" in said else None,
     )
     auth = [_auth(words) for words in said.get("auth", ())]
     for place in [place for place, one in enumerate(auth) if one.method == "spf"][1:]:

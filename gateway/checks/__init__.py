@@ -12,6 +12,7 @@ from gateway.checks.author import Author
 from gateway.checks.body import Body
 from gateway.checks.date import Date
 from gateway.checks.domain_list import FREEMAIL, SHORTENERS
+from gateway.checks.from_field import FromField
 from gateway.checks.helo import Helo
 from gateway.checks.html import HtmlTricks
 from gateway.checks.lookalike import Lookalike
@@ -40,6 +41,7 @@ def make_checks(identity: Identity) -> tuple[MessageCheck, ...]:
         Author(identity),
         Body(),
         Date(),
+        FromField(),
         Helo(),
         HtmlTricks(),
         Lookalike(identity),

@@ -17,7 +17,7 @@ _FIELD_MAX_BYTES = 2048  # as the author's domain is read for DMARC
 _ADDRESS_MAX = 320  # characters: 64 of a local part, 255 of a domain (RFC 5321 §4.5.3.1)
 
 
-def read_author(content: bytes) -> str:
+def peek_author(content: bytes) -> str:
     """The one address of the one From field, lower-case, its domain as A-labels; "" for none or several."""
     head = content[:_HEADER_MAX_BYTES]
     found = [(start, end) for name, start, end in split_header(head).pieces if name.lower() == "from"]

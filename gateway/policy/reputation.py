@@ -104,7 +104,7 @@ def names(keys: Keys, network: str, author: str, recipients: Sequence[str], at: 
 
     Args:
         network: as Networks.of has it, "" for none.
-        author: as mail.author_field.read_author has it, "" for none.
+        author: as mail.author_field.peek_author has it, "" for none.
         recipients: addresses; the first RECIPIENTS are looked at.
         at: now, which names the day.
     """

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.mail import parse
-from gateway.mail.author_field import address_of, read_author
+from gateway.mail.author_field import address_of, peek_author
 from tests.check_case import load_cases
 
 MESSAGES = [case.mail.message.raw for case in load_cases()]
@@ -33,15 +33,15 @@ MESSAGES = [case.mail.message.raw for case in load_cases()]
     ],
 )
 def test_read_author(head: bytes, author: str) -> None:
-    assert read_author(head) == author
+    assert peek_author(head) == author
 
 
 @pytest.mark.parametrize("content", MESSAGES)
 def test_both_readings_agree(content: bytes) -> None:
-    assert read_author(content) == address_of(parse(content).author)
+    assert peek_author(content) == address_of(parse(content).author)
 
 
 @given(st.binary(max_size=300) | st.lists(st.sampled_from(["From", ":", "a@b.org", "<", ">", ",", "\r\n", "\0", "\xe9", "=?utf-8?Q?a=40b?="]), max_size=12).map(lambda words: " ".join(words).encode("latin-1")))  # fmt: skip
 def test_any_bytes_name_the_parsed_author_or_none(content: bytes) -> None:
-    found = read_author(content)
+    found = peek_author(content)
     assert found in ("", address_of(parse(content).author))
