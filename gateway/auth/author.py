@@ -1,47 +1,71 @@
 """The author's domain (RFC5322.From), as DMARC needs it: one, or the reason why there is none (RFC 7489 §6.6.1).
 
 No author domain, several, or one that cannot be read never passes; nor does an address that other readers would part
-elsewhere (a@bank.example@evil.example, two in angle brackets, a NUL in it).
+elsewhere (a@bank.example@evil.example, two in angle brackets, a NUL in it: mail/reading.py), nor a header in which a
+line that is no field could be taken for another From ("From" folded before its colon, or with a NUL behind it).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
-from gateway.mail.header import written_value
-from gateway.types import Address, Message
+from gateway.mail.header import split_header, written_value
+from gateway.mail.reading import has_one_reading
+from gateway.types import Message
 
-_ADDR_SPEC = re.compile(
-    r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*"|[^\x00-\x20\x7f()<>@,;:\\"\[\]]+)@[^\x00-\x20\x7f()<>@,;:\\"\[\]]+'
-)
-_QUOTED = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_ANGLE = re.compile(r"<[^<>@]*+@[^<>@]*+>")
-_MAX_FROM = 2048  # characters; a hundred authors
+Problem = Literal["", "missing", "fields", "hidden", "address", "reading", "unreadable", "domains", "outside"]
+
+_UNSEEN = re.compile(rb"[^ -~]+")  # controls and 8-bit octets that readers pass over
+_FROM = re.compile(rb"\s*from(?![a-z0-9-])", re.IGNORECASE)
+_MAX_STRAY = 200  # bytes of a line that are looked at
+
+
+class Author(NamedTuple):
+    """The author's domain, or what is in its way."""
+
+    domain: str  # lower-case A-label, "" with a problem
+    problem: Problem = ""
+    words: str = ""  # the problem, as a person reads it
 
 
 def author_domain(message: Message) -> tuple[str, str]:
     """(the one author domain, "") or ("", why there is none) (RFC 7489 §6.6.1)."""
+    author = read_author(message)
+    return author.domain, author.words
+
+
+def read_author(message: Message) -> Author:
+    """The one author domain, or why there is none. Never raises."""
     fields = message.by_name.get("from", ())
-    if len(fields) != 1:
-        return "", "there is no From field" if not fields else f"there are {len(fields)} From fields"
+    if not fields:
+        return Author("", "missing", "there is no From field")
+    if len(fields) > 1:
+        return Author("", "fields", f"there are {len(fields)} From fields")
+    if _has_hidden_from(message):
+        return Author("", "hidden", "a line that is no field could be read as another From")
+    value = written_value(fields[0])
     domains = {mailbox.domain for mailbox in message.author}
-    if not domains or "" in domains:
-        return "", "the From field holds no address that can be read"
-    if not _is_plain(written_value(fields[0]), message.author):
-        return "", "the From field can be read in more ways than one"
+    if not has_one_reading(value):
+        return Author("", "reading", "the From field can be read in more ways than one")
+    if not domains or domains == {""}:
+        return Author("", "address", "the From field holds no address that can be read")
+    if "" in domains:
+        return Author("", "unreadable", "the From field holds an author without an address that can be read")
     if len(domains) > 1:
-        return "", f"the From field names {len(domains)} domains"
+        return Author("", "domains", f"the From field names {len(domains)} domains")
     domain = domains.pop()
     if "." not in domain or domain.startswith("["):
-        return "", "the author's domain is not one in the DNS"
-    return domain, ""
+        return Author("", "outside", "the author's domain is not one in the DNS")
+    return Author(domain)
 
 
-def _is_plain(value: str, author: Sequence[Address]) -> bool:
-    """Does every reader find these mailboxes in the From field?"""
-    return (
-        len(value) <= _MAX_FROM
-        and len(_ANGLE.findall(_QUOTED.sub("", value))) <= len(author)
-        and all(_ADDR_SPEC.fullmatch(one.address) or one.domain.startswith("[") for one in author)
-    )
+def _has_hidden_from(message: Message) -> bool:
+    """Is there a line between the fields that some reader takes for a From field?"""
+    first = message.raw.find(message.fields[0].raw)
+    size = sum(len(field.raw) for field in message.fields)
+    if first == 0 and size + 2 >= message.body_offset:  # nothing but fields and the empty line
+        return False
+    header = split_header(message.raw, 0, message.body_offset)
+    strays = [message.raw[start : min(end, start + _MAX_STRAY)] for name, start, end in header.pieces if not name]
+    return any(_FROM.match(_UNSEEN.sub(b"", line)) for line in strays[header.has_envelope_line :])

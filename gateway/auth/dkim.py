@@ -7,8 +7,8 @@ our results are compared with there.
 Decided here, stricter than RFC 6376 where mail programs would mislead (§8.2, §8.15): a signature that leaves part of
 the body (l=) unsigned is "policy", not "pass", so that nothing is concluded from it; so is one beside whose signed
 fields a second stands that it does not cover, where there may be only one (a replayed message with a new Subject on
-top); so are rsa-sha1, RSA keys below 1024 bits (RFC 8301), expired signatures and those of the future. A failing
-signature with a key in test is "neutral" (t=y).
+top), or beside two Content-Type fields of which it covers none; so are rsa-sha1, RSA keys below 1024 bits (RFC 8301),
+expired signatures and those of the future. A failing signature with a key in test is "neutral" (t=y).
 
 Noted as properties of a result: RSA keys below 2048 bits (policy.key-bits), and which of the fields a reader sees are
 there and not signed (policy.unsigned), as those may be anybody's.
@@ -36,6 +36,7 @@ ONCE = (
     "from sender reply-to to cc subject date message-id in-reply-to references "
     "mime-version content-type content-transfer-encoding content-disposition"
 ).split()
+MIME = frozenset(("mime-version", "content-type", "content-transfer-encoding", "content-disposition"))
 SEEN = ("subject", "date", "to", "reply-to")
 
 
@@ -125,16 +126,18 @@ def reservation(canonical: CanonicalMessage, signature: Signature, now: float) -
 
 def _addition(canonical: CanonicalMessage, signature: Signature) -> Conclusion | None:
     added = added_field(canonical, signature)
-    return Conclusion("policy", f"a {added.title()} field is not signed, and another is") if added else None
+    signed = "another is" if added in signature.names else "there are two"
+    return Conclusion("policy", f"a {added.title()} field is not signed, and {signed}") if added else None
 
 
 def added_field(canonical: CanonicalMessage, signature: Signature) -> str:
-    """A field that may stand once, is signed and stands another time unsigned; "" when there is none.
+    """A field that may stand once and stands another time unsigned; "" when there is none.
 
-    Signed fields are taken from below (RFC 6376 §5.4.2), so that it is the one on top, which most readers show.
+    Signed fields are taken from below (RFC 6376 §5.4.2), so that it is the one on top, which most readers show. Of the
+    fields that say how the body is read (many signers leave them out) there may not be two even if neither is signed.
     """
     names = signature.names
-    return next((name for name in ONCE if name in names and canonical.count(name) > max(1, names.count(name))), "")
+    return next((n for n in ONCE if (n in names or n in MIME) and canonical.count(n) > max(1, names.count(n))), "")
 
 
 async def fetch_key(selector: str, domain: str, resolver: Resolver) -> Key | Conclusion:

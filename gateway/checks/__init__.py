@@ -12,6 +12,7 @@ from gateway.checks.author import Author
 from gateway.checks.body import Body
 from gateway.checks.date import Date
 from gateway.checks.domain_list import FREEMAIL, SHORTENERS
+from gateway.checks.from_field import FromField
 from gateway.checks.helo import Helo
 from gateway.checks.html import HtmlTricks
 from gateway.checks.lookalike import Lookalike
@@ -24,6 +25,7 @@ from gateway.checks.own_domain import OwnDomain
 from gateway.checks.person_name import PersonName
 from gateway.checks.recipient import RecipientField
 from gateway.checks.reply_to import ReplyTo
+from gateway.checks.reputation import Reputation
 from gateway.checks.reverse_dns import ReverseDns
 from gateway.checks.reverse_path import ReversePath
 from gateway.checks.subject import Subject
@@ -39,6 +41,7 @@ def make_checks(identity: Identity) -> tuple[MessageCheck, ...]:
         Author(identity),
         Body(),
         Date(),
+        FromField(),
         Helo(),
         HtmlTricks(),
         Lookalike(identity),
@@ -50,6 +53,7 @@ def make_checks(identity: Identity) -> tuple[MessageCheck, ...]:
         PersonName(identity),
         RecipientField(),
         ReplyTo(identity),
+        Reputation(),
         ReverseDns(),
         ReversePath(),
         Subject(),

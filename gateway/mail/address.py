@@ -34,6 +34,7 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _ADDR_SPEC = re.compile(r'(?:"(?:[^"\\]++|\\.)*+"|[^\s@<>",]++)@[^\s@<>",]++', re.DOTALL)
 _AROUND_AT = re.compile(r"(?<!\s)\s*+@\s*+")
 _WHITE = re.compile(r"\s+")
+_INNER_COMMENT = re.compile(r"\((?:[^()\\@]++|\\.)*+\)", re.DOTALL)  # RFC 5322 A.5 has them; none with an address
 
 
 def parse_mailboxes(value: str | HeaderField) -> tuple[Address, ...]:
@@ -73,7 +74,8 @@ class _Mailbox:
                 return None
             found = _bare(phrase)
         else:
-            address = _WHITE.sub("", decode_words(self.angle))
+            angle = _INNER_COMMENT.sub("", self.angle) if "(" in self.angle and '"' not in self.angle else self.angle
+            address = _WHITE.sub("", decode_words(angle))
             if address.startswith("@") and ":" in address:
                 address = address.partition(":")[2]  # a source route (RFC 5322 §4.4)
             found = Address(_WHITE.sub(" ", phrase), address if "@" in address else "", domain_of(address))

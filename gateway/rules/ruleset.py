@@ -32,6 +32,7 @@ class Rules:
         self.id = files.digest[:16]
         self.descriptions: Mapping[str, str] = files.descriptions
         self.scores: Mapping[str, float] = files.scores
+        self.firm = frozenset(name for name, words in files.tflags.items() if "firm" in words)
         on = [rule for rule in files.rules.values() if self.scores.get(rule.name) != 0.0]
         scored = {rule.name for rule in on if everything or self.score(rule.name)}
         lazy = frozenset(() if everything else (rule.name for rule in on if rule.name not in scored))

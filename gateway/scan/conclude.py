@@ -1,11 +1,16 @@
-"""Hits and prediction -> verdict. The prediction enters as one hit, so the score is the sum of the hits."""
+"""Hits and prediction -> verdict. The prediction enters as one hit, so the score is the sum of the hits.
+
+Text that reads like honest mail takes something away, but not beside a firm hit (tflags NAME firm): whoever forges an
+author chooses the text as well (docs/decisions/0013-harmless-text-does-not-excuse-a-forged-author.md).
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from gateway.ports import RuleSet
 from gateway.types import AuthResult, Hit, Prediction, Summary, Verdict
 
 CLASSIFIER = "CLASSIFIER"  # its `score` line is the weight at full certainty
@@ -20,18 +25,19 @@ def conclude(
     queue_id: str,
     hits: Sequence[Hit],
     prediction: Prediction | None,
-    scores: Mapping[str, float],
+    rules: RuleSet,
     *,
     auth: Sequence[AuthResult],
     incomplete: Sequence[str],
     summary: Summary,
-    rules_id: str,
     stages: Sequence[tuple[str, float]],
 ) -> Verdict:
     """The verdict; hits heaviest first."""
     every = list(hits)
     if prediction is not None:
-        every.append(prediction_hit(prediction, scores.get(CLASSIFIER, 0.0)))
+        opinion = prediction_hit(prediction, rules.scores.get(CLASSIFIER, 0.0))
+        if opinion.score > 0 or not any(hit.name in rules.firm for hit in every):
+            every.append(opinion)
     every = [hit for hit in every if hit.score]
     every.sort(key=lambda hit: (-abs(hit.score), hit.name))
     return Verdict(
@@ -42,7 +48,7 @@ def conclude(
         prediction=prediction,
         incomplete=tuple(incomplete),
         summary=summary,
-        rules_id=rules_id,
+        rules_id=rules.id,
         seconds=sum(seconds for _, seconds in stages),
         stages=tuple(stages),
     )

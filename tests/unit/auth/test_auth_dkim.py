@@ -257,6 +257,12 @@ async def test_a_message_that_came_with_two_of_them_is_the_signers_affair() -> N
     assert (await one(sign(twice, include_headers=[b"from", b"to"]))).result == "policy"
 
 
+async def test_two_fields_that_say_how_the_body_is_read_are_nobodys_affair() -> None:
+    signed = sign(message_bytes(Content_Type="text/plain"), include_headers=[b"from", b"subject"])
+    assert (await one(signed)).result == "pass"
+    assert (await one(b"Content-Type: text/html\r\n" + signed)).result == "policy"
+
+
 @pytest.mark.parametrize(
     ("names", "unsigned"),
     [

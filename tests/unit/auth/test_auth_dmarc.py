@@ -141,12 +141,10 @@ async def test_an_author_that_readers_disagree_about_never_passes(author: str) -
     "author",
     [
         '"<a@bank.example>" <a@example.org>',
-        "a@bank.example <a@example.org>",
-        '"a@b"@example.org',
+        "b@example.org <a@example.org>",
         "سارا <سارا@example.org>",
         "Team: a@example.org, B <b@example.org>;",
         "Sara (at home) <a@example.org>",
-        "<@relay.example:a@example.org>",
         "a@example.org.",
     ],
 )

@@ -269,3 +269,8 @@ def test_report(tmp_path: Path) -> None:
     assert "used by M" in report.explain(ruleset.files, "A")
     with pytest.raises(KeyError):
         report.explain(ruleset.files, "NOTHING")
+
+
+def test_firm_hits_are_named(tmp_path: Path) -> None:
+    found = load(tmp_path, "score SPF_FAIL 2\ntflags SPF_FAIL firm\nbody A /a/\ntflags A nice\n")
+    assert found.firm == {"SPF_FAIL"}

@@ -2,13 +2,18 @@
 
 import sys
 import unicodedata
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.ports import RuleSet
 from gateway.scan.conclude import CLASSIFIER, conclude, prediction_hit
 from gateway.types import Contribution, Hit, Prediction, Summary
+
+RULES = cast(RuleSet, SimpleNamespace(id="r", scores={CLASSIFIER: 6.0}, firm={"FORGED"}))
 
 
 @pytest.mark.parametrize(
@@ -25,15 +30,32 @@ def test_score_is_the_sum_of_the_hits(scores: list[float], probability: float) -
         "q",
         hits,
         Prediction(probability, "m"),
-        {CLASSIFIER: 6.0},
+        RULES,
         auth=(),
         incomplete=(),
         summary=Summary(),
-        rules_id="r",
         stages=(),
     )
     assert found.score == pytest.approx(sum(hit.score for hit in found.hits))
     assert [abs(hit.score) for hit in found.hits] == sorted((abs(hit.score) for hit in found.hits), reverse=True)
+
+
+@pytest.mark.parametrize(("probability", "score"), [(0.0, 4.0), (0.5, 4.0), (1.0, 10.0)])
+def test_beside_a_firm_hit_harmless_text_takes_nothing_away(probability: float, score: float) -> None:
+    def judged(name: str) -> float:
+        return conclude(
+            "q",
+            [Hit(name, 4.0, "")],
+            Prediction(probability, "m"),
+            RULES,
+            auth=(),
+            incomplete=(),
+            summary=Summary(),
+            stages=(),
+        ).score
+
+    assert judged("FORGED") == pytest.approx(score)
+    assert judged("OTHER") == pytest.approx(score if probability else 1.0)
 
 
 def test_right_to_left_words_are_isolated() -> None:

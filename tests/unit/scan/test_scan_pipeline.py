@@ -38,6 +38,7 @@ class NoRules:
     id = "none"
     descriptions = MappingProxyType[str, str]({})
     scores = MappingProxyType[str, float]({})
+    firm: frozenset[str] = frozenset()
 
     def match(
         self, mail: MailObject, findings: Sequence[Finding], prediction: Prediction | None = None
