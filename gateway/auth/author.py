@@ -14,10 +14,13 @@ from gateway.mail.header import split_header, written_value
 from gateway.mail.reading import has_one_reading
 from gateway.types import Message
 
-Problem = Literal["", "missing", "fields", "hidden", "address", "reading", "unreadable", "domains", "outside"]
+Problem = Literal[
+    "", "missing", "fields", "hidden", "address", "encoded", "reading", "unreadable", "domains", "outside"
+]
 
 _UNSEEN = re.compile(rb"[^ -~]+")  # controls and 8-bit octets that readers pass over
 _FROM = re.compile(rb"\s*from(?![a-z0-9-])", re.IGNORECASE)
+_ENCODED = re.compile(r"(?:=\?[^?\s]{1,80}\?[BbQq]\?[^?]*+\?=\s*+)++")
 _MAX_STRAY = 200  # bytes of a line that are looked at
 
 
@@ -46,6 +49,8 @@ def read_author(message: Message) -> Author:
         return Author("", "hidden", "a line that is no field could be read as another From")
     value = written_value(fields[0])
     domains = {mailbox.domain for mailbox in message.author}
+    if _ENCODED.fullmatch(value) and "@" in fields[0].text:
+        return Author("", "encoded", "the From field is encoded as a whole, address and all")
     if not has_one_reading(value):
         return Author("", "reading", "the From field can be read in more ways than one")
     if not domains or domains == {""}:

@@ -35,6 +35,7 @@ class FromField:
         "FROM_FIELDS_SEVERAL",
         "FROM_AMBIGUOUS",
         "FROM_DOMAINS_SEVERAL",
+        "FROM_ENCODED",
         "FROM_NO_ADDRESS",
         "FROM_NOT_IN_DNS",
         "FROM_NAME_IS_ADDRESS",
@@ -60,6 +61,8 @@ def _form(mail: MailObject) -> Iterator[Finding]:
         yield Finding("FROM_FIELDS_SEVERAL", evidence)
     elif author.problem in ("hidden", "reading"):
         yield Finding("FROM_AMBIGUOUS", evidence)
+    elif author.problem == "encoded":
+        yield Finding("FROM_ENCODED", evidence)
     elif author.problem == "domains":
         if len({organisational_domain(box.domain) for box in mail.message.author}) > 1:
             yield Finding("FROM_DOMAINS_SEVERAL", evidence)
