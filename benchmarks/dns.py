@@ -31,6 +31,7 @@ from gateway.types import Client, Envelope, Recipient, Verdict
 from tests.dns_server import apart
 
 TIMEOUT_S = 0.8
+_SILENT_TIMEOUT_S = 0.3  # what never comes need not be waited for longer
 FAULTS: dict[str, str | float] = {
     "slow": TIMEOUT_S / 4,
     "silent": "silent",
@@ -41,6 +42,7 @@ FAULTS: dict[str, str | float] = {
     "cut short": "truncate-only",
     "lame": "lame",
 }
+SILENT = frozenset(("silent", "wrong id", "wrong question", "garbage"))
 _NUMBER = re.compile(r"\bn[0-9]+\.")
 _WELL = "well.example.net"
 _TYPES = {"TXT": ["v=spf1 ip4:192.0.2.1 -all"], "MX": ["10 mx.example.net"], "A": ["192.0.2.1"]}
@@ -80,6 +82,12 @@ class Compared(NamedTuple):
     incomplete: list[str]  # what the affected verdicts say, without repetitions
 
 
+class _Run(NamedTuple):
+    cpu_s: float
+    meanwhile: int  # unrelated messages judged while others waited
+    verdicts: list[Verdict]  # of the affected messages
+
+
 class Judge:
     """Rules and model are loaded once."""
 
@@ -88,30 +96,35 @@ class Judge:
         self._affected = affected
         self._loaded = load_pipeline(Settings(), Path("var/cache"), offline=True)()
 
-    def compare(self, fault: str, rounds: int) -> Compared:
-        """Rounds in alternation, the best of each."""
+    def compare(self, fault: str, rounds: int, enough: float = float("inf")) -> Compared:
+        """Rounds in alternation, the best of each; fewer of them when the ratio is `enough` before."""
         zones = dict.fromkeys((_WELL, *map(domain, range(self._affected))), _TYPES)
         behaviours = {name: FAULTS[fault] for name in zones if name != _WELL}
         behaviours |= {f"_dmarc.{name}": FAULTS[fault] for name in behaviours}
+        timeout_s = _SILENT_TIMEOUT_S if fault in SILENT else TIMEOUT_S
+        runs: list[_Run] = []
+        well_s = ill_s = float("inf")
         with apart(zones) as well, apart(zones, behaviours) as ill:
-            runs = [(uvloop.run(self._run(well)), uvloop.run(self._run(ill))) for _ in range(rounds)]
-        well_s, ill_s = (min(run[side][0] for run in runs) for side in (0, 1))
-        words = [_NUMBER.sub("n*.", what) for _, run in runs for verdict in run[2] for what in verdict.incomplete]
-        for well_run, _ in runs:
-            assert not any(verdict.incomplete for verdict in well_run[2])
-        every = all(verdict.incomplete for _, run in runs for verdict in run[2])
+            while len(runs) < rounds and not (runs and well_s >= ill_s * enough):
+                healthy = uvloop.run(self._run(well, TIMEOUT_S))
+                assert not any(verdict.incomplete for verdict in healthy.verdicts)
+                runs.append(uvloop.run(self._run(ill, timeout_s)))
+                well_s, ill_s = min(well_s, healthy.cpu_s), min(ill_s, runs[-1].cpu_s)
+        verdicts = [verdict for run in runs for verdict in run.verdicts]
+        words = [_NUMBER.sub("n*.", what) for verdict in verdicts for what in verdict.incomplete]
+        assert fault == "slow" or all(verdict.incomplete for verdict in verdicts)
         return Compared(
             round(well_s / ill_s, 3),
             round(ill_s * 1000, 1),
             round(well_s * 1000, 1),
-            min(run[1] for _, run in runs),
-            sorted(dict.fromkeys(words)) if every or fault == "slow" else [],
+            min(run.meanwhile for run in runs),
+            sorted(dict.fromkeys(words)),
         )
 
-    async def _run(self, nameserver: str) -> tuple[float, int, list[Verdict]]:
-        """(CPU seconds, unrelated messages judged while others waited, the affected verdicts)."""
-        pipeline = self._pipeline(nameserver)
-        await judge(pipeline, _WELL)
+    async def _run(self, nameserver: str, timeout_s: float) -> _Run:
+        pipeline = self._pipeline(nameserver, timeout_s)
+        while (await judge(pipeline, _WELL)).incomplete:  # a busy machine: the time is for those who misbehave
+            pipeline = self._pipeline(nameserver, timeout_s)
         began = time.thread_time()
         affected = [asyncio.ensure_future(judge(pipeline, domain(number))) for number in range(self._affected)]
         meanwhile = 0
@@ -121,17 +134,17 @@ class Judge:
             meanwhile += not all(task.done() for task in affected)
             await asyncio.sleep(0)
         verdicts = await asyncio.gather(*affected)
-        return time.thread_time() - began, meanwhile, verdicts
+        return _Run(time.thread_time() - began, meanwhile, verdicts)
 
-    def _pipeline(self, nameserver: str) -> Pipeline:
-        resolver = CachingResolver([nameserver], TIMEOUT_S)
+    def _pipeline(self, nameserver: str, timeout_s: float) -> Pipeline:
+        resolver = CachingResolver([nameserver], timeout_s)
         return Pipeline(
             resolver=resolver,
             message_checks=CHECKS,
             envelope_checks=ENVELOPE_CHECKS,
             rules=self._loaded.rules,
             classifier=self._loaded.classifier,
-            deadline_s=TIMEOUT_S * 5,
+            deadline_s=timeout_s * 5,
             trouble=resolver.trouble,
         )
 

@@ -34,7 +34,8 @@ from gateway.types import DmarcRow, DomainPolicy, JournalRow, LogRow
 if TYPE_CHECKING:
     from gateway.auth.identity import Identity
     from gateway.digest.dmarc import DmarcReports, DmarcSender
-    from gateway.ports import Sealer
+    from gateway.ports import Counters, Sealer
+    from gateway.reputation import Reputation
     from gateway.scan.pipeline import Pipeline
     from gateway.service import Releaser
     from gateway.web.health import DnsState
@@ -68,6 +69,11 @@ class Places:
     def processes(self) -> Path:
         """The supervisor's list of processes."""
         return self.run / "processes.json"
+
+    @property
+    def secret(self) -> Path:
+        """What the keys of the memory are hashed with."""
+        return self.state / "secret"
 
     @property
     def cache(self) -> Path:
@@ -133,6 +139,8 @@ def domain_policies(settings: Settings) -> ConfiguredDomains:
             quarantine_at=domain.quarantine_at,
             reject_at=domain.reject_at,
             on_incomplete=domain.on_incomplete,
+            greylist=domain.greylist,
+            greylist_at=domain.greylist_at,
         )
         for domain in settings.domain
     )
@@ -318,6 +326,9 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
     journal = JournalSender(where.journal)
     journal.start()
     next_hops = NextHops(settings.hostname)
+    counters = SqlCounters(engine)
+    reputation = _reputation(settings, counters)
+    reputation.start()
     service = Gateway(
         policies=policies,
         scorer=pool,
@@ -325,7 +336,8 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
         hold=Hold(_quarantine(settings), verdict_json),
         verifier=next_hops,
         journal=journal,
-        counters=SqlCounters(engine),
+        counters=counters,
+        reputation=reputation,
         reports_dmarc=settings.dmarc.reports,
     )
     sockets = [smtp.bind(address) for address in settings.smtp.listen]
@@ -333,6 +345,7 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
     ready()
     await stopped
     await server.stop(_GRACE_S)
+    await reputation.close()
     await journal.close()
     await next_hops.close()
     await pool.close()
@@ -346,8 +359,10 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.errors import StoreError
     from gateway.net.journal import serve_journal
     from gateway.net.next_hop import NextHops
+    from gateway.reputation import prune_now_and_then
     from gateway.rules.reader import read as read_rules
     from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.counters import SqlCounters
     from gateway.stores.dmarc_feedback import SqlDmarcFeedback
     from gateway.stores.engine import make_engine
     from gateway.stores.message_log import SqlMessageLog
@@ -367,6 +382,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
             log.warning("messages are missing in DMARC reports", error=str(error))
 
     journal = await serve_journal(where.journal, keep)
+    pruning = asyncio.create_task(prune_now_and_then(SqlCounters(engine)))
     next_hops = NextHops(settings.hostname)
     pages = create_app(
         quarantine=quarantine,
@@ -385,6 +401,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     ]
     ready()
     await stopped
+    pruning.cancel()
     watching.cancel()
     for stop in servers:
         await stop()
@@ -423,13 +440,31 @@ def _quarantine(settings: Settings) -> Any:
 
 def _releaser(settings: Settings, next_hops: Any, quarantine: Any) -> Releaser:
     from gateway.service import Releaser
+    from gateway.stores.counters import SqlCounters
+    from gateway.stores.engine import make_engine
 
     return Releaser(
         policies=domain_policies(settings),
         next_hop=next_hops.get,
         quarantine=quarantine,
         hostname=settings.hostname,
+        reputation=_reputation(settings, SqlCounters(make_engine(settings.storage.database))),
         sealer=make_sealer(settings),
+    )
+
+
+def _reputation(settings: Settings, counters: Counters) -> Reputation:
+    from gateway.policy.greylist import Delays
+    from gateway.policy.rates import Limits
+    from gateway.reputation import Reputation, load_secret
+
+    said, hourly = settings.reputation, settings.rates
+    return Reputation(
+        counters,
+        load_secret(places(settings).secret),
+        trusted=said.trusted_networks,
+        limits=Limits(hourly.messages, hourly.recipients, hourly.unknown_recipients, hourly.domain_messages),
+        delays=Delays(said.greylist_wait_s, said.greylist_window_s),
     )
 
 

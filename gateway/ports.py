@@ -277,3 +277,12 @@ class Counters(Protocol):
 
     def get(self, key: str) -> float:
         """The value now; 0.0 when there is none."""
+
+    def add_many(self, amounts: Mapping[str, float], ttl_s: float) -> None:
+        """Add to each, in one go; an expired one begins at zero. (Redis: a pipeline of INCRBYFLOAT and EXPIRE.)"""
+
+    def get_many(self, keys: Sequence[str]) -> Mapping[str, float]:
+        """Those that there are, in one go. (Redis: MGET.)"""
+
+    def prune(self, prefix: str, keep: int) -> int:
+        """Of the keys with this prefix leave so many, the largest values; how many went. (Redis evicts by itself.)"""

@@ -23,6 +23,7 @@ from gateway.policy.decide import decide, reconcile
 from gateway.policy.feedback import dmarc_rows
 from gateway.policy.settle import DEFERRED, REFUSED, settle
 from gateway.ports import Action, Counters, Journal, NextHop, PolicySource, QuarantineStore, Scorer, Sealer
+from gateway.reputation import Reputation
 from gateway.scan.explain import auth_from_json
 from gateway.types import (
     Client,
@@ -58,6 +59,7 @@ RECEIVE_SECONDS = Histogram(
 )
 RELEASES = Counter("darban_releases_total", "Releases by their result.", ["result"])
 
+_COME_AGAIN = Reply(451, "4.7.1", "First contact, please send it again in some minutes")
 _NOT_OURS = Reply(550, "5.7.1", "Relaying denied: not a domain we receive mail for")
 _PARTIAL_TTL_S = 5 * 86_400.0  # how long clients retry (RFC 5321 §4.5.4.1: at least 4-5 days)
 _STALE_RELEASE_S = 300.0
@@ -85,6 +87,7 @@ class Gateway:
         verifier: RecipientVerifier,
         journal: Journal,
         counters: Counters,
+        reputation: Reputation,
         reports_dmarc: bool = False,
     ) -> None:
         self._policies = policies
@@ -94,9 +97,14 @@ class Gateway:
         self._verifier = verifier
         self._journal = journal
         self._counters = counters
+        self._reputation = reputation
         self._reports_dmarc = reports_dmarc
         for outcome in ("accepted", "tagged", "quarantined", "mixed", "refused", "deferred"):
             MESSAGES.labels(outcome)
+
+    def admit(self, client: Client, reverse_path: str) -> Reply | None:
+        """At MAIL: None, or the reply that defers the message."""
+        return self._reputation.admit(client.ip, reverse_path)
 
     async def screen(self, client: Client, reverse_path: str, recipient: Recipient) -> Reply | None:
         """None to accept the recipient, else the reply that refuses or defers it."""
@@ -104,12 +112,18 @@ class Gateway:
         if policy is None:
             log.info("relaying denied", client_ip=client.ip, reverse_path=reverse_path, recipient=recipient.address)
             return _NOT_OURS
+        deferred = self._reputation.count_recipient(client.ip)
+        if deferred is not None:
+            return deferred
         reply = await self._verifier.verify(policy.next_hop, recipient)
+        if reply.code // 100 == 5:
+            self._reputation.count_unknown(client.ip)
         return None if reply.code // 100 == 2 else reply
 
     async def receive(self, envelope: Envelope, content: bytes) -> Outcome:
         """Judge, act, settle. Never raises for a fault of ours: the outcome's reply is then 451."""
         started = time.perf_counter()
+        envelope = replace(envelope, history=await self._reputation.recall(envelope, content))
         try:
             verdict = await self._scorer.score(envelope, content)
         except ScorerError as error:
@@ -117,7 +131,17 @@ class Gateway:
             return self._finish(Outcome(envelope.queue_id, _deferred(envelope), (), None), envelope, started)
         deliveries = await self._act(envelope, content, verdict)
         reply = settle(deliveries, envelope.queue_id)
+        if reply.code // 100 != 4:
+            # after the answer, and no fault of it can change the answer
+            asyncio.get_running_loop().call_soon(self._learn, envelope, verdict, deliveries)
         return self._finish(Outcome(envelope.queue_id, reply, deliveries, verdict), envelope, started)
+
+    def _learn(self, envelope: Envelope, verdict: Verdict, deliveries: Sequence[Delivery]) -> None:
+        policies = [self._policies.policy(recipient.domain) for recipient in envelope.recipients]
+        took = [one for one in deliveries if one.action == "accept" and one.reply.code // 100 == 2]
+        self._reputation.learn(
+            envelope, verdict, [one for one in policies if one], frozenset(one.recipient.address for one in took)
+        )
 
     # --- acting ---------------------------------------------------------------------------------------------------
 
@@ -136,11 +160,18 @@ class Gateway:
         already = [one for one in wanted if one.recipient.address in served]
         done = tuple(Delivery(one.recipient, one.action, _SERVED, one.reason) for one in already)
         fresh = [one for one in wanted if one not in already]
+        greylisted = "" if already else await self._greylist(envelope, verdict, wanted)
+        if greylisted:
+            return tuple(Delivery(one.recipient, one.action, _COME_AGAIN, greylisted) for one in wanted)
         deliveries = await self._dispose(envelope, content, verdict, fresh, is_any_served=bool(done))
         if keys and any(delivery.reply.code // 100 == 4 for delivery in deliveries):
             took = [keys[one.recipient.address] for one in deliveries if one.reply.code // 100 == 2]
             await asyncio.to_thread(self._remember, took)
         return done + deliveries
+
+    async def _greylist(self, envelope: Envelope, verdict: Verdict, wanted: Sequence[Disposition]) -> str:
+        policies = [self._policies.policy(one.recipient.domain) for one in wanted]
+        return await self._reputation.greylist(envelope, verdict, wanted, policies)
 
     async def _dispose(
         self,
@@ -216,12 +247,14 @@ class Releaser:
         next_hop: Callable[[str], NextHop],
         quarantine: QuarantineStore,
         hostname: str,
+        reputation: Reputation,
         sealer: Sealer | None = None,
     ) -> None:
         self._policies = policies
         self._next_hop = next_hop
         self._quarantine = quarantine
         self._hostname = hostname
+        self._reputation = reputation
         self._sealer = sealer
         for result in ("released", "failed"):
             RELEASES.labels(result)  # a series that is there from the start can be alarmed on
@@ -239,7 +272,10 @@ class Releaser:
                 asyncio.to_thread(self._settle, held, Reply(451, "4.3.0", f"release failed: {type(error).__name__}"))
             )
             raise
-        return await asyncio.to_thread(self._settle, held, reply)
+        settled = await asyncio.to_thread(self._settle, held, reply)
+        if settled.state == "released":
+            await asyncio.to_thread(self._learn, held)
+        return settled
 
     def _claim(self, held_id: str) -> HeldMessage:
         held = self._quarantine.get(held_id)
@@ -263,6 +299,16 @@ class Releaser:
         annotated = await asyncio.to_thread(annotate_release, envelope, content, auth, [recipient], self._sealer)
         replies = await self._next_hop(policy.next_hop).deliver(envelope, annotated, [recipient])
         return replies.get(recipient.address, DEFERRED)
+
+    def _learn(self, held: HeldMessage) -> None:
+        """Somebody wanted it: its author is known to this recipient now. Whatever fails, it is released."""
+        try:
+            content = self._quarantine.content(held.id)
+        except StoreError as error:
+            log.warning("release not remembered", held_id=held.id, error=str(error))
+            return
+        envelope = _held_envelope(held, Recipient(held.recipient, held.domain), self._hostname)
+        self._reputation.learn_release(envelope, content, auth_from_json(held.verdict_json))
 
     def _settle(self, held: HeldMessage, reply: Reply) -> HeldMessage:
         released = reply.code // 100 == 2

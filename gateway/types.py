@@ -42,6 +42,36 @@ class Recipient:
     parameters: tuple[str, ...] = ()  # ESMTP parameters as said, e.g. ("NOTIFY=NEVER",)
 
 
+class Past(NamedTuple):
+    """What is remembered of one sender: counts of messages, halved with every month that passes."""
+
+    good: float = 0.0  # clean and delivered
+    bad: float = 0.0  # held or refused
+    today: float = 0.0  # of any kind since midnight (UTC), not decayed
+    recipients: float = 0.0  # different ones that took clean mail (domains only)
+    passes: float = 0.0  # times it came back after it was greylisted (client networks only)
+
+
+NO_PAST = Past()
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is remembered of a message's senders, looked up before it is judged.
+
+    Only `network` says something of the client itself. The others belong to the address in From, which anybody can
+    write: they count for a message that authenticates that address's domain, and for no other.
+    """
+
+    author: str = ""  # the one address in From, lower-case; "" where there is none or several
+    network: Past = NO_PAST  # of the client's network
+    domain: Past = NO_PAST  # of the author's domain
+    address: Past = NO_PAST  # of the author's address
+    # for each recipient looked at, in order: clean messages of this author it got that authenticated, less spoiled ones
+    known: tuple[float, ...] = ()
+    met: tuple[float, ...] = ()  # the same for messages that did not authenticate, but came from this client's network
+
+
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """What the client said around the message, and when."""
@@ -54,6 +84,7 @@ class Envelope:
     hostname: str  # our name, also the authserv-id (RFC 8601 §2.5)
     is_8bitmime: bool = False  # MAIL ... BODY=8BITMIME (RFC 6152)
     is_smtputf8: bool = False  # MAIL ... SMTPUTF8 (RFC 6531)
+    history: History | None = None  # None: nothing was looked up (`darban scan`, a store that is down)
 
 
 # --- the message --------------------------------------------------------------------------------------------------
@@ -272,6 +303,8 @@ class DomainPolicy:
     quarantine_at: float = 8.0
     reject_at: float = 15.0
     on_incomplete: ActionName = "tag"  # at least this, when the verdict is incomplete
+    greylist: bool = False  # defer doubtful first contacts once
+    greylist_at: float = 2.5  # from this score on a first contact is doubtful
 
 
 @dataclass(frozen=True, slots=True)

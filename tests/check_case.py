@@ -15,6 +15,8 @@ A file is directives, a line "---", and the message as written (UTF-8; line ends
     person: Sara Rahimi <sara@darban.test> also=sara@gmail.com role=finance   may stand again
     auth: spf=pass example.org aligned policy=none override=word reason=words to the end   may stand again; a second spf is HELO's
     auth: dkim=pass example.org policy.key-bits=1024   properties stand before the reason
+    history: network=30,1 domain=12,0,0,4 address=9,0,80 known=3.5,2 met=0   what is remembered, as the fields of Past
+    history: author=other@example.org  of whom, without it the author in From
 
 In the message "␀" is a NUL octet, and the lines between "%repeat 100" and "%end" stand there so many times.
 """
@@ -31,14 +33,16 @@ from gateway.auth.identity import Person, make_identity
 from gateway.checks import CHECKS, make_checks
 from gateway.checks.domain_list import FREEMAIL, SHORTENERS
 from gateway.mail import parse
+from gateway.mail.author_field import peek_author
 from gateway.ports import MessageCheck
-from gateway.types import AuthMethod, AuthResult, Client, Finding, MailObject
+from gateway.types import AuthMethod, AuthResult, Client, Finding, History, MailObject, Past
 from tests.builders import envelope
 
 FOLDER = Path(__file__).parent / "cases" / "checks"
 
 _DIRECTIVE = re.compile(
-    r"(expect|expect-some|not|client|reverse-path|forward-path|own|partner|person|auth|evidence ([A-Z_]+)): ?(.*)"
+    r"(expect|expect-some|not|client|reverse-path|forward-path|own|partner|person|auth|history|"
+    r"evidence ([A-Z_]+)): ?(.*)"
 )
 _REPEAT = re.compile(r"%repeat ([0-9]+)\n(.*?)%end\n", re.DOTALL)
 _PERSON = re.compile(r"([^<>]+) <([^<>@\s]+@[^<>@\s]+)>(?: also=(\S+))?(?: role=(\w+))?")
@@ -128,12 +132,30 @@ def _mail(said: dict[str, list[str]], content: bytes) -> MailObject:
     reverse_path = said["reverse-path"][-1].strip("<>") if "reverse-path" in said else author
     address, _, helo = said.get("client", ["192.0.2.1 helo=mail.example.org"])[-1].partition(" helo=")
     around = envelope(
-        *said.get("forward-path", ()), client=Client(address.strip(), helo=helo), reverse_path=reverse_path
+        *said.get("forward-path", ()),
+        client=Client(address.strip(), helo=helo),
+        reverse_path=reverse_path,
+        history=_history(said["history"], peek_author(content)) if "history" in said else None,
     )
     auth = [_auth(words) for words in said.get("auth", ())]
     for place in [place for place, one in enumerate(auth) if one.method == "spf"][1:]:
         auth[place] = auth[place]._replace(identity="helo")
     return MailObject(around, message, tuple(auth))
+
+
+def _history(lines: list[str], author: str) -> History:
+    values: dict[str, str] = {"author": author}
+    for word in " ".join(lines).split():
+        name, _, value = word.partition("=")
+        if name not in ("author", "network", "domain", "address", "known", "met"):
+            raise ValueError(f"cannot read history: {word!r}")
+        values[name] = value
+
+    def numbers(name: str) -> list[float]:
+        return [float(one) for one in values.get(name, "").split(",") if one]
+
+    pasts = [Past(*numbers(name)) for name in ("network", "domain", "address")]
+    return History(values["author"], *pasts, tuple(numbers("known")), tuple(numbers("met")))
 
 
 def _checks(said: dict[str, list[str]]) -> tuple[MessageCheck, ...]:

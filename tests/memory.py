@@ -68,19 +68,32 @@ class MemoryCounters:
     """ports.Counters that never expire."""
 
     def __init__(self) -> None:
-        self.values: Counter[str] = Counter()
+        self.values: dict[str, float] = {}
         self.is_down = False
 
     def add(self, key: str, amount: float, ttl_s: float) -> float:
-        if self.is_down:
-            raise StoreError("down")
-        self.values[key] += int(amount)
+        self.add_many({key: amount}, ttl_s)
         return self.values[key]
 
     def get(self, key: str) -> float:
+        return self.get_many((key,)).get(key, 0.0)
+
+    def add_many(self, amounts: Mapping[str, float], ttl_s: float) -> None:
         if self.is_down:
             raise StoreError("down")
-        return self.values[key]
+        for key, amount in amounts.items():
+            self.values[key] = self.values.get(key, 0.0) + amount
+
+    def get_many(self, keys: Sequence[str]) -> Mapping[str, float]:
+        if self.is_down:
+            raise StoreError("down")
+        return {key: self.values[key] for key in keys if key in self.values}
+
+    def prune(self, prefix: str, keep: int) -> int:
+        mine = sorted((value, key) for key, value in self.values.items() if key.startswith(prefix))
+        for _, key in mine[: max(0, len(mine) - keep)]:
+            del self.values[key]
+        return max(0, len(mine) - keep)
 
 
 class MemoryNextHop:

@@ -3,6 +3,7 @@
 # why this dialogue is here
 set max_recipients = 2             a setting of [smtp]
 screen reza@darban.test = 550 5.1.1 no such user      what the service says about a recipient
+screen MAIL sara@example.org = 450 4.7.1 later        and about a reverse-path
 outcome = 451 4.3.0 later          what it says to the message; "raise" makes it fail, "reset" the client's choice
 ---
 S: 220                             the reply must begin so; of a long reply, its last line
@@ -43,6 +44,9 @@ class RecordingService:
     clients: list[Client] = field(default_factory=list)
     hold_back: asyncio.Event | None = None  # receive() waits for it
     entered: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def admit(self, client: Client, reverse_path: str) -> Reply | None:
+        return self.screened.get(f"MAIL {reverse_path}")
 
     async def screen(self, client: Client, reverse_path: str, recipient: Recipient) -> Reply | None:
         self.clients.append(client)

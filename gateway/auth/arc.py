@@ -144,7 +144,7 @@ def collect(fields: Mapping[str, Sequence[bytes]]) -> tuple[ArcSet, ...] | Concl
         [_Field(raw, *parse_message_signature(raw)) for raw in signatures],
         [_Field(raw, *parse_seal(raw)) for raw in seals],
     )
-    highest = max(one.instance for kind in kinds for one in kind)
+    highest = max((one.instance for kind in kinds for one in kind), default=0)
     for one in kinds[2]:
         if one.instance == highest and isinstance(one.parsed, Seal) and one.parsed.status == "fail":
             return Conclusion("fail", f"{one.parsed.domain} found the chain broken (cv=fail)")

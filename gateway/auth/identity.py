@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from gateway.auth.lookalike import GENERIC, Lookalikes
@@ -51,7 +52,7 @@ class Identity:
     people: Names[Person]
     lookalikes: Lookalikes
     offices: frozenset[str]  # words for offices, with the one-word names among our people
-    names: frozenset[str]  # of our organisation: the first labels of our domains, where they are no common words
+    names: frozenset[str]  # of our organisation: the first labels of our domains without hyphens, no common words
     own_organisations: frozenset[str]
     partner_organisations: frozenset[str]
 
@@ -70,9 +71,10 @@ class Identity:
         if not self.names:
             return "", False
         words = _NOT_LETTERS.sub(" ", text.lower()).split()[:20]
-        found = next((word for word in words if word in self.names), "")
+        pairs = [one + other for one, other in pairwise(words)]  # novin-system.ir is called Novin System
+        found = next((word for word in (*words, *pairs) if word in self.names), "")
         if not found and not text.isascii():
-            persian = [word for word in words if len(word) > 2 and _PERSIAN.match(word)]
+            persian = [word for word in (*words, *pairs) if len(word) > 2 and _PERSIAN.match(word)]
             names = [fold_latin(name) for name in self.names]
             found = next((one for one in persian if any(agree(name, fold_persian(one)) for name in names)), "")
         return found, not self.offices.isdisjoint(words)
@@ -110,13 +112,18 @@ def make_identity(
     theirs, free = frozenset(partners) - ours, frozenset(freemail)
     organisations = frozenset(organisational_domain(domain) for domain in ours)
     known = list(people)
-    names = frozenset(domain.partition(".")[0] for domain in organisations)
+    names = frozenset(domain.partition(".")[0].replace("-", "") for domain in organisations)
+    parts = {word for domain in organisations for word in domain.partition(".")[0].split("-")}
+    roles = {word for person in known for word in _NOT_LETTERS.sub(" ", person.role.lower()).split()}
+    own_words = {word for person in known for word in _NOT_LETTERS.sub(" ", person.name.lower()).split()}
     return Identity(
         own=ours,
         partners=theirs,
         freemail=free,
         shorteners=frozenset(shorteners),
-        people=Names([(person.name, person) for person in known], ignored=names),
+        people=Names(
+            [(person.name, person) for person in known], ignored=(names | parts | roles | _OFFICES) - own_words
+        ),
         lookalikes=Lookalikes(ours, theirs, harmless=free),
         offices=_OFFICES.union(person.name.lower() for person in known if " " not in person.name.strip()),
         names=frozenset(name for name in names if len(name) >= _MIN_NAME and name not in GENERIC),

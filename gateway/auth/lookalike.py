@@ -11,6 +11,7 @@ domains named harmless are never a likeness of anything. Unknown here: whether s
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -20,6 +21,7 @@ from typing import Literal, NamedTuple
 from gateway.auth.organisation import organisational_domain
 from gateway.mail.confusable import are_hard_twins, skeleton, twin
 from gateway.mail.domain import to_u_label
+from gateway.mail.person_name import Spelling, fold_latin, fold_persian, is_same
 
 # twin: cannot be told apart · embedded: the whole domain stands in another's name · typo: a slip of the keyboard
 # lure: our name and a word that lures · name: our name with another word or ending
@@ -35,7 +37,7 @@ LURES = frozenset(
 )
 # Those that make another company's name where no hyphen parts them: washingtonpost
 _JOINED_LURES = tuple(
-    sorted({word for word in LURES if len(word) > 4} - {"center", "centre", "office", "finance", "order"})
+    sorted({word for word in LURES if len(word) > 4} - {"center", "centre", "office", "finance", "order", "online"})
 )
 GENERIC = frozenset(
     "academy agency air art auto bank bazar best blog book books business cafe car care center city clinic cloud club "
@@ -50,6 +52,8 @@ GENERIC = frozenset(
 )
 _MIN_TYPO, _MIN_ANY_SLIP, _MIN_TWO_SLIPS = 5, 9, 12  # letters
 _MIN_NAME, _MIN_JOINED = 4, 6
+_MIN_SOUNDS = 3  # consonants of a name that is looked for in the other script
+_PERSIAN = re.compile("[\u0600-\u06ff]+")
 _MAX_APART = 12  # letters more or less, as A-labels are written, behind which two names are not compared
 _MAX_LABELS, _MAX_TOKENS = 12, 8
 # Services that put their customers' names before their own: example-ir.cdn.ampproject.org is what it says
@@ -101,6 +105,8 @@ class Lookalikes:
         self._by_deletion: dict[str, list[_Protected]] = defaultdict(list)
         self._by_whole: dict[str, _Protected] = {}
         self._by_third: dict[str, list[_Protected]] = defaultdict(list)  # of long names: two slips leave one whole
+        self._by_sound: dict[str, list[_Protected]] = defaultdict(list)  # by the consonants, in Latin and in Persian
+        self._has_persian = False
         self._long: frozenset[int] = frozenset()  # their lengths
         for domain in (*sorted(ours), *sorted(theirs)):
             self._add(domain, domain in ours)
@@ -126,6 +132,10 @@ class Lookalikes:
                 third = len(plain) // 3
                 for key in (f"<{plain[:third]}", f">{plain[-third:]}", f"={plain[third:-third]}"):
                     self._by_third[key].append(one)
+        sound = _sound(label)
+        if not one.is_generic and len(label) >= _MIN_NAME and sound is not None and len(sound.key) >= _MIN_SOUNDS:
+            self._by_sound[sound.key].append(one)
+            self._has_persian = self._has_persian or sound.is_persian
         if not one.is_generic and len(label) >= _MIN_NAME:
             self._by_whole.setdefault(one.shown, one)
             self._by_whole.setdefault(one.shown.replace(".", "-"), one)
@@ -237,6 +247,11 @@ class Lookalikes:
         for one in self._by_label.get(label, ()):
             if not one.is_generic and len(label) >= _MIN_NAME:
                 return _likeness("name", one, shown, "has another ending than")
+        if self._by_sound and len(label) >= _MIN_NAME and (self._has_persian or not label.isascii()):
+            sound = _sound(label)
+            for one in self._by_sound.get(sound.key, ()) if sound else ():
+                if sound and is_same(sound, _sound(one.label) or sound) and one.label != label:
+                    return _likeness("name", one, shown, "is spelt in other letters than")
         return None
 
 
@@ -258,6 +273,14 @@ def are_alike(one: str, other: str) -> str:
     if len(meant) >= _MIN_NAME and twin(label) == twin(meant):
         return _difference(label, meant)
     return _label_slip(label, meant, is_same_ending=suffix == ending)
+
+
+def _sound(label: str) -> Spelling | None:
+    """How it is spoken, when it is written in Latin or Persian letters alone."""
+    name = label.replace("-", "").replace("\u200c", "")
+    if name.isascii():
+        return Spelling((fold_latin(name),), is_persian=False)
+    return Spelling((fold_persian(name),), is_persian=True) if _PERSIAN.fullmatch(name) else None
 
 
 def _plain(label: str) -> str:

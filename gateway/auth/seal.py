@@ -79,7 +79,7 @@ class Sealer:
         """The content with a set on top, or as it is where none may be added (see the module).
 
         Args:
-            content: as it is relayed, CRLF line ends only.
+            content: as it is relayed: CRLF line ends only, fields of ours on top.
             results: the value of our Authentication-Results field.
             chain: ARC's result for the message as it came: none, pass, fail, temperror.
             now: epoch seconds for t=; the time of the call when None.

@@ -25,6 +25,7 @@ from gateway.checks.own_domain import OwnDomain
 from gateway.checks.person_name import PersonName
 from gateway.checks.recipient import RecipientField
 from gateway.checks.reply_to import ReplyTo
+from gateway.checks.reputation import Reputation
 from gateway.checks.reverse_dns import ReverseDns
 from gateway.checks.reverse_path import ReversePath
 from gateway.checks.subject import Subject
@@ -52,6 +53,7 @@ def make_checks(identity: Identity) -> tuple[MessageCheck, ...]:
         PersonName(identity),
         RecipientField(),
         ReplyTo(identity),
+        Reputation(),
         ReverseDns(),
         ReversePath(),
         Subject(),

@@ -4,10 +4,11 @@ What is never a listing: 127.255.255.0/24 (an error in the lists' own words), 12
 an answer outside 127/8 (a resolver or registrar that answers for names that are not there), SERVFAIL and silence. The
 first three switch the list off at once, the others when SILENT_MESSAGES messages in a row got nothing else.
 
-The test entries are asked for before a list is believed, every TEST_EVERY_S after that, and of a list that is off, less
-and less often; one that lists what none lists, or not what all list, is off until they are as they should be. The state
-is this process's own: a scorer sees at first hand what its answers are, shares nothing and waits for nobody; the admin
-process has another instance, which only tests, for the metrics.
+The test entries, and a name nobody can have listed, are asked for before a list is believed, before a listing when
+that was BELIEVED_S ago, every TEST_EVERY_S, and of a list that is off less and less often; one that lists what none
+lists, or not what all list, is off until they are as they should be. The state is this process's own: a scorer sees
+at first hand what its answers are, shares nothing and waits for nobody; the admin process has another instance, which
+only tests, for the metrics.
 
 A list that is off, silent or unasked stands in the verdict, under "dns", so that it does not raise the action: mail
 must not be held because a list is away (docs/decisions/0003).
@@ -20,13 +21,15 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
 from gateway.auth.organisation import organisational_domain
+from gateway.begun import Begun
 from gateway.checks.domain_list import COMMON
 from gateway.config.dns_lists import DnsListSpec
 from gateway.mail.address import domain_of
@@ -37,6 +40,7 @@ from gateway.ports import Resolver
 from gateway.types import DnsAnswer, Finding, MailObject, Missing
 
 TEST_EVERY_S = 600.0
+BELIEVED_S = 60.0  # a listing is believed for so long after a good test: some lists ended by listing the whole world
 TEST_OFF_S = (60.0, 120.0, 300.0, 600.0)
 SILENT_MESSAGES = 3
 LINKS_MAX = 16
@@ -92,8 +96,11 @@ class DnsLists:
         for one in self._lists:
             about = _about(one.spec, subjects, self._left_out(mail))
             if about:
-                works.append(one.ask(about, resolver))
-        return [each for found in await asyncio.gather(*works) for each in found]
+                works.append(Begun(one.ask(about, resolver)))
+        tasks = [one.task for one in works if one.task is not None]
+        if tasks:
+            await _wait(tasks)
+        return [each for one in works for each in one.result()]
 
     async def test_when_due(self) -> None:
         """Test what is due, for whoever only watches."""
@@ -116,11 +123,13 @@ class _List:
     def __init__(self, spec: DnsListSpec, resolver: Resolver, monotonic: Callable[[], float]) -> None:
         self.spec = spec
         self.off = ""  # why
+        self.off_six = ""  # why its IPv6 half is not believed: many lists have none, and the other half is good
         self._resolver = resolver
         self._monotonic = monotonic
         self._test: asyncio.Task[None] | None = None
         self._test_at = 0.0  # when the next one is due
         self._is_tested = False
+        self._passed_at = 0.0
         self._tests_off = 0
         self._silent = 0  # messages in a row
 
@@ -130,14 +139,18 @@ class _List:
             self._begin_test()
             return [self._missing(f"switched off: {self.off}")]
         until = self._monotonic() + self.spec.timeout_s
-        look_ups = [asyncio.ensure_future(resolver.query(f"{one.label}.{self.spec.zone}", "A")) for one in about]
+        look_ups = [Begun(resolver.query(f"{one.label}.{self.spec.zone}", "A")) for one in about]
         test = self._begin_test()
-        waiting = [*look_ups, test] if test is not None and not self._is_tested else look_ups
-        await asyncio.wait(waiting, timeout=self.spec.timeout_s)
-        readings = [read_answer(self.spec, one.result() if one.done() else _LATE) for one in look_ups]
-        for one in look_ups:
-            one.cancel()
-        if any(reading.listed for reading in readings):  # believed only as long as the last test is fresh
+        waiting: list[asyncio.Task[Any]] = [one.task for one in look_ups if one.task is not None]
+        late: set[asyncio.Task[Any]] = set()
+        if test is not None and not self._is_tested:
+            late = await _wait(waiting, test, timeout_s=self.spec.timeout_s)
+        elif waiting:
+            late = await _wait(waiting, timeout_s=self.spec.timeout_s)
+        readings = [read_answer(self.spec, _LATE if one.task in late else one.result()) for one in look_ups]
+        for task in late - {test}:
+            task.cancel()
+        if any(reading.listed for reading in readings):
             await self._wait_for_test(until)
         return self._conclude(about, readings)
 
@@ -159,10 +172,14 @@ class _List:
         if not self._is_tested or (is_under_test and any(reading.listed for reading in readings)):
             return [self._missing("its test entries did not answer yet")]
         found: dict[str, list[str]] = {}
+        seen: list[Finding | Missing] = []
         for subject, reading in zip(about, readings, strict=True):
+            if self.off_six and _is_six(subject.label):
+                seen.append(self._missing(f"not asked about IPv6: {self.off_six}"))
+                continue
             for name, code in reading.listed:
                 found.setdefault(name, []).append(f"{subject.words} is on {self.spec.name} ({code})")
-        seen: list[Finding | Missing] = [Finding(name, tuple(words[:_EVIDENCE_MAX])) for name, words in found.items()]
+        seen += [Finding(name, tuple(words[:_EVIDENCE_MAX])) for name, words in found.items()]
         if failures:
             seen.append(self._missing(f"{len(failures)} of {len(readings)} not answered ({failures[0]})"))
         return seen
@@ -188,31 +205,36 @@ class _List:
         return self._test
 
     async def _wait_for_test(self, until: float) -> None:
+        if self._monotonic() - self._passed_at > BELIEVED_S:
+            self._test_at = min(self._test_at, self._monotonic())
         test = self._begin_test()
         if test is not None:
             await asyncio.wait([test], timeout=max(0.0, until - self._monotonic()))
 
     async def _run_test(self) -> None:
-        points = _test_points(self.spec)
-        names = [f"{_label(point)}.{self.spec.zone}" for point, _ in points]
-        answers = await asyncio.gather(*(self._resolver.query(name, "A") for name in names))
-        why = next(
-            (
-                reason
-                for (point, is_listed), answer in zip(points, answers, strict=True)
-                if (reason := _failed_test(self.spec, point, is_listed, answer))
-            ),
-            "",
+        why, why_six = await asyncio.gather(
+            self._look_at(_test_points(self.spec)), self._look_at(_SIX_POINTS if self.spec.has_ipv6 else ())
         )
         self._is_tested = True
+        if why_six and why_six != self.off_six and not why:
+            log.error("a DNS list is not asked about IPv6", list=self.spec.name, why=why_six)
+        self.off_six = why_six
         if why:
             self._switch_off(why)
             return
-        self._test_at = self._monotonic() + TEST_EVERY_S
+        self._passed_at = self._monotonic()
+        self._test_at = self._passed_at + TEST_EVERY_S
         self._tests_off = self._silent = 0
         if self.off:
             log.warning("a DNS list is asked again", list=self.spec.name, was=self.off)
             self.off = ""
+
+    async def _look_at(self, points: Sequence[tuple[str, bool]]) -> str:
+        """Why the first of these that is not as it should be is not; "" when all are."""
+        names = [f"{_label(point)}.{self.spec.zone}" for point, _ in points]
+        answers = await asyncio.gather(*(self._resolver.query(name, "A") for name in names))
+        faults = [_fault(self.spec, *point, answer) for point, answer in zip(points, answers, strict=True)]
+        return next(filter(None, faults), "")
 
     def _switch_off(self, why: str) -> None:
         if self.off != why:
@@ -225,18 +247,28 @@ class _List:
         self._tests_off += not is_silent
 
 
+async def _wait(
+    mine: Sequence[asyncio.Task[Any]], *shared: asyncio.Task[Any], timeout_s: float | None = None
+) -> set[asyncio.Task[Any]]:
+    """Those that are late. When the message is given up, what waits for it alone is too."""
+    try:
+        return (await asyncio.wait([*mine, *shared], timeout=timeout_s))[1]
+    except asyncio.CancelledError:
+        for task in mine:
+            task.cancel()
+        raise
+
+
 _LATE = DnsAnswer("timeout")
+_SIX_POINTS = (("::ffff:7f00:2", True), ("::ffff:7f00:1", False))  # RFC 5782 §5
 
 
 def _test_points(spec: DnsListSpec) -> list[tuple[str, bool]]:
-    """(entry, whether it is listed): RFC 5782 §5, its IPv6 forms too."""
-    points = [(spec.test_listed, True), (spec.test_unlisted, False)]
-    if spec.has_ipv6 and spec.test_listed == "127.0.0.2":
-        points += [("::ffff:7f00:2", True), ("::ffff:7f00:1", False)]
-    return points
+    """(entry, whether it is listed): RFC 5782 §5, and a name no cache can know."""
+    return [(spec.test_listed, True), (spec.test_unlisted, False), (f"x{secrets.token_hex(6)}.invalid", False)]
 
 
-def _failed_test(spec: DnsListSpec, point: str, is_listed: bool, answer: DnsAnswer) -> str:
+def _fault(spec: DnsListSpec, point: str, is_listed: bool, answer: DnsAnswer) -> str:
     """Why a list that answers so is not believed; "" when it is."""
     reading = read_answer(spec, answer)
     if reading.refusal or reading.failure:
@@ -288,12 +320,17 @@ def _about(spec: DnsListSpec, subjects: Mapping[str, list[Subject]], left_out: f
     found: dict[str, Subject] = {}
     for what in spec.asked:
         for one in subjects[what]:
-            is_address = one.label.rpartition(".")[2].isdigit() or one.label.count(".") == 31
-            if is_address and (spec.kind == "domain" or (one.label.count(".") == 31 and not spec.has_ipv6)):
+            is_six = _is_six(one.label)
+            is_address = is_six or one.label.rpartition(".")[2].isdigit()
+            if is_address and (spec.kind == "domain" or (is_six and not spec.has_ipv6)):
                 continue
             if one.label not in left_out:
                 found.setdefault(one.label, one)
     return [*found.values()]
+
+
+def _is_six(label: str) -> bool:
+    return label.count(".") == 31  # nibbles
 
 
 def _client(mail: MailObject) -> Iterator[Subject]:

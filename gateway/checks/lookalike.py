@@ -22,7 +22,12 @@ from gateway.types import Finding, MailObject
 
 _MAX_BOXES, _MAX_COPIES, _MAX_HOSTS, _MAX_LINKS = 3, 20, 60, 300
 _HOST = re.compile(r"(?<![\w@.-])(?:\w[\w-]{0,62}\.){1,8}[^\W\d_][\w-]{0,62}(?![\w@-])")
-_CLOSE = ("twin", "embedded", "typo", "lure")
+_LINKS = {
+    "twin": "LOOKALIKE_LINK_TWIN",
+    "embedded": "LOOKALIKE_LINK_EMBEDDED",
+    "typo": "LOOKALIKE_LINK",
+    "lure": "LOOKALIKE_LINK",
+}
 
 
 class Lookalike:
@@ -40,6 +45,7 @@ class Lookalike:
         "LOOKALIKE_REVERSE_PATH",
         "LOOKALIKE_COPY",
         "LOOKALIKE_LINK_TWIN",
+        "LOOKALIKE_LINK_EMBEDDED",
         "LOOKALIKE_LINK",
         "LOOKALIKE_LINK_SHOWN",
     )
@@ -110,9 +116,8 @@ class Lookalike:
                     break
                 hosts[host] = self._find(host)
             likeness = hosts[host]
-            if likeness is not None and likeness.kind in _CLOSE:
-                name = "LOOKALIKE_LINK_TWIN" if likeness.kind == "twin" else "LOOKALIKE_LINK"
-                found.setdefault(name, []).append(likeness.words)
+            if likeness is not None and likeness.kind in _LINKS:
+                found.setdefault(_LINKS[likeness.kind], []).append(likeness.words)
             if link.source == "anchor" and "." in link.text:
                 shown = self._protected_in(link.text)
                 if shown and not self._is_same(shown, host) and organisational_domain(host) not in WRAPPERS:

@@ -46,7 +46,7 @@ def _is_proven(results: Sequence[AuthResult], claimed: str) -> bool:
     return any(
         _is_undecided(result, claimed)
         or (result.method == "dmarc" and result.result == "pass")
-        or (result.method == "arc" and result.policy == TRUSTED)  # ours, back from a list that is trusted
+        or (result.method == "arc" and result.policy == TRUSTED)  # back from a list that is trusted
         or (
             result.method in ("spf", "dkim")
             and result.result == "pass"

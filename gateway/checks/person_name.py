@@ -3,7 +3,7 @@
 A namesake may exist and a person may have a private address ([[identity.person]] also), so a name alone is a doubt;
 with a request for money, an answer that goes elsewhere or a look-alike domain it is more (rules/24_imposture.cf).
 Services write in a person's name ("Sara Rahimi (Docs)" from noreply@): believed where the service is proven.
-Whether the sender is a first contact is not known here; a check that knows can be combined with these by a meta rule.
+Whether the sender is a first contact or known is what gateway/checks/reputation.py says; the same rules join the two.
 """
 
 from __future__ import annotations

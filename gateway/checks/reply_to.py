@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from gateway.auth.identity import Identity
 from gateway.auth.organisation import organisational_domain
+from gateway.auth.sender import is_proven
 from gateway.types import Finding, MailObject
 
 
@@ -25,10 +26,15 @@ class ReplyTo:
         for box in mail.message.reply_to[:3]:
             if not box.domain or not author or box.address.lower() in known:
                 continue
-            if box.domain in self._freemail and author not in self._freemail:
+            if box.domain in self._freemail and author not in self._freemail and not _is_list(mail):
                 yield Finding("REPLY_TO_FREEMAIL", (f"from {author}, but answers go to {box.address[:120]}",))
-            elif box.domain in self._freemail:
+            elif box.domain in self._freemail and author in self._freemail:
                 yield Finding("REPLY_TO_OTHER_FREEMAIL", (f"from {author}, but answers go to {box.address[:120]}",))
             elif organisational_domain(box.domain) != organisational_domain(author):
                 yield Finding("REPLY_TO_ELSEWHERE", (f"from {author}, but answers go to {box.domain}",))
             return
+
+
+def _is_list(mail: MailObject) -> bool:
+    """A proven list that writes in its members' names sends the answers to them, wherever they are."""
+    return not mail.message.by_name.keys().isdisjoint(("list-id", "list-post")) and is_proven(mail)

@@ -1,10 +1,11 @@
-"""The reverse-path against the author, and bounces that are none (RFC 5321 §4.5.5)."""
+"""The reverse-path and Sender against the author, and bounces that are none (RFC 5321 §4.5.5, RFC 5322 §3.6.2)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from gateway.auth.organisation import organisational_domain
+from gateway.auth.sender import is_bulk, is_proven
 from gateway.mail.address import domain_of
 from gateway.types import Finding, MailObject
 
@@ -13,10 +14,13 @@ class ReversePath:
     """See the module."""
 
     name = "reverse_path"
-    findings = ("REVERSE_PATH_OTHER_DOMAIN", "BOUNCE_UNLIKELY")
+    findings = ("REVERSE_PATH_OTHER_DOMAIN", "SENDER_OTHER_DOMAIN", "BOUNCE_UNLIKELY")
 
     def check(self, mail: MailObject) -> Iterator[Finding]:
-        """Lists and senders' services have reverse-paths of their own: a relation, hardly a sign by itself."""
+        """Lists and senders' services have reverse-paths of their own: a relation, hardly a sign by itself.
+
+        A Sender too; it counts where the author is not proven and no list or service shows itself.
+        """
         author = next((box for box in mail.message.author if box.domain), None)
         reverse_path = mail.envelope.reverse_path
         if author is None:
@@ -30,6 +34,15 @@ class ReversePath:
                 "BOUNCE_UNLIKELY",
                 (f"a null reverse-path, but neither a report nor an automatic answer: {author.address[:120]}",),
             )
+        yield from _sender(mail, author.domain)
+
+
+def _sender(mail: MailObject, author: str) -> Iterator[Finding]:
+    sender = next((box.domain for box in mail.message.sender if box.domain), author)
+    if sender == author or not mail.auth or organisational_domain(sender) == organisational_domain(author):
+        return
+    if not is_proven(mail) and not is_bulk(mail):
+        yield Finding("SENDER_OTHER_DOMAIN", (f"{sender} says that it sends for {author}, which is not proven",))
 
 
 def _is_automatic(mail: MailObject, author: str) -> bool:

@@ -96,6 +96,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "asked": ("author", "reverse_path", "helo", "link"),
         "returns": _DBL,
         "refusals": ("127.0.1.255",),
+        "test_listed": "dbltest.com",
     },
     "spamcop": {"zone": "bl.spamcop.net", "kind": "ip", "returns": {"127.0.0.2": ""}},
     "barracuda": {"zone": "b.barracudacentral.org", "kind": "ip", "returns": {"127.0.0.2": ""}},

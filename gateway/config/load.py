@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gateway.config.settings import Arc, Domain, Identity, Settings
+from gateway.config.settings import Arc, Domain, Identity, Person, Settings
 from gateway.errors import ConfigError
 from gateway.mail.domain import to_a_label
 
@@ -67,6 +67,12 @@ def describe(settings: Settings) -> list[tuple[str, str, object, bool, str]]:
             if isinstance(table, BaseModel):
                 shown = f"[{name}]" if isinstance(value, tuple) else name
                 rows += [(shown, *option) for option in _options(table) if not _is_table(option[1])]
+                rows += [
+                    (f"[{name}.{key}]", *option)
+                    for key, inner, _, _ in _options(table)
+                    for one in (inner if _is_table(inner) and isinstance(inner, tuple) else ())
+                    for option in _options(one)
+                ]
     return [(table, key, _masked(value), default, text) for table, key, value, default, text in rows]
 
 
@@ -154,24 +160,26 @@ def _domains(settings: Settings, name: str) -> tuple[Domain, ...]:
 
 def _identity(identity: Identity, name: str) -> Identity:
     """Domains as A-labels, addresses in lower case."""
+    found: dict[str, object] = {
+        option: tuple(_label(domain, f"{name}: [identity] {option}") for domain in getattr(identity, option))
+        for option in ("partners", "freemail", "shorteners")
+        if option in identity.model_fields_set
+    }
+    if identity.person:
+        found["person"] = tuple(_person(one, f"{name}: [[identity.person]] {one.name}") for one in identity.person)
+    return identity.model_copy(update=found)
 
-    def labels(option: str) -> tuple[str, ...]:
-        return tuple(_label(domain, f"{name}: [identity] {option}") for domain in getattr(identity, option))
 
-    people = []
-    for one in identity.person:
-        where = f"{name}: [[identity.person]] {one.name}"
-        also = [
-            address[: address.rindex("@") + 1].lower() + _label(address.rpartition("@")[2], f"{where}: also")
-            if "@" in address
-            else "@" + _label(address, f"{where}: also")
-            for address in one.also
-        ]
-        local, _, domain = one.address.rpartition("@")
-        address = f"{local.lower()}@{_label(domain, f'{where}: address')}"
-        people.append(one.model_copy(update={"address": address, "also": tuple(also)}))
-    lists = {option: labels(option) for option in ("partners", "freemail", "shorteners")}
-    return identity.model_copy(update={**lists, "person": tuple(people)})
+def _person(person: Person, where: str) -> Person:
+    found: dict[str, object] = {"address": _address(person.address, f"{where}: address")}
+    if "also" in person.model_fields_set:
+        found["also"] = tuple(_address(one if "@" in one else f"@{one}", f"{where}: also") for one in person.also)
+    return person.model_copy(update=found)
+
+
+def _address(address: str, where: str) -> str:
+    local, _, domain = address.rpartition("@")
+    return f"{local.lower()}@{_label(domain, where)}"
 
 
 def _label(domain: str, where: str) -> str:

@@ -6,6 +6,7 @@ load.py with the nearest known name.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import socket
 from typing import Annotated, Literal
@@ -35,6 +36,14 @@ def check_host_port(value: str) -> str:
     return value
 
 
+def check_network(value: str) -> str:
+    """Raises ValueError for what is no network."""
+    try:
+        return str(ipaddress.ip_network(value, strict=False))
+    except ValueError:
+        raise ValueError(f"{value!r} is not a network; write for example 192.0.2.0/24") from None
+
+
 def check_address(value: str) -> str:
     """Raises ValueError for what is neither empty nor an address that can stand in any header field as it is."""
     if value and not re.fullmatch(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@(?:[A-Za-z0-9-]+\.)+[A-Za-z0-9-]+", value):
@@ -54,6 +63,7 @@ def check_relay(value: str) -> str:
 
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 HostPort = Annotated[str, AfterValidator(check_host_port)]
+Network = Annotated[str, AfterValidator(check_network)]
 OptionalHostPort = Annotated[str, AfterValidator(lambda value: check_host_port(value) if value else value)]
 
 
@@ -102,13 +112,48 @@ class Domain(Section):
     on_incomplete: ActionName = Field(
         "tag", description="The least that is done when a message could not be judged fully."
     )
-    greylist: bool = Field(False, description="Defer doubtful first contacts.")
+    greylist: bool = Field(False, description="Defer doubtful first contacts once (docs/reputation.md).")
+    greylist_at: float = Field(2.5, description="From this score on a first contact is doubtful.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Domain:
         if not self.tag_at <= self.quarantine_at <= self.reject_at:
             raise ValueError("tag_at <= quarantine_at <= reject_at must hold")
+        if self.greylist and self.greylist_at >= self.quarantine_at:
+            raise ValueError("greylist_at < quarantine_at must hold: what is held anyway is not deferred")
         return self
+
+
+class Reputation(Section):
+    """[reputation]: what is remembered of senders."""
+
+    trusted_networks: tuple[Network, ...] = Field(
+        ("127.0.0.0/8", "::1/128"),
+        description="Clients that carry others' mail (a backup MX): no rates, greylisting or memory of the network.",
+    )
+    greylist_wait_s: float = Field(300.0, gt=0, description="What comes again sooner is deferred again.")
+    greylist_window_s: float = Field(86_400.0, gt=0, description="What comes again later is a first contact again.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Reputation:
+        if self.greylist_wait_s >= self.greylist_window_s:
+            raise ValueError("greylist_wait_s < greylist_window_s must hold")
+        return self
+
+
+class Rates(Section):
+    """[rates]: what one sender may send in an hour before it is deferred; 0 is no limit."""
+
+    messages: int = Field(6000, ge=0, description="Messages of a client network (/24, IPv6: /64).")
+    recipients: int = Field(20_000, ge=0, description="Recipients of a client network.")
+    unknown_recipients: int = Field(
+        200,
+        ge=0,
+        description="Recipients the next hop does not know, of a client network, where they are the most.",
+    )
+    domain_messages: int = Field(
+        20_000, ge=0, description="Messages of a reverse-path's domain; those for which SPF passed are counted."
+    )
 
 
 class Dns(Section):
@@ -293,4 +338,6 @@ class Settings(Section):
     http: Listener = Listener()
     spamd: Listener = Listener()
     limits: Limits = Limits()
+    reputation: Reputation = Reputation()
+    rates: Rates = Rates()
     log: Literal["info", "debug", "warning"] = Field("info", description="Least severe line that is written.")

@@ -45,6 +45,9 @@ log = structlog.get_logger("darban.smtp")
 class Service(Protocol):
     """What a listener needs (service.Gateway)."""
 
+    def admit(self, client: Client, reverse_path: str) -> Reply | None:
+        """At MAIL: None to go on."""
+
     async def screen(self, client: Client, reverse_path: str, recipient: Recipient) -> Reply | None:
         """None to accept the recipient."""
 
@@ -385,6 +388,9 @@ class Session(SMTP):
             return refused
         if not path.address.isascii() and "SMTPUTF8" not in path.parameters:
             return replies.NEEDS_SMTPUTF8
+        deferred = self._server.service.admit(self._client(), path.address)
+        if deferred is not None:
+            return deferred
         self._sender = path
         return replies.SENDER_OK
 

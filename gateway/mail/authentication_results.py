@@ -1,7 +1,7 @@
 """Authentication-Results (RFC 8601): written from our results, and read far enough to know whose it is.
 
-Reasons go into comments, cut to what RFC 5322 allows there; whatever came from outside is quoted. Reading uses the
-authres library; what it cannot read still gives its authserv-id, so that a malformed forgery is removed as well: a
+Reasons go into comments, cut to what RFC 5322 allows there; whatever came from outside is quoted. Reading is strict
+(resinfo.py), but what cannot be read still gives its authserv-id, so that a malformed forgery is removed as well: a
 field is taken for ours when any reader might take it so (RFC 8601 §5), and for anybody's when it names nobody.
 Linear; never raises. Limits: _MAX_READ characters of a field are looked at, as the authserv-id comes first.
 """
@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 
 from gateway.mail.domain import to_a_label
 from gateway.mail.header import decode_words
+from gateway.mail.resinfo import read
 from gateway.types import AuthResult
 
 _REASON = 160  # characters
@@ -85,18 +86,8 @@ def _normal(name: str) -> str:
 
 
 def parse(value: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """(authserv-id, ((method, result), ...)) of a field's value; no results when it cannot be read."""
-    return authserv_id_of(value), _results(value)
-
-
-def _results(value: str) -> tuple[tuple[str, str], ...]:
-    import authres
-
-    try:
-        header = authres.AuthenticationResultsHeader.parse_value(re.sub(r"[\r\n]+", "", value[:_MAX_READ]))
-    except (authres.AuthResError, ValueError, IndexError, RecursionError, AttributeError, TypeError):
-        return ()
-    return tuple((str(one.method), str(one.result)) for one in header.results if hasattr(one, "method"))  # not "none"
+    """(authserv-id, ((method, result), ...)) of a field's value; no results when it cannot be read to its end."""
+    return authserv_id_of(value), tuple((one.method, one.result) for one in read(value) or ())
 
 
 def _behind_comments(text: str) -> int:

@@ -23,7 +23,7 @@ from gateway.mail.confusable import has_mixed_scripts, is_disguised_latin, skele
 T = TypeVar("T")
 
 _MAX = 200  # characters of a name that are read
-_MAX_WORDS = 6
+_MAX_WORDS, _MIN_JOINED = 6, 8
 _TITLES = frozenset(
     "dr drs doctor prof professor mr mrs ms miss mx sir madam eng engr engineer ing dipl ir phd md mba msc bsc cpa esq "
     "jr sr ii iii ceo cfo cto coo cio ciso vp svp evp president director manager chairman hr "
@@ -37,6 +37,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’`][^\W\d_]+)*")
 _PARTS = re.compile(r"[|/;:()\[\]{}<>«»“”\"•·–—]+|\s-+\s|\s(?:via|at|from|از)\s", re.IGNORECASE)
 _ARABIC = re.compile("[\u0600-\u06ff\u0750-\u077f]")
 _UNSEEN_IN_LATIN = re.compile("[A-Za-z][\u00ad\u200b-\u200f\u2060-\u2064\ufeff]+[A-Za-z]")
+_JOINED = re.compile("([a-z])([A-Z])")  # SaraRahimi
 _QUOTES = str.maketrans("", "", "'’`")
 
 # One letter for each sound. A, W and Y are the long vowels (W and Y also v and y), ' is no sound in Latin.
@@ -65,8 +66,8 @@ class Spelling(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The consonants, whatever their order: equal for equal names."""
-        return "".join(sorted("".join(self.words).translate(_NO_CONSONANTS)))
+        """The consonants in the order of the alphabet: equal for equal names of the same order of words."""
+        return "".join(sorted(_undoubled("".join(self.words)).translate(_NO_CONSONANTS)))
 
 
 class Names(Generic[T]):
@@ -78,7 +79,9 @@ class Names(Generic[T]):
         self._by_key: dict[str, list[tuple[Spelling, T]]] = {}
         for name, value in people:
             for one in spellings(name, self._ignored, are_parts_names=False):
-                self._by_key.setdefault(one.key, []).append((one, value))
+                turns = (one._replace(words=one.words[turn:] + one.words[:turn]) for turn in range(len(one.words)))
+                for key in {turned.key for turned in turns}:
+                    self._by_key.setdefault(key, []).append((one, value))
         self.find = lru_cache(maxsize=4096)(self._find)
 
     def _find(self, shown: str) -> tuple[T, ...]:
@@ -88,33 +91,36 @@ class Names(Generic[T]):
         found: dict[T, None] = {}
         for one in spellings(shown, self._ignored):
             for other, value in self._by_key.get(one.key, ()):
-                if is_same(one, other):
+                if is_same(other, one):
                     found[value] = None
         return tuple(found)
 
 
 def spellings(name: str, ignored: frozenset[str] = frozenset(), *, are_parts_names: bool = True) -> Iterator[Spelling]:
-    """The names in a text of two to six words each: the whole, and its parts between brackets and strokes."""
+    """The names in a text, of two to six words: the whole, and its parts between brackets and strokes.
+
+    One long word is taken for a name too, as its words may be joined; not where a name is said to be one.
+    """
     text = without_invisible(unicodedata.normalize("NFKC", name[:_MAX]))
     parts = dict.fromkeys((text, text.partition(",")[0], *_PARTS.split(text)) if are_parts_names else (text,))
     seen: set[Spelling] = set()
     for part in list(parts)[:8]:
-        words = [word.lower() for word in _WORD.findall(part)]
+        words = [word.lower() for word in _WORD.findall(_JOINED.sub(r"\1 \2", part))]
         persian = [word for word in words if _ARABIC.search(word)]
         latin = [word for word in words if not _ARABIC.search(word)] if len(persian) < len(words) else []
         for chosen, is_persian in ((latin, False), (persian, True)):
-            one = _spelling(chosen, is_persian, ignored)
+            one = _spelling(chosen, is_persian, ignored, least=1 if are_parts_names else 2)
             if one is not None and one not in seen:
                 seen.add(one)
                 yield one
 
 
-def _spelling(words: list[str], is_persian: bool, ignored: frozenset[str]) -> Spelling | None:
+def _spelling(words: list[str], is_persian: bool, ignored: frozenset[str], least: int) -> Spelling | None:
     titles = _PERSIAN_TITLES if is_persian else _TITLES
     kept = [word for word in words if word not in titles and word not in ignored]
     if len(kept) > 2:  # a middle initial is written or not
         kept = [word for word in kept if len(word) > 1]
-    if not 2 <= len(kept) <= _MAX_WORDS or min(len(word) for word in kept) < 2:
+    if not least <= len(kept) <= _MAX_WORDS or min(len(word) for word in kept) < (2 if len(kept) > 1 else _MIN_JOINED):
         return None
     return Spelling(tuple(fold_persian(word) if is_persian else fold_latin(word) for word in kept), is_persian)
 
@@ -139,10 +145,10 @@ def _undoubled(word: str) -> str:
 
 
 def is_same(one: Spelling, other: Spelling) -> bool:
-    """Is it one name? Words may be joined or parted (Ali Reza, Alireza) and the surname come first."""
-    whole = "".join(other.words)
+    """Is it one name? Words may be joined or parted (Ali Reza, Alireza) and the surname of `one` come first."""
+    whole = _undoubled("".join(other.words))
     for turn in range(len(one.words)):
-        turned = "".join(one.words[turn:] + one.words[:turn])
+        turned = _undoubled("".join(one.words[turn:] + one.words[:turn]))
         if one.is_persian == other.is_persian:
             if turned == whole:
                 return True

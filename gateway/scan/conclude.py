@@ -1,7 +1,7 @@
 """Hits and prediction -> verdict. The prediction enters as one hit, so the score is the sum of the hits.
 
 Text that reads like honest mail takes something away, but not beside a firm hit (tflags NAME firm): whoever forges an
-author chooses the text as well (docs/decisions/0011-harmless-text-does-not-excuse-a-forged-author.md).
+author chooses the text as well (docs/decisions/0013-harmless-text-does-not-excuse-a-forged-author.md).
 """
 
 from __future__ import annotations

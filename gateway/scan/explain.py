@@ -112,4 +112,5 @@ def _result(method: Any, entry: Mapping[str, Any]) -> AuthResult:
         identity=str(entry.get("identity", "")),
         policy=str(entry.get("policy", "")),
         reason=str(entry.get("reason", "")),
+        is_aligned=entry.get("aligned") is True,
     )

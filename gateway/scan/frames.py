@@ -20,7 +20,19 @@ from typing import Any, NamedTuple
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from gateway.types import AuthResult, Client, Contribution, Envelope, Hit, Prediction, Recipient, Summary, Verdict
+from gateway.types import (
+    AuthResult,
+    Client,
+    Contribution,
+    Envelope,
+    History,
+    Hit,
+    Past,
+    Prediction,
+    Recipient,
+    Summary,
+    Verdict,
+)
 
 HELLO, REQUEST, VERDICT, FAULT = 1, 2, 3, 4
 MAX_ANSWER = 16 << 20  # bytes of what a listener takes from a scorer; a verdict has some thousand
@@ -78,6 +90,7 @@ def pack_request(envelope: Envelope, skip: tuple[str, ...]) -> bytes:
         envelope.hostname,
         envelope.is_8bitmime,
         envelope.is_smtputf8,
+        envelope.history and _history_fields(envelope.history),
     )
     return _encode((fields, skip))
 
@@ -85,9 +98,19 @@ def pack_request(envelope: Envelope, skip: tuple[str, ...]) -> bytes:
 def unpack_request(head: bytes) -> tuple[Envelope, tuple[str, ...]]:
     """Envelope and the stages to leave out."""
     fields, skip = _decode(head)
-    queue_id, client, reverse_path, recipients, *rest = fields
+    queue_id, client, reverse_path, recipients, received_at, hostname, is_8bitmime, is_smtputf8, past = fields
     people = tuple([Recipient(address, domain, tuple(parameters)) for address, domain, parameters in recipients])
-    return Envelope(queue_id, Client(*client), reverse_path, people, *rest), tuple(skip)
+    known = None if past is None else _history(*past)
+    about = (received_at, hostname, is_8bitmime, is_smtputf8, known)
+    return Envelope(queue_id, Client(*client), reverse_path, people, *about), tuple(skip)
+
+
+def _history_fields(one: History) -> tuple[Any, ...]:
+    return one.author, tuple(one.network), tuple(one.domain), tuple(one.address), one.known, one.met
+
+
+def _history(author: str, network: Any, domain: Any, address: Any, known: Any, met: Any) -> History:
+    return History(author, Past(*network), Past(*domain), Past(*address), tuple(known), tuple(met))
 
 
 def pack_verdict(verdict: Verdict) -> bytes:

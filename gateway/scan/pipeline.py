@@ -16,12 +16,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from gateway.auth import arc, dkim, dmarc, iprev, spf, trust
+from gateway.begun import Begun
 from gateway.mail import parse
 from gateway.mail.summary import summarise
 from gateway.ports import Classifier, EnvelopeCheck, MessageCheck, Resolver, RuleSet
 from gateway.scan.conclude import conclude
 from gateway.scan.runner import (
-    Begun,
     attempt,
     attempt_async,
     run_envelope_checks,

@@ -7,62 +7,18 @@ checks that only look never wait.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
-from types import coroutine
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
 import structlog
 
+from gateway.begun import Begun
 from gateway.ports import EnvelopeCheck, MessageCheck, Resolver
 from gateway.types import CheckReport, Finding, MailObject, Missing
 
 T = TypeVar("T")
 
 log = structlog.get_logger("darban.scan")
-
-
-class Begun(Generic[T]):
-    """A coroutine run as far as it goes without waiting; a task only from there on, like Python 3.12's eager tasks.
-
-    Until its first wait the work runs in the caller's task: it must not ask for the current task there, which
-    asyncio.timeout() does.
-    """
-
-    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
-        self.task: asyncio.Task[T] | None = None
-        self._error: Exception | None = None
-        try:
-            waiting = work.send(None)
-        except StopIteration as end:
-            self._result: T = end.value
-        except Exception as error:  # noqa: BLE001  raised by result()
-            self._error = error
-        else:
-            self.task = asyncio.ensure_future(_finish(work, waiting))
-
-    def result(self) -> T:
-        """What the work returned or raised. Only when it is done."""
-        if self._error is not None:
-            raise self._error
-        return self._result if self.task is None else self.task.result()
-
-
-async def _finish(work: Coroutine[Any, Any, T], waiting: object) -> T:
-    return await _rest(work, waiting)
-
-
-@coroutine
-def _rest(work: Coroutine[Any, Any, T], waiting: object) -> Generator[Any, Any, T]:
-    """What is left of work that waits for `waiting`."""
-    try:
-        yield waiting
-    except BaseException as error:  # noqa: BLE001  a cancellation, which is the work's to answer
-        try:
-            waiting = work.throw(error)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        return (yield from _rest(work, waiting))
-    return (yield from work.__await__())
 
 
 async def side_by_side(*works: Coroutine[Any, Any, Any]) -> list[Any]:

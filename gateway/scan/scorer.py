@@ -24,9 +24,9 @@ from typing import cast
 import structlog
 import uvloop
 
+from gateway.begun import Begun
 from gateway.scan.frames import FAULT, HELLO, VERDICT, FrameReader, pack, pack_verdict, unpack_request
 from gateway.scan.pipeline import Pipeline
-from gateway.scan.runner import Begun
 from gateway.scan.watch import StageMarker, state_file
 from gateway.types import Client, Envelope
 

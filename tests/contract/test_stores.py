@@ -200,6 +200,54 @@ def test_counters(engine: Engine) -> None:
     assert counters.add("k", 1.0, 10) == 1.0
 
 
+def test_many_counters_at_once(engine: Engine) -> None:
+    now = [100.0]
+    counters = SqlCounters(engine, lambda: now[0])
+    counters.add_many({}, 10)
+    assert counters.get_many([]) == {}
+    counters.add_many({"b": 2.0, "a": 1.5}, 10)
+    now[0] = 105.0
+    counters.add_many({"b": -0.5, "c": 1e25}, 10)
+    assert counters.get_many(["a", "b", "c", "d"]) == {"a": 1.5, "b": 1.5, "c": 1e25}
+    now[0] = 111.0  # "a" was not touched again
+    assert counters.get_many(["a", "b"]) == {"b": 1.5}
+    counters.add_many({"a": 1.0}, 10)
+    assert counters.get("a") == 1.0
+
+
+def test_more_keys_than_a_statement_takes(engine: Engine) -> None:
+    counters = SqlCounters(engine, lambda: 100.0)
+    many = {f"k{number}": float(number) for number in range(1200)}
+    counters.add_many(many, 10)
+    assert counters.get_many([*many, "other"]) == many
+
+
+def test_the_least_of_one_kind_are_pruned(engine: Engine) -> None:
+    counters = SqlCounters(engine, lambda: 100.0)
+    counters.add_many({f"r:{number}": float(number) for number in range(20)} | {"q:1": 0.0, "s:1": 0.0}, 10)
+    assert counters.prune("r:", 20) == 0
+    assert counters.prune("r:", 5) == 15
+    left = counters.get_many([f"r:{number}" for number in range(20)] + ["q:1", "s:1"])
+    assert sorted(left) == ["q:1", "r:15", "r:16", "r:17", "r:18", "r:19", "s:1"]
+
+
+def test_nobodys_addition_is_lost(engine: Engine) -> None:
+    counters = SqlCounters(engine)
+
+    def add(number: int) -> None:
+        for _ in range(20):
+            counters.add_many({f"k{one % 7}": 1.0 for one in range(number, number + 5)}, 100)
+            counters.add("alone", 1.0, 100)
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counters.get("alone") == 80.0
+    assert sum(counters.get_many([f"k{one}" for one in range(7)]).values()) == 400.0
+
+
 def test_accounts(engine: Engine) -> None:
     accounts = SqlAccounts(engine)
     assert not accounts.has_admin()
@@ -234,6 +282,13 @@ def test_faults_become_store_errors(tmp_path: Path) -> None:
     engine = make_engine(f"sqlite:///{tmp_path}/nowhere/darban.db")
     with pytest.raises(StoreError):
         SqlQuarantine(engine, FileBlobs(f"file://{tmp_path}/blobs")).counts()
+    with pytest.raises(StoreError):
+        SqlCounters(engine).get_many(["k"])
+    with pytest.raises(StoreError):
+        SqlCounters(engine).add_many({"k": 1.0}, 10)
+    without_tables = make_engine(f"sqlite:///{tmp_path}/empty.db")
+    with pytest.raises(StoreError):
+        SqlCounters(without_tables).get_many(["k"])
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError):
         FileBlobs(f"file://{tmp_path}/file/below").put(b"x")

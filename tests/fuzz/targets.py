@@ -10,26 +10,34 @@ from typing import NamedTuple
 
 import authres
 
+from gateway.actions.annotate import annotate
+from gateway.auth import arc
 from gateway.auth.author import read_author
 from gateway.auth.dmarc_record import POLICIES, is_record, parse_record
 from gateway.auth.identity import Person, make_identity
+from gateway.auth.key import Conclusion
 from gateway.auth.lookalike import Lookalikes
+from gateway.auth.seal import Sealer
 from gateway.checks import make_checks
 from gateway.errors import ConfigError, DarbanError
 from gateway.mail import decode_body, parse
 from gateway.mail.authentication_results import may_be_of
 from gateway.mail.authentication_results import parse as parse_results
+from gateway.mail.author_field import address_of, peek_author
 from gateway.mail.confusable import skeleton
 from gateway.mail.domain import to_a_label
 from gateway.mail.edit import edit_header, inbound_field_to_strip, to_crlf
 from gateway.mail.html import render
 from gateway.mail.person_name import spellings
+from gateway.mail.resinfo import read as read_resinfo
 from gateway.mail.summary import summarise
 from gateway.net.dns_wire import TYPES, read_reply, write_query
 from gateway.rules import expression
 from gateway.rules.reader import read
 from gateway.types import MailObject
-from tests.builders import envelope
+from tests.arc_chain import LIST, SCHOOL, chain
+from tests.builders import envelope, verdict
+from tests.dkim_keys import ed25519_key
 from tests.fuzz.test_mail_fuzz import DICTIONARY, SEEDS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,6 +49,7 @@ _KNOWING = make_checks(
         people=[Person("Sara Rahimi", "s.rahimi@example.ir")],
     )
 )
+_SEALER = Sealer("example.ir", "s1", ed25519_key())
 CRASHES = Path(__file__).parent / "crashes"
 
 
@@ -51,7 +60,7 @@ class Target(NamedTuple):
 
 
 def mail(content: bytes) -> None:
-    """Invariant: any bytes give a Message that can be written; an edit keeps the body."""
+    """Invariant: any bytes give a Message that can be written; an edit keeps the body; its author is read alike."""
     parsed = parse(content)
     for part in parsed.parts:
         decode_body(part)
@@ -66,6 +75,8 @@ def mail(content: bytes) -> None:
     again = parse(edited)
     assert again.raw[again.body_offset :] == content[parsed.body_offset :]
     assert len(parse(to_crlf(content)).fields) == len(parsed.fields)
+    if len(content) < 60_000:
+        assert peek_author(content) in ("", address_of(parsed.author))
 
 
 def html(content: bytes) -> None:
@@ -109,16 +120,44 @@ def identity(content: bytes) -> None:
 
 
 def results(content: bytes) -> None:
-    """Invariant: any Authentication-Results is read; what a strict reader takes for ours is taken for ours."""
+    """Invariant: any Authentication-Results is read, as authres reads it or not at all; what it takes for ours is ours."""
     value = content.decode("utf-8", "replace")
-    parse_results(value)
+    ours = parse_results(value)[1]
     is_taken = may_be_of(value, ["mx.example.ir"], ["bank.example"])
     try:
         theirs = authres.AuthenticationResultsHeader.parse_value(value.replace("\r", "").replace("\n", ""))
     except Exception:
         return
     claimed = str(theirs.authserv_id).lower()
+    named = [one for one in theirs.results if hasattr(one, "method")]
+    assert ours in ((), tuple((str(one.method).lower(), str(one.result).lower()) for one in named))
     assert is_taken or (claimed != "mx.example.ir" and not f".{claimed}".endswith(".bank.example"))
+
+
+def resinfo(content: bytes) -> None:
+    """Invariant: any results are read or refused whole; where authres reads them too, they are the same."""
+    value = content.decode("utf-8", "replace")
+    found = read_resinfo(value)
+    if found is None:
+        return
+    try:
+        theirs = authres.AuthenticationResultsHeader.parse_value(value).results
+    except Exception:
+        return
+    said = [(str(one.method).lower(), str(one.result).lower()) for one in theirs if hasattr(one, "method")]
+    assert [(one.method, one.result) for one in found] == said
+
+
+def arc_chain(content: bytes) -> None:
+    """Invariant: any fields are sets in order or the reason why not; a set of ours goes on top whole, or not at all."""
+    message = parse(content)
+    sets = arc.collect({name: [one.raw for one in message.by_name.get(name, ())] for name in arc.FIELDS})
+    assert isinstance(sets, Conclusion) or len(sets) == len(message.by_name.get("arc-seal", ()))
+    relayed = annotate(envelope(), content, verdict(), [], 5.0)
+    for result in ("none", "pass", "fail"):
+        sealed = _SEALER.seal(relayed, "mx.example.ir; none", result, 1.0)
+        assert sealed.endswith(relayed)
+        assert len(parse(sealed).fields) - len(parse(relayed).fields) in (0, 3)
 
 
 def dns(content: bytes) -> None:
@@ -154,6 +193,14 @@ _TXT = _OWNER + b"\0\x10\0\1\0\0\0\x3c\0\6\2ab\2cd"
 _SOA = _OWNER + b"\0\6\0\1\0\0\0\x3c\0\x18" + _OWNER + _OWNER + bytes(20)
 
 TARGETS: dict[str, Target] = {
+    "arc": Target(arc_chain, lambda: [chain(LIST), chain(SCHOOL, LIST), b"", b"ARC-Seal: i=1; cv=fail\r\n\r\n"]),
+    "resinfo": Target(
+        resinfo,
+        lambda: [
+            b"mx.example 1; spf=pass (a (b)) smtp.mailfrom=x@a.example; dmarc=pass action=none header.from=a.example",
+            b'mx.example; dkim=fail reason="not; ours" header.i=@a.example header.b="a/b="; none',
+        ],
+    ),
     "dns": Target(
         dns,
         lambda: [

@@ -15,13 +15,17 @@ from gateway.actions.relay import Relay
 from gateway.errors import InputError, StoreError
 from gateway.mail import parse
 from gateway.policy.domains import ConfiguredDomains
+from gateway.reputation import Reputation
+from gateway.scan.explain import verdict_json
 from gateway.service import Gateway, Releaser
 from gateway.types import (
     AuthResult,
     Client,
     DmarcRow,
     DomainPolicy,
+    Envelope,
     HeldMessage,
+    History,
     LogRow,
     Outcome,
     Recipient,
@@ -39,44 +43,54 @@ TAKEN = Reply(250, "2.0.0", "taken")
 
 @dataclass
 class World:
-    """A gateway over memory. strict.test refuses where darban.test holds."""
+    """A gateway over memory. strict.test refuses where darban.test holds, grey.test defers what is doubtful."""
 
     verdict: Verdict | None = None
     hop: MemoryNextHop = field(default_factory=MemoryNextHop)
     quarantine: MemoryQuarantine = field(default_factory=MemoryQuarantine)
     counters: MemoryCounters = field(default_factory=MemoryCounters)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
+    scorer: FixedScorer | None = None  # instead of one that says `verdict`
 
     def __post_init__(self) -> None:
+        self.reputation = Reputation(self.counters, b"secret")
         self.policies = ConfiguredDomains(
             [
                 DomainPolicy("darban.test", "smtp://a:25"),
                 DomainPolicy("strict.test", "smtp://a:25", 3.0, 4.0, 7.0, "quarantine"),
                 DomainPolicy("lax.test", "lmtp://b:24", 9.0, 20.0, 30.0, "accept"),
+                DomainPolicy("grey.test", "smtp://a:25", greylist=True, greylist_at=2.0),
             ]
         )
 
     async def receive(self, *recipients: str) -> Outcome:
         gateway = Gateway(
             policies=self.policies,
-            scorer=FixedScorer(self.verdict),
+            scorer=self.scorer or FixedScorer(self.verdict),
             relay=Relay(self.policies, lambda _: self.hop),
-            hold=Hold(self.quarantine, lambda *_: "{}"),
+            hold=Hold(self.quarantine, verdict_json),
             verifier=self,
             journal=self.journal,
             counters=self.counters,
+            reputation=self.reputation,
         )
         return await gateway.receive(envelope(*recipients), CONTENT)
 
     async def screen(self, address: str) -> Reply | None:
         gateway = Gateway(
             policies=self.policies, scorer=FixedScorer(None), relay=Relay(self.policies, lambda _: self.hop),
-            hold=Hold(self.quarantine, lambda *_: "{}"), verifier=self, journal=self.journal, counters=self.counters,
+            hold=Hold(self.quarantine, verdict_json), verifier=self, journal=self.journal, counters=self.counters,
+            reputation=self.reputation,
         )  # fmt: skip
         return await gateway.screen(Client("192.0.2.1"), "", recipient(address))
 
     async def verify(self, next_hop_url: str, one: Recipient) -> Reply:
         return self.hop.says(one.address)
+
+    def minutes_pass(self) -> None:
+        """What was greylisted may come again."""
+        for key in [key for key in self.counters.values if key.startswith("g:w:")]:
+            del self.counters.values[key]
 
     def where(self) -> dict[str, list[str]]:
         """address -> the places that have the message for it."""
@@ -170,9 +184,113 @@ async def test_the_next_hop_reads_the_score_and_the_tag() -> None:
     assert fields["X-Darban-Id"] == "TESTQUEUEID1"
 
 
+# --- greylisting ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_doubtful_first_contact_is_deferred_once_and_nothing_of_it_is_kept() -> None:
+    world = World(verdict(3.0))
+    for tries in (1, 2):
+        outcome = await world.receive("a@grey.test", "b@grey.test")
+        assert (outcome.reply.code, outcome.reply.enhanced, world.where()) == (451, "4.7.1", {})
+        assert len(world.journal.rows) == 2 * tries
+    row = world.journal.rows[0]
+    assert row.action == "tempfail"
+    assert row.reason.startswith("greylisted: first contact from 192.0.2.0/24 with score 3.0")
+    world.minutes_pass()
+    outcome = await world.receive("a@grey.test", "b@grey.test")
+    assert outcome.reply.code == 250
+    assert world.where() == {"a@grey.test": ["next hop"], "b@grey.test": ["next hop"]}
+
+
+@pytest.mark.parametrize(
+    ("score", "recipients", "code"),
+    [
+        (1.0, "a@grey.test", 250),
+        (9.0, "a@grey.test", 250),  # held
+        (20.0, "a@grey.test", 550),
+        (3.0, "a@grey.test b@darban.test", 250),  # one does not want it
+    ],
+)
+async def test_what_is_not_deferred(score: float, recipients: str, code: int) -> None:
+    assert (await World(verdict(score)).receive(*recipients.split())).reply.code == code
+
+
+async def test_whom_an_earlier_try_served_is_not_greylisted() -> None:
+    world = World(verdict(0.0), saying(b=LATER))
+    assert (await world.receive("a@grey.test", "b@grey.test")).reply.code == 451
+    world.verdict, world.hop.says = verdict(3.0), lambda _: TAKEN
+    assert (await world.receive("a@grey.test", "b@grey.test")).reply.code == 250
+    assert world.where() == {"a@grey.test": ["next hop"], "b@grey.test": ["next hop"]}
+
+
+# --- learning -------------------------------------------------------------------------------------------------------------
+
+
+PROVEN = (AuthResult("spf", "pass", "example.org", is_aligned=True), AuthResult("dmarc", "pass", "example.org"))
+
+
+async def known_to(world: World, *recipients: str) -> tuple[float, ...]:
+    await asyncio.sleep(0)  # it learns after the answer
+    await world.reputation._write()
+    past = await world.reputation.recall(envelope(*recipients), CONTENT)
+    assert past is not None
+    return past.known
+
+
+async def test_only_who_got_it_knows_the_sender() -> None:
+    world = World(verdict(0.0, auth=PROVEN), saying(b=GONE))
+    everybody = ("a@darban.test", "b@darban.test", "c@darban.test")
+    await world.receive(*everybody)
+    assert await known_to(world, *everybody) == (1.0, 0.0, 1.0)
+    world.hop.says = lambda _: LATER
+    await world.receive(*everybody)  # comes again, and then counts
+    assert await known_to(world, *everybody) == (1.0, 0.0, 1.0)
+
+
+async def test_the_scorer_is_told_what_is_known() -> None:
+    world = World(verdict(0.0, auth=PROVEN))
+    told: list[History | None] = []
+
+    class Told(FixedScorer):
+        async def score(self, envelope: Envelope, content: bytes) -> Verdict:
+            told.append(envelope.history)
+            return await super().score(envelope, content)
+
+    world.scorer = Told(world.verdict)
+    await world.receive("a@darban.test")
+    assert await known_to(world, "a@darban.test") == (1.0,)
+    await world.receive("a@darban.test")
+    world.counters.is_down = True
+    await world.receive("a@darban.test")
+    assert [one and one.known for one in told] == [(0.0,), (1.0,), None]
+
+
+async def test_a_fault_in_learning_does_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    faults: list[dict] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    world = World(verdict(0.0, auth=PROVEN))
+    monkeypatch.setattr(world.reputation, "learn", lambda *_: 1 / 0)
+    assert (await world.receive("a@darban.test")).reply.code == 250
+    await asyncio.sleep(0)
+    assert [type(one["exception"]) for one in faults] == [ZeroDivisionError]
+
+
+async def test_a_release_makes_the_sender_known_to_one() -> None:
+    world, releaser, held = await held_world(MemoryNextHop(), auth=PROVEN)
+    await releaser.release(held.id)
+    assert await known_to(world, "a@darban.test", "b@darban.test") == (8.0, 0.0)
+
+
+async def test_a_release_that_failed_teaches_nothing() -> None:
+    world, releaser, held = await held_world(saying(a=LATER), auth=PROVEN)
+    await releaser.release(held.id)
+    assert await known_to(world, "a@darban.test") == (0.0,)
+
+
 # --- whatever fails ------------------------------------------------------------------------------------------------------
 
-ADDRESSES = [f"{user}@{domain}" for user in "abc" for domain in ("darban.test", "strict.test", "lax.test")]
+DOMAINS = ("darban.test", "strict.test", "lax.test", "grey.test")
+ADDRESSES = [f"{user}@{domain}" for user in "abc" for domain in DOMAINS]
 PHASES = st.lists(
     st.tuples(
         st.dictionaries(st.sampled_from(ADDRESSES), st.sampled_from([GONE, LATER]), max_size=3),
@@ -188,7 +306,9 @@ async def test_custody(score: float, recipients: list[str], phases: list[tuple[d
     """A client that tries again at 451, while things fail and recover: nobody's message is lost or comes twice."""
     world = World()
     reply = LATER
-    for replies, is_down, scored in [*phases, ({}, False, score)]:
+    last: tuple[dict[str, Reply], bool, float] = ({}, False, score)
+    for replies, is_down, scored in [*phases, last, last]:  # the last but one may be the first that is greylisted
+        world.minutes_pass()
         world.verdict = verdict(scored)
         world.hop.says = lambda address, replies=replies: replies.get(address, TAKEN)  # type: ignore[misc]
         world.quarantine.is_down = is_down
@@ -219,13 +339,17 @@ async def test_screen(address: str, code: int | None) -> None:
 # --- release ------------------------------------------------------------------------------------------------------------
 
 
-async def held_world(hop: MemoryNextHop) -> tuple[World, Releaser, HeldMessage]:
-    world = World(verdict(9.0))
+async def held_world(hop: MemoryNextHop, auth: tuple[AuthResult, ...] = ()) -> tuple[World, Releaser, HeldMessage]:
+    world = World(verdict(9.0, auth=auth))
     await world.receive("a@darban.test")
     (held,) = world.quarantine.rows.values()
     world.hop = hop
     releaser = Releaser(
-        policies=world.policies, next_hop=lambda _: world.hop, quarantine=world.quarantine, hostname="mx.darban.test"
+        policies=world.policies,
+        next_hop=lambda _: world.hop,
+        quarantine=world.quarantine,
+        hostname="mx.darban.test",
+        reputation=world.reputation,
     )
     return world, releaser, held
 
@@ -295,7 +419,11 @@ async def test_an_unknown_id() -> None:
 async def test_a_domain_that_is_gone_leaves_it_held() -> None:
     world, _, held = await held_world(MemoryNextHop())
     releaser = Releaser(
-        policies=ConfiguredDomains([]), next_hop=lambda _: world.hop, quarantine=world.quarantine, hostname="mx"
+        policies=ConfiguredDomains([]),
+        next_hop=lambda _: world.hop,
+        quarantine=world.quarantine,
+        hostname="mx",
+        reputation=world.reputation,
     )
     after = await releaser.release(held.id)
     assert (after.state, world.hop.taken) == ("held", [])
@@ -315,7 +443,7 @@ async def test_dmarc_is_reported_only_when_it_is_asked_for(reports_dmarc: bool) 
     gateway = Gateway(
         policies=world.policies, scorer=FixedScorer(world.verdict), relay=Relay(world.policies, lambda _: world.hop),
         hold=Hold(world.quarantine, lambda *_: "{}"), verifier=world, journal=world.journal, counters=world.counters,
-        reports_dmarc=reports_dmarc,
+        reports_dmarc=reports_dmarc, reputation=world.reputation,
     )  # fmt: skip
     await gateway.receive(envelope("a@darban.test"), CONTENT)
     assert [row.domain for row in world.journal.rows if isinstance(row, DmarcRow)] == ["example.org"] * reports_dmarc

@@ -88,6 +88,18 @@ def test_our_name_among_words(text: str, found: tuple[str, bool]):
     assert who.find_own_name(text) == found
 
 
+def test_a_name_of_two_words_and_words_of_offices_beside_a_persons():
+    who = make_identity(own=["novin-system.co.ir"], people=[SARA])
+    assert who.find_own_name("Novin System Support") == ("novinsystem", True)
+    assert who.find_own_name("نوین سیستم") == ("نوینسیستم", False)
+    assert who.people.find("Sara Rahimi Finance Office") == (SARA,)
+    assert who.people.find("Sara Rahimi NovinSystem") == (SARA,)
+
+
+def test_a_company_of_the_familys_name_hides_nobody():
+    assert make_identity(own=["rahimi.ir"], people=[SARA]).people.find("Sara Rahimi") == (SARA,)
+
+
 def test_nobody():
     assert make_identity().find_own_name("Darban Support") == ("", False)
 

@@ -137,6 +137,24 @@ def test_common_words_are_protected_against_twins_alone():
     assert GENERIC & LURES  # "support" is both: a name nobody owns, and a word that lures
 
 
+@pytest.mark.parametrize(
+    ("own", "domain", "is_so"),
+    [
+        ("darban.ir", "دربان.ایران", True),
+        ("دربان.ایران", "darban.ir", True),
+        ("novin-sanat.ir", "نوین‌صنعت.ایران", True),
+        ("darban.ir", "دربند.ایران", False),
+        ("darban.ir", "دربانان.ایران", False),
+        ("tehran.ir", "تهران.ایران", False),  # a common word
+        ("دربان.ایران", "dorban.example", True),  # short vowels are not written
+        ("darban.ir", "dorban.example", False),  # in one script they are
+    ],
+)
+def test_our_name_in_the_other_letters(own: str, domain: str, is_so: bool):
+    found = Lookalikes([to_a_label(own)]).find(to_a_label(domain))
+    assert (found is not None and found.kind == "name") is is_so
+
+
 def test_an_index_of_nothing_finds_nothing():
     index = Lookalikes([])
     assert not index

@@ -369,6 +369,12 @@ LABEL = "a" * 64
 UNKNOWN = "v=spf1 moo=1 moo=2 ip4:192.0.2.1 -all"
 
 
+def looks_up(times: int, end: str, further: str = "-all") -> Zones:
+    """A record of so many terms that look up and do not match, and then these; i.example permits everyone."""
+    zones = txt("v=spf1 " + "a:e.example " * times + end, e__example={"A": ["192.0.2.9"]})
+    return zones | {"i.example": {"TXT": ["v=spf1 +all"]}, "i2.example": {"TXT": [f"v=spf1 {further}"]}}
+
+
 @pytest.mark.parametrize(
     ("zones", "sender", "ip", "result"),
     [
@@ -381,6 +387,10 @@ UNKNOWN = "v=spf1 moo=1 moo=2 ip4:192.0.2.1 -all"
         pytest.param({"example.org": {"TXT": ["v=spf1 ptr -all"]}, PTR: {"PTR": ["a.example.org"]}, "a.example.org": "servfail"}, "x@example.org", "192.0.2.1", "fail", id="a failing look-up of a PTR name"),
         pytest.param(txt(UNKNOWN), "x@example.org", "192.0.2.1", "pass", id="an unknown modifier twice"),
         pytest.param(txt("v=spf1 REDIRECT=i.example", i__example={"TXT": ["v=spf1 +all"]}), "x@example.org", "192.0.2.1", "pass", id="a modifier in capitals"),
+        pytest.param(looks_up(10, "ip4:192.0.2.1 redirect=i.example"), "x@example.org", "192.0.2.1", "pass", id="a redirect that is not followed"),
+        pytest.param(looks_up(10, "redirect=i.example"), "x@example.org", "192.0.2.1", "permerror", id="a redirect as the 11th look-up"),
+        pytest.param(looks_up(9, "redirect=i.example"), "x@example.org", "192.0.2.1", "pass", id="a redirect as the 10th look-up"),
+        pytest.param(looks_up(0, "redirect=i2.example", "redirect=i.example"), "x@example.org", "192.0.2.1", "pass", id="a redirect of a redirect"),
         pytest.param(txt("v=spf1 exists:%{d0}.e.example +all"), "x@example.org", "192.0.2.1", "permerror", id="a macro of no labels"),
         pytest.param(txt("v=spf1 exists:%{dx}.e.example +all"), "x@example.org", "192.0.2.1", "permerror", id="an unknown transformer"),
         pytest.param(txt("v=spf1 exists:%{d!}.e.example +all"), "x@example.org", "192.0.2.1", "permerror", id="an unknown delimiter"),

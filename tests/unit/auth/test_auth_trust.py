@@ -64,6 +64,8 @@ def passing(*sets: tuple[str, str], is_binding: bool = True) -> Chain:
         ("dmarc=fail header.from=other.example; dmarc=pass header.from=example.org", ""),
         ("dmarc=pass header.from=other.example header.from=example.org", ""),
         ("dkim=pass header.d=evil.example header.d=example.org", ""),
+        ("dkim=pass header.d=example.org header.d=evil.example", ""),
+        ("spf=pass smtp.mailfrom=example.org smtp.mailfrom=evil.example", ""),
         ("spf=pass smtp.mailfrom=example.org; spf=fail smtp.mailfrom=evil.example", ""),
         # hidden from one reader or another
         ("spf=fail (dmarc=pass header.from=example.org)", ""),

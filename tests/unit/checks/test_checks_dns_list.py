@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import random
 from collections.abc import Iterable
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.checks.dns_list import LINKS_MAX, SILENT_MESSAGES, TEST_EVERY_S, TEST_OFF_S, DnsLists, read_answer
+from gateway.checks.dns_list import (
+    BELIEVED_S,
+    LINKS_MAX,
+    SILENT_MESSAGES,
+    TEST_EVERY_S,
+    TEST_OFF_S,
+    DnsLists,
+    read_answer,
+)
 from gateway.config.dns_lists import DnsListSpec, dns_lists
 from gateway.config.settings import DnsList
-from gateway.net.dns import CachingResolver
-from gateway.types import Client, DnsAnswer, Finding, MailObject, Missing
+from gateway.net.dns import CachingResolver, canonical_name
+from gateway.types import Client, DnsAnswer, DnsStatus, Finding, MailObject, Missing
 from tests.builders import mail, message_bytes
 from tests.dns_server import DnsServer, Slow
 from tests.fakes import FakeResolver, Zones
@@ -137,20 +147,51 @@ async def test_the_test_entries_are_looked_at_again() -> None:
     asked = Asked(GOOD)
     assert await asked() == [FOUND]
     asked.resolver.zones = GOOD | {"1.0.0.127.bl.example": {"A": ["127.0.0.2"]}}  # the domain was given up and sold
-    asked.clock.now += TEST_EVERY_S - 1
+    asked.clock.now += BELIEVED_S
     assert await asked() == [FOUND]
     asked.clock.now += 1
-    (missing,) = await asked()  # what is due is done before a listing is believed
+    (missing,) = await asked()  # the test is done before a listing is believed
     assert "says yes to everything" in str(missing)
+
+
+async def test_a_list_is_tested_on_a_schedule_though_it_lists_nobody() -> None:
+    asked = Asked(GOOD)
+    await asked(CLEAN)
+    asked.resolver.zones = {}
+    await asked.later(TEST_EVERY_S - 1)
+    assert asked.lists.states() == {"my": ""}
+    await asked.later(1)
+    assert "is not listed" in asked.lists.states()["my"]
+
+
+async def test_a_list_that_begins_to_list_the_world_is_found_out_though_its_test_entries_are_cached() -> None:
+    zones = dict(GOOD)
+    with DnsServer(zones, negative_ttl_s=3600) as server:
+        resolver, clock = CachingResolver([server.address], 2.0), Clock()
+        lists = DnsLists(specs(TABLE), resolver, (), clock)
+        assert list(await lists.check(came_from("203.0.114.50"), resolver)) == []
+        server.zones = GOOD | {"*.bl.example": {"A": ["127.0.0.2"]}}
+        clock.now += BELIEVED_S + 1
+        (missing,) = await lists.check(came_from("203.0.114.51"), resolver)
+        assert "says yes to everything" in str(missing)
+        await resolver.close()
 
 
 async def test_ipv6_test_entries() -> None:
     table = TABLE | {"has_ipv6": True}
     nibbles = ".".join(reversed(ipaddress.ip_address("::ffff:7f00:2").exploded.replace(":", "")))
     six = {f"{nibbles}.bl.example": {"A": ["127.0.0.2"]}}
-    assert await Asked(GOOD | six, table)() == [FOUND]
-    (missing,) = await Asked(GOOD, table)()
-    assert "::ffff:7f00:2 is not listed" in str(missing)
+    client = ".".join(reversed(ipaddress.ip_address("2a00::5").exploded.replace(":", "")))
+    listed = {f"{client}.bl.example": {"A": ["127.0.0.2"]}}
+    asked = Asked(GOOD | six | listed, table)
+    assert await asked() == [FOUND]
+    assert await asked("2a00::5") == [Finding("DNSBL_MY_SPAM", ("the client 2a00::5 is on my (127.0.0.2)",))]
+    for zones in (GOOD | listed, GOOD | six | listed | {f"1{nibbles[1:]}.bl.example": {"A": ["127.0.0.2"]}}):
+        asked = Asked(zones, table)
+        assert await asked() == [FOUND]  # the other half is good
+        (missing,) = await asked("2a00::5")
+        assert isinstance(missing, Missing)
+        assert missing.what.startswith("dns list my: not asked about IPv6: it")
 
 
 @pytest.mark.parametrize("status", ["servfail", "timeout", "refused"])
@@ -234,6 +275,26 @@ async def test_lists_are_asked_side_by_side_and_a_slow_one_holds_up_nobody() -> 
         await resolver.close()
 
 
+async def test_a_message_that_is_given_up_leaves_no_question_behind() -> None:
+    ended = []
+
+    class Hanging:
+        async def query(self, name: str, rdtype: str) -> DnsAnswer:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.append(name)
+            raise AssertionError
+
+    lists = DnsLists(specs(TABLE | {"timeout_s": 9}), FakeResolver(GOOD))
+    waiting = asyncio.create_task(lists.check(came_from(LISTED), Hanging()))  # type: ignore[arg-type]
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await asyncio.sleep(0.01)
+    assert ended == ["7.114.0.203.bl.example"]
+
+
 # --- what is asked about --------------------------------------------------------------------------------------------
 
 
@@ -247,7 +308,7 @@ async def labels(
     await one(ip, content=content, **changes)
     await one.later(0)
     names = {name.removesuffix(".bl.example") for name, _ in one.resolver.queries}
-    six = {name for name in names if name.endswith(".f.f.f.f" + ".0" * 20)}
+    six = {name for name in names if name.endswith((".f.f.f.f" + ".0" * 20, ".invalid"))}
     return names - six - {"2.0.0.127", "1.0.0.127", "test", "invalid", "8.114.0.203"}
 
 
@@ -311,3 +372,66 @@ async def test_nothing_to_ask_asks_nothing() -> None:
     one = Asked(GOOD)
     assert await one("127.0.0.1") == []
     assert one.resolver.queries == []
+
+
+class RandomAnswers:
+    """Says anything; every name it hears can be asked."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+
+    async def query(self, name: str, rdtype: str) -> DnsAnswer:
+        assert rdtype == "A"
+        assert canonical_name(name) == name or len(name) > 253
+        status = self.random.choice(get_args(DnsStatus))
+        records = [str(ipaddress.IPv4Address(self.random.getrandbits(32))), f"127.0.0.{self.random.randrange(256)}"]
+        records = records[self.random.randrange(2) :]
+        return DnsAnswer(status, tuple(records)) if status == "noerror" else DnsAnswer(status)
+
+
+HOSTILE = st.sampled_from(
+    [
+        "http://",
+        "[::1]",
+        "1.2.3.4",
+        "0x7f000001",
+        "a@b",
+        "xn--",
+        "..",
+        "%00",
+        "نامه.ir",
+        "a" * 300,
+        "::",
+        "from ",
+        " by ",
+        "@",
+        "\0",
+    ]
+)
+WORDS = st.lists(HOSTILE | st.text(max_size=20), max_size=6).map("".join)
+
+
+@given(WORDS, WORDS, WORDS, st.lists(WORDS, max_size=4), st.sampled_from([LISTED, "2a00::1", "::", "x"]), st.integers())
+def test_any_message_and_any_answers(
+    helo: str, reverse_path: str, author: str, links: list[str], ip: str, seed: int
+) -> None:
+    """Invariant: findings and what is missing, in few words; nothing raises, and only names are asked for."""
+    tables = [
+        {"name": "a", "zone": "a.example", "asked": ["client", "received"], "has_ipv6": True},
+        {"name": "b", "zone": "b.example", "kind": "domain", "asked": ["author", "reverse_path", "helo", "link"]},
+        {"name": "c", "zone": "c.example", "kind": "url"},
+    ]
+    content = message_bytes(" ".join(f"http://{link}/" for link in links), From=author, Received=helo)
+    around = mail(content, client=Client(ip, helo=helo), reverse_path=reverse_path)
+    resolver = RandomAnswers(seed)
+    lists = DnsLists(specs(*tables), resolver)
+    for _ in range(2):
+        for one in asyncio.run(_all(lists, around, resolver)):
+            words = one.what if isinstance(one, Missing) else " ".join(one.evidence)
+            assert isinstance(one, Missing) or one.name in lists.findings
+            assert 0 < len(words) < 1000
+            words.encode()
+
+
+async def _all(lists: DnsLists, around: MailObject, resolver: RandomAnswers) -> list[Finding | Missing]:
+    return list(await lists.check(around, resolver))

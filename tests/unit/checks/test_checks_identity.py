@@ -88,6 +88,7 @@ def test_listed_wrappers_are_organisational_domains():
 HOLD = 8.0
 _TRANSFER = "Are you available? Process an urgent bank transfer for me, I cannot talk now.\r\n"
 _FA = "سلام، لطفا همین الان مبلغ را به این شماره حساب جدید واریز کنید و محرمانه بماند.\r\n"
+_HTML = {"Content_Type": "text/html; charset=utf-8"}
 _UTF8 = {"Content_Type": "text/plain; charset=utf-8"}
 
 
@@ -118,7 +119,7 @@ def _score(ruleset, one: MailObject) -> float:
     ],
 )
 def test_a_doubt_alone_holds_nothing(ruleset, body: str, fields: dict[str, str]):
-    one = mail(message_bytes(body, **_UTF8, **fields), *PROVEN)
+    one = mail(message_bytes(body, **(_UTF8 | fields)), *PROVEN)
     assert 0 < _score(ruleset, one) + 0.6 < HOLD
 
 
@@ -140,10 +141,12 @@ def test_a_doubt_alone_holds_nothing(ruleset, body: str, fields: dict[str, str])
             {"From": "Supplier <billing@supplier.example>", "Reply_To": "billing@supplierr.example"},
         ),
         (_FA, {"From": "Office <office@yourdomain-invoices.com>"}),
+        ('<a href="http://example.ir.evil.example/">www.example.ir</a>', {"From": "a@firm.example", **_HTML}),
+        ('<a href="http://exampel.ir/in">https://example.ir/in</a>', {"From": "a@firm.example", **_HTML}),
     ],
 )
 def test_an_imposture_is_held_however_well_it_authenticates(ruleset, body: str, fields: dict[str, str]):
-    one = mail(message_bytes(body, **_UTF8, **fields), *PROVEN)
+    one = mail(message_bytes(body, **(_UTF8 | fields)), *PROVEN)
     assert _score(ruleset, one) >= HOLD
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.checks import CHECKS
 from gateway.mail import parse
 from gateway.ports import MessageCheck
-from gateway.types import AuthMethod, AuthResult, Client, Finding, MailObject
+from gateway.types import AuthMethod, AuthResult, Client, Finding, History, MailObject, Past
 from tests.builders import envelope, mail, message_bytes
 from tests.check_case import load_cases
 
@@ -56,11 +56,26 @@ _RESULTS = st.builds(
     reason=st.text(max_size=10),
     is_aligned=st.booleans(),
 )
+_COUNTS = st.floats(0, 1e6)
+_PASTS = st.builds(Past, _COUNTS, _COUNTS, _COUNTS, _COUNTS, _COUNTS)
+_WEIGHTS = st.lists(_COUNTS, max_size=3).map(tuple)
+_HISTORIES = st.none() | st.builds(
+    History,
+    st.sampled_from(["", "sara@example.org", "\ud800@example.org", f"{'a' * 310}@b.example"]),
+    _PASTS,
+    _PASTS,
+    _PASTS,
+    _WEIGHTS,
+    _WEIGHTS,
+)
 _ENVELOPES = st.builds(
-    lambda ip, helo, reverse_path: envelope(client=Client(ip, helo=helo), reverse_path=reverse_path),
+    lambda ip, helo, reverse_path, history: envelope(
+        client=Client(ip, helo=helo), reverse_path=reverse_path, history=history
+    ),
     st.sampled_from(["192.0.2.1", "2001:db8::1", "::1", "127.0.0.1", ""]),
     st.text(max_size=30) | _DOMAINS,
     st.text(max_size=30) | _DOMAINS.map("a@{}".format),
+    _HISTORIES,
 )
 
 

@@ -73,6 +73,12 @@ def test_long_words_are_shown_in_part() -> None:
     assert f"word “{'x' * 32}…”" in described(of("x" * 100 + "\r\n"))
 
 
+def test_helo_besides_mail_from_is_no_feature() -> None:
+    further = AuthResult("spf", "fail", "h.example", identity="helo")
+    assert "SPF fail" not in described(extract(mail(message_bytes(), AuthResult("spf", "pass"), further)))
+    assert "SPF fail" in described(extract(mail(message_bytes(), further, reverse_path="")))  # the main one there
+
+
 def test_links_and_relations() -> None:
     body = "see http://shop.bücher.example/a and http://192.0.2.7/ now\r\n"
     content = message_bytes(body, Reply_To="x@elsewhere.example")

@@ -23,6 +23,7 @@ from gateway.config.load import load_settings
 from gateway.errors import InputError
 from gateway.mail import parse
 from gateway.policy.domains import ConfiguredDomains
+from gateway.reputation import Reputation
 from gateway.service import Gateway
 from gateway.stores.dmarc_feedback import SqlDmarcFeedback
 from gateway.stores.engine import make_engine, migrate
@@ -68,6 +69,7 @@ async def judged(store: SqlDmarcFeedback) -> None:
             policies=policies, scorer=FixedScorer(verdict(score, auth=(found, *aligned, policy))),
             relay=Relay(policies, lambda _, hop=hop: hop), hold=Hold(MemoryQuarantine(), lambda *_: "{}"),
             verifier=None, journal=journal, counters=MemoryCounters(), reports_dmarc=True,
+            reputation=Reputation(MemoryCounters(), b"secret"),
         )  # type: ignore[misc, arg-type]  # fmt: skip
         await gateway.receive(envelope(client=Client(ip)), message_bytes(From=author))
         store.add([row for row in journal.rows if isinstance(row, DmarcRow)])

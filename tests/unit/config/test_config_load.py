@@ -81,6 +81,9 @@ def test_who_is_who_is_read_as_it_is_compared(tmp_path: Path) -> None:
     assert identity.freemail == ("post.example",)
     assert identity.person[0].address == "s.rahimi@example.ir"
     assert identity.person[0].also == ("sara@gmail.com", "@family.example", "@home.example")
+    shown = {(table, key): value for table, key, value, _, _ in describe(load_settings(write(tmp_path, text)))}
+    assert shown["[identity.person]", "address"] == "s.rahimi@example.ir"
+    assert shown["identity", "freemail"] == ("post.example",)
 
 
 def test_domains_become_a_labels_and_paths_absolute(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from gateway.errors import ConfigError
 from gateway.net import dns_client
@@ -216,6 +217,38 @@ async def until(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not is_so():
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "behaviour", ["", "truncate", "wrong-then-right", "no-edns", "silent", "garbage", "truncate-only"]
+)
+def test_the_loop_of_the_scorers_answers_alike(behaviour: str) -> None:
+    with DnsServer(ZONES, {"example.org": behaviour}) as server:
+        answer = uvloop.run(ask("example.org", "A", server, timeout_s=0.4))
+        refused = uvloop.run(ask("example.org", "A", _Nobody(server), timeout_s=0.4))
+    assert answer.status == ("timeout" if behaviour in ("silent", "garbage", "truncate-only") else "noerror")
+    assert refused.status == "timeout"
+
+
+class _Nobody:
+    """Where nothing listens."""
+
+    def __init__(self, server: DnsServer) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            taken.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+async def test_id_and_port_of_each_question_cannot_be_guessed() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.settimeout(5.0)
+        resolver = CachingResolver([f"127.0.0.1:{listening.getsockname()[1]}"], 0.2)
+        await asyncio.gather(*(resolver.query(f"n{number}.example.org", "A") for number in range(40)))
+        await resolver.close()
+        seen = [listening.recvfrom(2048) for _ in range(40)]
+    assert len({packet[:2] for packet, _ in seen}) > 35  # RFC 5452 §9.2
+    assert len({port for _, (_, port) in seen}) > 35
 
 
 async def test_the_systems_nameservers_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:

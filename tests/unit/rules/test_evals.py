@@ -62,6 +62,8 @@ FAILED = AuthResult("dkim", "fail", "other.example", "s1")
         ("check_for_spf_fail", "", (SPF,), False),
         ("check_for_spf_helo_pass", "", (SPF,), False),
         ("check_for_spf_helo_softfail", "", (AuthResult("spf", "softfail", "h", identity="helo"),), True),
+        ("check_for_spf_helo_fail", "", (SPF, AuthResult("spf", "fail", "h", identity="helo")), True),
+        ("check_for_spf_fail", "", (SPF, AuthResult("spf", "fail", "h", identity="helo")), False),
         ("check_for_spf_none", "", (), False),
         ("check_dkim_signed", "", (FAILED,), True),
         ("check_dkim_signed", "", (AuthResult("dkim", "none"),), False),

@@ -18,7 +18,19 @@ from gateway.scan.frames import (
     unpack_request,
     unpack_verdict,
 )
-from gateway.types import AuthResult, Client, Contribution, Envelope, Hit, Prediction, Recipient, Summary, Verdict
+from gateway.types import (
+    AuthResult,
+    Client,
+    Contribution,
+    Envelope,
+    History,
+    Hit,
+    Past,
+    Prediction,
+    Recipient,
+    Summary,
+    Verdict,
+)
 
 TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=8)  # lone surrogates too
 TEXTS = st.lists(TEXT, max_size=3).map(tuple)
@@ -27,7 +39,10 @@ NUMBER = st.floats(allow_nan=False)
 
 CLIENTS = st.builds(Client, TEXT, st.integers(0, 65535), TEXT, TEXT, TEXT)
 RECIPIENTS = st.lists(st.builds(Recipient, TEXT, TEXT, TEXTS), max_size=3).map(tuple)
-ENVELOPES = st.builds(Envelope, TEXT, CLIENTS, TEXT, RECIPIENTS, NUMBER, TEXT, st.booleans(), st.booleans())
+PASTS = st.builds(Past, NUMBER, NUMBER, NUMBER, NUMBER, NUMBER)
+NUMBERS = st.lists(NUMBER, max_size=3).map(tuple)
+HISTORIES = st.none() | st.builds(History, TEXT, PASTS, PASTS, PASTS, NUMBERS, NUMBERS)
+ENVELOPES = st.builds(Envelope, TEXT, CLIENTS, TEXT, RECIPIENTS, NUMBER, TEXT, st.booleans(), st.booleans(), HISTORIES)
 HITS = st.lists(st.builds(Hit, TEXT, NUMBER, TEXT, TEXTS), max_size=3).map(tuple)
 RESULTS = st.lists(
     st.builds(AuthResult, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, st.booleans(), PAIRS), max_size=3
@@ -80,7 +95,7 @@ def test_no_bytes_do_more_than_raise(head: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [(Envelope, 8), (Client, 5), (Recipient, 3), (Verdict, 10), (Hit, 4), (AuthResult, 12), (Prediction, 3), (Contribution, 2), (Summary, 4)],
+    [(Envelope, 9), (History, 6), (Past, 5), (Client, 5), (Recipient, 3), (Verdict, 10), (Hit, 4), (AuthResult, 12), (Prediction, 3), (Contribution, 2), (Summary, 4)],
 )  # fmt: skip
 def test_a_new_field_must_go_over_the_socket_too(kind: type, count: int) -> None:
     """frames.py names the fields one by one: add the new one there and above, then here."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import pytest
 
+from gateway.begun import Begun
 from gateway.scan.runner import (
-    Begun,
     attempt,
     attempt_async,
     run_envelope_checks,
