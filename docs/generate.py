@@ -48,7 +48,10 @@ corpora it stands nowhere. A finding of a forged author is `firm`: text that rea
 - Who may send for a domain may lie for it: another customer of a mail service that the victim's SPF record lets in, or
   a signed message of the victim's sent on as it was. DMARC passes, as it should.
 - A field that the victim's signature does not cover, such as Reply-To, may be added to a message that is sent on.
-- A name that belongs to nobody in particular ("Accounts"), and look-alikes in the same alphabet (rn for m).
+- A Sender or Reply-To of another domain beside a proven author is scored, not held: lists and services write so.
+- A name that goes on behind an address ("b@bank.example via Talk") is scored, not held, for the same reason.
+- A name that belongs to nobody in particular ("Accounts"), and look-alikes in the same alphabet (rn for m) of a domain
+  that is neither ours nor a partner's ([impostors](identity.md)).
 - Where the DNS does not answer for the victim's domain the verdict says so, and mail flows (`docs/fail-modes.md`).
 
 ## Sources

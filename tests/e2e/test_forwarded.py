@@ -45,13 +45,12 @@ async def test_forwarded_mail(tmp_path: Path) -> None:
             forwarded = add_set(content.replace(b"Subject: Hello", f"Subject: via {sealer}".encode()), sealer)
             assert peers.send(running.smtp_port, forwarded, mail_from=f"keys-bounces@{LIST}")[0] == 250
     delivered = {parse(raw).subject: raw for raw in (one.read_bytes() for one in (tmp_path / "mail" / "new").iterdir())}
-    assert set(delivered) == {f"via {LIST}", f"via {STRANGER}"}
-    for sealer, found in ((LIST, "DMARC_FAIL_OVERRIDDEN"), (STRANGER, "DMARC_FAIL_REJECT")):
-        raw = delivered[f"via {sealer}"].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-        fields = {one.name: one.text for one in parse(raw).fields}
-        assert found in fields["X-Spam-Status"]
-        assert f"arc=pass (sealed by {sealer}" in fields["Authentication-Results"]
-        assert "dmarc=fail (p=reject)" in fields["Authentication-Results"]
-        chain = await arc.evaluate(parse(raw), "", FakeResolver(WORLD))
-        assert (chain.result.result, chain.sealers) == ("pass", ("darban.test", sealer))
-        assert dkim.arc_verify(raw, dnsfunc=lambda name, timeout=5: rsa_record().encode())[0] == b"pass"
+    assert set(delivered) == {f"via {LIST}"}  # what nobody vouches for is held
+    raw = delivered[f"via {LIST}"].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    fields = {one.name: one.text for one in parse(raw).fields}
+    assert "DMARC_FAIL_OVERRIDDEN" in fields["X-Spam-Status"]
+    assert f"arc=pass (sealed by {LIST}" in fields["Authentication-Results"]
+    assert "dmarc=fail (p=reject)" in fields["Authentication-Results"]
+    chain = await arc.evaluate(parse(raw), "", FakeResolver(WORLD))
+    assert (chain.result.result, chain.sealers) == ("pass", ("darban.test", LIST))
+    assert dkim.arc_verify(raw, dnsfunc=lambda name, timeout=5: rsa_record().encode())[0] == b"pass"
