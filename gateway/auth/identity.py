@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -68,16 +69,7 @@ class Identity:
         """(the word of a text that is our organisation's name, in Latin or Persian letters; "" without one,
         whether a word for an office stands beside it)
         """
-        if not self.names:
-            return "", False
-        words = _NOT_LETTERS.sub(" ", text.lower()).split()[:20]
-        pairs = [one + other for one, other in pairwise(words)]  # novin-system.ir is called Novin System
-        found = next((word for word in (*words, *pairs) if word in self.names), "")
-        if not found and not text.isascii():
-            persian = [word for word in (*words, *pairs) if len(word) > 2 and _PERSIAN.match(word)]
-            names = [fold_latin(name) for name in self.names]
-            found = next((one for one in persian if any(agree(name, fold_persian(one)) for name in names)), "")
-        return found, not self.offices.isdisjoint(words)
+        return _find_own_name(text, self.names, self.offices) if self.names else ("", False)
 
     def is_below_own(self, domain: str) -> bool:
         """Is it one of our domains, or below one?"""
@@ -97,6 +89,18 @@ class Identity:
             return True
         home = domain_of(person.address)
         return home not in self.freemail and organisational_domain(home) == organisational_domain(domain)
+
+
+@lru_cache(maxsize=4096)
+def _find_own_name(text: str, names: frozenset[str], offices: frozenset[str]) -> tuple[str, bool]:
+    words = _NOT_LETTERS.sub(" ", text.lower()).split()[:20]
+    pairs = [one + other for one, other in pairwise(words)]  # novin-system.ir is called Novin System
+    found = next((word for word in (*words, *pairs) if word in names), "")
+    if not found and not text.isascii():
+        persian = [word for word in (*words, *pairs) if len(word) > 2 and _PERSIAN.match(word)]
+        folded = [fold_latin(name) for name in names]
+        found = next((one for one in persian if any(agree(name, fold_persian(one)) for name in folded)), "")
+    return found, not offices.isdisjoint(words)
 
 
 def make_identity(
