@@ -9,6 +9,7 @@ A file is directives, a line "---", and the message as written (UTF-8; line ends
     reverse-path: <x@evil.example>    when left out
     forward-path: you@darban.test     when left out
     zone: NAME TYPE VALUE             may stand again; besides common.zone
+    zone: NAME * servfail             the DNS does not answer for this name
     sign: d=evil.example s=s1 h=from:to:subject l=10   may stand again; each signature is put above what is there
     seal: d=evil.example says=bank.example   an ARC set above, which says that all passed; may stand again
     spoil: i=2 ARC-Seal               one character of the signature in that field is changed, when all is signed
@@ -134,17 +135,21 @@ def _common_lines() -> tuple[str, ...]:
 
 def _zones(lines: list[str]) -> Zones:
     zones: dict[str, dict[str, list[str | bytes]]] = {}
+    silent: dict[str, str] = {}
     common = len(_common_lines())
     own: set[tuple[str, str]] = set()
     for number, line in enumerate(lines):
         name, rdtype, value = line.split(" ", 2)
+        if rdtype == "*":
+            silent[name] = value
+            continue
         types = zones.setdefault(name, {})
         if number >= common and (name, rdtype) not in own:
             own.add((name, rdtype))
             types.pop(rdtype, None)
         value = _KEY.sub(lambda match: _key_record(match[1]), value)
         types.setdefault(rdtype, []).append(_octets(value) if rdtype == "TXT" else value)
-    return zones
+    return {**zones, **silent}
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gateway.auth.trust import OVERRIDE, TRUSTED
 from gateway.types import AuthResult, Finding, MailObject
@@ -50,6 +50,7 @@ class Authentication:
         "DMARC_FAIL_REJECT",
         "DMARC_FAIL_OVERRIDDEN",
         "DMARC_PERMERROR",
+        "DMARC_UNDECIDED",
         "AUTHENTICATION_TEMPERROR",
     )
 
@@ -65,6 +66,8 @@ class Authentication:
                 names = _SPF_HELO  # the main identity stands first
             elif result.method == "dmarc":
                 yield from _dmarc(result)
+                if _is_undecided(result, mail.auth):
+                    yield Finding("DMARC_UNDECIDED", (f"{result.domain} asks to {result.policy}: {result.reason}",))
             elif result.method == "arc":
                 yield from _arc(result)
         yield from _dkim([result for result in mail.auth if result.method == "dkim"])
@@ -83,6 +86,17 @@ def _dmarc(result: AuthResult) -> Iterator[Finding]:
         yield Finding(f"DMARC_FAIL_{policy}", (result.reason or f"{result.domain} did not send this",))
     elif result.result == "permerror" and not result.domain:  # a broken record is no DMARC at all (RFC 9989 §4.10.1)
         yield Finding("DMARC_PERMERROR", (result.reason,))
+
+
+def _is_undecided(dmarc: AuthResult, auth: Sequence[AuthResult]) -> bool:
+    """The domain asks for action, SPF speaks against the message, and only a key of the domain does not answer.
+
+    A forger may name any selector, and one that was handed to a mail service long gone answers to nobody. Where SPF has
+    no answer either, the DNS may be silent as a whole, which is held against nobody (decision 0003).
+    """
+    spf = next((one for one in auth if one.method == "spf"), None)
+    is_decided = spf is not None and spf.result != "temperror"
+    return dmarc.result == "temperror" and dmarc.policy in ("quarantine", "reject") and is_decided
 
 
 def _arc(result: AuthResult) -> Iterator[Finding]:
