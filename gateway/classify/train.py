@@ -2,7 +2,7 @@
 
 Every source and class weighs the same, so that a large collector does not decide what mail looks like. The calibration
 is Platt's, on five folds that were held out, and its slope is halved: what holds inside a corpus is overconfident
-about foreign mail (docs/model.md).
+about foreign mail (docs/model.md). The loss is the squared hinge (docs/decisions/0020 has what else was tried).
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _regress(rows: Any, is_spam: NDArray[np.bool_], weights: NDArray[np.float64]
     from sklearn.svm import LinearSVC
 
     # squared hinge: only what is near the border or wrong shapes the weights. Coordinate descent in the dual; a finer
-    # tolerance changes no figure and takes ten times as long
+    # tolerance changes the third digit of the figures at most and takes several times as long
     model = LinearSVC(C=_C, dual=True, random_state=SEED, max_iter=1000, tol=0.3)
     model.fit(rows, is_spam, sample_weight=weights)
     return model.coef_[0], float(model.intercept_[0])
