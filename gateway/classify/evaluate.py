@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.classify.train import Fitted, Matrix, fit
+from gateway.classify.train import SEED, Fitted, Matrix, fit
 
 RATES = (0.001, 0.005)
+_ROUNDS = 500  # of the bootstrap
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Result:
     spam: int
     one_minus_auc: float | None  # percent; None without both classes
     recall: tuple[float | None, ...]  # at RATES, thresholds from the tested ham
+    intervals: tuple[tuple[float, float], ...]  # 95 %: of one_minus_auc, then of each recall; () without both classes
     false_positives: float | None  # share of ham at the threshold for 0.1 % of held-out training ham
     recall_at_fixed: float | None  # share of spam there
 
@@ -94,11 +96,32 @@ def measure(protocol: str, trained_on: str, tested_on: str, fitted: Fitted, test
         tested_on,
         len(ham),
         len(spam),
-        100 * (1 - _auc(ham, spam)) if both else None,
-        tuple(float((spam > _threshold(ham, rate)).mean()) if both else None for rate in RATES),
+        _one_minus_auc(ham, spam) if both else None,
+        tuple(_recall(ham, spam, rate) if both else None for rate in RATES),
+        _intervals(ham, spam) if both else (),
         float((ham > threshold).mean()) if len(ham) else None,
         float((spam > threshold).mean()) if len(spam) else None,
     )
+
+
+def _intervals(ham: NDArray[np.float64], spam: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+    """Where 95 % of bootstrap samples of the tested messages lie: the area, and recall at each of RATES."""
+    draw = np.random.default_rng(SEED)
+    rounds = []
+    for _ in range(_ROUNDS):
+        some_ham, some_spam = draw.choice(ham, len(ham)), draw.choice(spam, len(spam))
+        area = _one_minus_auc(some_ham, some_spam)
+        rounds.append((area, *(_recall(some_ham, some_spam, rate) for rate in RATES)))
+    low, high = np.percentile(rounds, (2.5, 97.5), axis=0)
+    return tuple(zip(low.tolist(), high.tolist(), strict=True))
+
+
+def _one_minus_auc(ham: NDArray[np.float64], spam: NDArray[np.float64]) -> float:
+    return 100 * (1 - _auc(ham, spam))
+
+
+def _recall(ham: NDArray[np.float64], spam: NDArray[np.float64], rate: float) -> float:
+    return float((spam > _threshold(ham, rate)).mean())
 
 
 def _threshold(ham: NDArray[np.float64], rate: float) -> float:

@@ -24,7 +24,7 @@ def evaluate(
     features: str = typer.Option("all", help="Ablation: body, or all."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object a line."),
 ) -> None:
-    """Train and test by a protocol; print (1-AUC)%, recall at 0.1 % and 0.5 % false positives."""
+    """Train and test by a protocol; print (1-AUC)%, recall at 0.1 % and 0.5 % false positives, 95 % intervals."""
     from gateway.classify import corpus
     from gateway.classify import evaluate as evaluation
     from gateway.classify import train as training
@@ -38,12 +38,24 @@ def evaluate(
 
 
 def _line(result: Result) -> str:
-    recall = " / ".join(_percent(one) for one in result.recall)
-    area = "-" if result.one_minus_auc is None else f"{result.one_minus_auc:.3f}"
     return (
         f"{result.protocol}: {result.trained_on} -> {result.tested_on} ({result.ham} ham, {result.spam} spam): "
-        f"(1-AUC)% {area}, recall at 0.1/0.5 % false positives {recall}; at the training side's 0.1 % threshold: "
+        f"{_ranking(result)}at the training side's 0.1 % threshold: "
         f"{_percent(result.false_positives)} of ham, {_percent(result.recall_at_fixed)} of spam"
+    )
+
+
+def _ranking(result: Result) -> str:
+    """What needs both classes."""
+    if result.one_minus_auc is None:
+        return ""
+    (least, most), *of_recall = result.intervals
+    recall = " / ".join(
+        f"{_percent(one)} [{100 * low:.1f}, {100 * high:.1f}]"
+        for one, (low, high) in zip(result.recall, of_recall, strict=True)
+    )
+    return (
+        f"(1-AUC)% {result.one_minus_auc:.3f} [{least:.3f}, {most:.3f}], recall at 0.1/0.5 % false positives {recall}; "
     )
 
 
