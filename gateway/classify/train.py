@@ -2,7 +2,7 @@
 
 Every source and class weighs the same, so that a large collector does not decide what mail looks like. The calibration
 is Platt's, on five folds that were held out, and its slope is halved: what holds inside a corpus is overconfident
-about foreign mail (docs/model.md). The loss is the squared hinge (docs/decisions/0020 has what else was tried).
+about foreign mail (docs/model.md). The loss is the squared hinge (docs/decisions/0015 has what else was tried).
 """
 
 from __future__ import annotations
