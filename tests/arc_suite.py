@@ -32,7 +32,7 @@ def cases(file: str) -> list[Any]:
     """(scenario, case) for pytest, one for each test; one that skips when there is no copy."""
     folder = suite_folder()
     if folder is None:
-        reason = "no copy of ValiMail's ARC test suite: DARBAN_ARC_SUITE does not name one"
+        reason = "ValiMail's ARC test suite is not beside the corpora; DARBAN_ARC_SUITE names its folder"
         return [pytest.param({}, {}, id="suite", marks=pytest.mark.skip(reason=reason))]
     return [
         pytest.param(scenario, case, id=name)

@@ -37,7 +37,7 @@ def corpora() -> Path:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
-    """A skip is a failure where DARBAN_NO_SKIPS is set, but for the corpora, which are nobody's to ship."""
+    """A skip is a failure where DARBAN_NO_SKIPS is set, but for the corpora and what stands beside them: not ours to ship."""
     outcome = yield
     report = outcome.get_result()
     if report.skipped and os.environ.get("DARBAN_NO_SKIPS") and not hasattr(report, "wasxfail"):

@@ -54,6 +54,8 @@ class FromField:
 
 
 def _form(mail: MailObject) -> Iterator[Finding]:
+    if any(one.method == "dmarc" and one.domain for one in mail.auth):
+        return  # DMARC has read it, and found one author domain
     author = read_author(mail.message)
     written = tuple(field.text[:120] for field in mail.message.by_name.get("from", ())[:_MAX_AUTHORS])
     evidence = (author.words, *written)

@@ -95,9 +95,13 @@ def seconds(content: bytes) -> float:
 def test_twice_the_flood_takes_twice_the_time(name: str) -> None:
     make, number = FLOODS[name]
     one, two = make(number), make(2 * number)
-    pairs = [(seconds(one), seconds(two)) for _ in range(3)]
-    assert min(pair[1] for pair in pairs) < 4 * min(pair[0] for pair in pairs) + 0.02
-    assert min(pair[1] for pair in pairs) < 1.0
+    pairs: list[tuple[float, float]] = []
+    while len(pairs) < 8:  # another load on the machine makes some of them slow, never all
+        pairs.append((seconds(one), seconds(two)))
+        least, twice = min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
+        if len(pairs) > 1 and twice < min(4 * least + 0.02, 1.0):
+            return
+    raise AssertionError(f"{least:.3f} s, and {twice:.3f} s for twice as much")
 
 
 @pytest.mark.parametrize("name", FLOODS)
