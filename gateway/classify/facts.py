@@ -12,13 +12,11 @@ from gateway.types import Html, MailObject
 
 _MAX_LINKS, _MAX_PARTS = 50, 30
 _TAGS = ("form", "script", "iframe", "input", "marquee", "map")
-_ENCODINGS = frozenset(("7bit", "8bit", "binary", "quoted-printable", "base64"))  # RFC 2045 §6.1
 _SHOWN = {
     "part": "an attachment of type {}",
     "extension": "an attachment .{}",
     "tag": "<{}> in the HTML",
     "hidden": "text hidden from the reader",
-    "encoding": "text sent as {}",
     "length": "a text of {} characters",
     "invisible": "invisible characters inside words",
     "twins": "foreign look-alikes of letters inside words",
@@ -59,8 +57,6 @@ def facts(mail: MailObject, text: Text) -> Iterator[str]:
 
 def _structure(mail: MailObject) -> Iterator[str]:
     for part in mail.message.parts[:_MAX_PARTS]:
-        if part.text is not None:
-            yield f"encoding:{part.encoding if part.encoding in _ENCODINGS else 'an unknown encoding'}"
         if part.html is not None:
             yield from _html(part.html)
         elif part.text is None and not part.content_type.startswith("multipart/"):

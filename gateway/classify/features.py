@@ -22,8 +22,8 @@ from gateway.classify.normalise import FIELD_END, MAX_CHARACTERS, normalise
 from gateway.classify.words import Words
 from gateway.types import MailObject
 
-VERSION = 4
-_BITS = 18
+VERSION = 3
+_BITS = 17
 HALF = 1 << _BITS
 SIZE = 2 * HALF
 _NAME_CHARACTERS, _SUBJECT_CHARACTERS = 60, 400

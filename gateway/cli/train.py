@@ -43,7 +43,7 @@ def train(
         "created": os.environ.get("SOURCE_DATE", ""),
         "data": described,
         "use": "any" if set(sources) <= _FREE else "non-commercial: see the terms of each source",
-        "algorithm": "linear, squared hinge loss, balanced by source and class; Platt calibration on held-out folds",
+        "algorithm": "logistic regression, balanced by source and class; Platt calibration on held-out folds",
     }
     manifest = model.save(out, fitted.weights, (fitted.bias, fitted.slope, fitted.offset), facts)
     (out / "card.md").write_text(_card(manifest), "utf-8")
