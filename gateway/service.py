@@ -19,6 +19,7 @@ from prometheus_client import Counter, Histogram
 
 from gateway.actions.annotate import annotate_release
 from gateway.errors import InputError, ScorerError, StoreError
+from gateway.mail.received import MAX_HOPS, count_hops
 from gateway.policy.decide import decide, reconcile
 from gateway.policy.feedback import dmarc_rows
 from gateway.policy.settle import DEFERRED, REFUSED, settle
@@ -60,6 +61,7 @@ RECEIVE_SECONDS = Histogram(
 RELEASES = Counter("darban_releases_total", "Releases by their result.", ["result"])
 
 _COME_AGAIN = Reply(451, "4.7.1", "First contact, please send it again in some minutes")
+_LOOP = Reply(554, "5.4.6", "Routing loop: this message has passed too many servers")  # RFC 3463
 _NOT_OURS = Reply(550, "5.7.1", "Relaying denied: not a domain we receive mail for")
 _PARTIAL_TTL_S = 5 * 86_400.0  # how long clients retry (RFC 5321 §4.5.4.1: at least 4-5 days)
 _STALE_RELEASE_S = 300.0
@@ -123,6 +125,11 @@ class Gateway:
     async def receive(self, envelope: Envelope, content: bytes) -> Outcome:
         """Judge, act, settle. Never raises for a fault of ours: the outcome's reply is then 451."""
         started = time.perf_counter()
+        if count_hops(content) > MAX_HOPS:
+            reason = f"more than {MAX_HOPS} Received fields: a loop"
+            refused = tuple(Delivery(one, "reject", _LOOP, reason) for one in envelope.recipients)
+            reply = settle(refused, envelope.queue_id)
+            return self._finish(Outcome(envelope.queue_id, reply, refused, None), envelope, started)
         envelope = replace(envelope, history=await self._reputation.recall(envelope, content))
         try:
             verdict = await self._scorer.score(envelope, content)

@@ -343,7 +343,7 @@ class Outcome:
     queue_id: str
     reply: Reply
     deliveries: tuple[Delivery, ...]
-    verdict: Verdict | None  # None when the message could not be judged (then the reply is 451)
+    verdict: Verdict | None  # None when it could not be judged (then the reply is 451), or is a loop (554)
 
 
 # --- the quarantine -----------------------------------------------------------------------------------------------

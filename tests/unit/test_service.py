@@ -63,7 +63,7 @@ class World:
             ]
         )
 
-    async def receive(self, *recipients: str) -> Outcome:
+    async def receive(self, *recipients: str, content: bytes = CONTENT) -> Outcome:
         gateway = Gateway(
             policies=self.policies,
             scorer=self.scorer or FixedScorer(self.verdict),
@@ -74,7 +74,7 @@ class World:
             counters=self.counters,
             reputation=self.reputation,
         )
-        return await gateway.receive(envelope(*recipients), CONTENT)
+        return await gateway.receive(envelope(*recipients), content)
 
     async def screen(self, address: str) -> Reply | None:
         gateway = Gateway(
@@ -150,6 +150,18 @@ async def test_no_verdict_is_a_451_and_nothing_is_done() -> None:
     outcome = await world.receive("a@darban.test")
     assert (outcome.reply.code, world.where()) == (451, {})
     assert world.journal.rows[0].action == "tempfail"
+
+
+@pytest.mark.parametrize(("hops", "code"), [(100, 250), (101, 554)])
+async def test_a_loop_is_refused_and_goes_no_further(hops: int, code: int) -> None:
+    world = World(verdict(0.0))
+    outcome = await world.receive("a@darban.test", content=b"Received: from a by b; now\r\n" * hops + CONTENT)
+    assert outcome.reply.code == code and outcome.queue_id in outcome.reply.text
+    assert world.where() == ({"a@darban.test": ["next hop"]} if code == 250 else {})
+    (row,) = world.journal.rows
+    assert isinstance(row, LogRow)
+    assert (row.action, row.reply[:3]) == ("accept" if code == 250 else "reject", str(code))
+    assert "a loop" in row.reason or code == 250
 
 
 async def test_a_quarantine_that_is_down_is_a_451_before_anything_was_relayed() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.mail.received import Hop, parse_received, tells_of_no_hop
+from gateway.mail.received import Hop, count_hops, parse_received, tells_of_no_hop
 
 DATE = "; Mon, 2 Mar 2026 10:00:00 +0000"
 
@@ -126,3 +126,16 @@ def test_linear(unit: str) -> None:
         parse_received(value)
         tells_of_no_hop(value)
     assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    ("content", "hops"),
+    [
+        (b"", 0),
+        (b"Received: a\r\nRECEIVED : b\r\nSubject: Received: c\r\nX-Received: d\r\n\r\nReceived: e\r\n", 2),
+        (b"received: a\n\tReceived: folded\nreceived: b\n\nReceived: c\n", 2),
+        (b"Received: a\r\n" * 100_000, 80_660),  # no further than the first MiB
+    ],
+)
+def test_hops_are_counted_in_the_header(content: bytes, hops: int) -> None:
+    assert count_hops(content) == hops
