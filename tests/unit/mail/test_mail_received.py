@@ -132,7 +132,7 @@ def test_linear(unit: str) -> None:
     ("content", "hops"),
     [
         (b"", 0),
-        (b"Received: a\r\nRECEIVED : b\r\nSubject: Received: c\r\nX-Received: d\r\n\r\nReceived: e\r\n", 2),
+        (b"Received: a\r\nRECEIVED: b\r\nSubject: Received: c\r\nX-Received: d\r\n\r\nReceived: e\r\n", 2),
         (b"received: a\n\tReceived: folded\nreceived: b\n\nReceived: c\n", 2),
         (b"Received: a\r\n" * 100_000, 80_660),  # no further than the first MiB
     ],
