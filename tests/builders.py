@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.mail import parse
-from gateway.types import AuthResult, Client, Envelope, Hit, MailObject, Recipient, Summary, Verdict
+from gateway.types import AuthResult, Client, DmarcRow, Envelope, Hit, MailObject, Recipient, Summary, Verdict
 
 AT = 1_790_000_000.0  # 2026-09-21
 
@@ -54,3 +54,23 @@ def message_bytes(body: str = "Hello\r\n", **fields: str) -> bytes:
 
 def mail(content: bytes, *auth: AuthResult, **changes: object) -> MailObject:
     return MailObject(envelope(**changes), parse(content), auth)
+
+
+def dmarc_row(**changes: object) -> DmarcRow:
+    """One counted row, of 2026-11-26."""
+    values: dict = {
+        "at": 20_783 * 86_400.0 + 10,
+        "domain": "example.org",
+        "published": "treewalk v=DMARC1; p=reject; rua=mailto:d@example.org",
+        "source_ip": "192.0.2.1",
+        "header_from": "news.example.org",
+        "envelope_from": "bounce.example.org",
+        "envelope_to": "darban.test",
+        "disposition": "none",
+        "is_dkim_aligned": True,
+        "is_spf_aligned": False,
+        "overrides": ("policy_test_mode", "local_policy"),
+        "dkim": (("example.org", "s1", "pass"), ("esp.example", "k", "fail")),
+        "spf": ("bounce.example.org", "softfail"),
+    }
+    return DmarcRow(**(values | changes))

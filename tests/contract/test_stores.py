@@ -20,7 +20,8 @@ from gateway.stores.dmarc_feedback import SqlDmarcFeedback
 from gateway.stores.engine import make_engine, migrate
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
-from gateway.types import DmarcRow, DmarcSending, HeldMessage, HeldQuery, LogRow, Summary
+from gateway.types import DmarcSending, HeldMessage, HeldQuery, LogRow, Summary
+from tests.builders import dmarc_row
 from tests.fakes import FakeClock
 from tests.postgres import fresh_database
 
@@ -308,25 +309,6 @@ def test_whether_a_message_could_be_held_is_known_beforehand(quarantine: SqlQuar
 # --- DMARC reports ------------------------------------------------------------------------------------------------------
 
 DAY = 20_783
-
-
-def dmarc_row(**changes: object) -> DmarcRow:
-    values: dict = {
-        "at": DAY * 86_400.0 + 10,
-        "domain": "example.org",
-        "published": "treewalk v=DMARC1; p=reject; rua=mailto:d@example.org",
-        "source_ip": "192.0.2.1",
-        "header_from": "news.example.org",
-        "envelope_from": "bounce.example.org",
-        "envelope_to": "darban.test",
-        "disposition": "none",
-        "is_dkim_aligned": True,
-        "is_spf_aligned": False,
-        "overrides": ("policy_test_mode", "local_policy"),
-        "dkim": (("example.org", "s1", "pass"), ("esp.example", "k", "fail")),
-        "spf": ("bounce.example.org", "softfail"),
-    }
-    return DmarcRow(**(values | changes))
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from gateway.auth.dmarc_report import Report, Reporter, make_message, make_repor
 from gateway.mail import parse
 from gateway.types import DmarcRow
 from tests import dmarc_schema
+from tests.builders import dmarc_row
 
 DAY = 20_783  # 2026-11-26
 NS = {"d": "urn:ietf:params:xml:ns:dmarc-2.0"}
@@ -23,23 +24,8 @@ REPORTER = Reporter("dmarc@mx.darban.test", "Darban & Co", "https://darban.test/
 
 
 def row(**changes: object) -> DmarcRow:
-    values: dict = {
-        "at": DAY * 86_400.0 + 10,
-        "domain": "example.org",
-        "published": "treewalk v=DMARC1; p=reject; sp=quarantine; adkim=s; rua=mailto:d@example.org",
-        "source_ip": "192.0.2.1",
-        "header_from": "news.example.org",
-        "envelope_from": "bounce.example.org",
-        "envelope_to": "darban.test",
-        "disposition": "none",
-        "is_dkim_aligned": True,
-        "is_spf_aligned": False,
-        "overrides": ("policy_test_mode", "local_policy"),
-        "dkim": (("example.org", "s1", "pass"), ("esp.example", "k", "fail")),
-        "spf": ("bounce.example.org", "softfail"),
-        "count": 7,
-    }
-    return DmarcRow(**(values | changes))
+    published = "treewalk v=DMARC1; p=reject; sp=quarantine; adkim=s; rua=mailto:d@example.org"
+    return dmarc_row(**({"published": published, "count": 7} | changes))
 
 
 def made(*rows: DmarcRow, reporter: Reporter = REPORTER) -> Report:
