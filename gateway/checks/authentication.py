@@ -92,11 +92,15 @@ def _is_undecided(dmarc: AuthResult, auth: Sequence[AuthResult]) -> bool:
     """The domain asks for action, SPF speaks against the message, and only a key of the domain does not answer.
 
     A forger may name any selector, and one that was handed to a mail service long gone answers to nobody. Where SPF has
-    no answer either, the DNS may be silent as a whole, which is held against nobody (decision 0003).
+    no answer either, the DNS may be silent as a whole, which is held against nobody (decision 0003). Where a trusted
+    sealer found the author proven, the key is not needed.
     """
+    if dmarc.result != "temperror" or dmarc.policy not in ("quarantine", "reject"):
+        return False
     spf = next((one for one in auth if one.method == "spf"), None)
-    is_decided = spf is not None and spf.result != "temperror"
-    return dmarc.result == "temperror" and dmarc.policy in ("quarantine", "reject") and is_decided
+    is_vouched_for = any(one.method == "arc" and one.policy == TRUSTED for one in auth)
+    is_key_silent = any(one.method == "dkim" and one.result == "temperror" for one in auth)
+    return spf is not None and spf.result != "temperror" and is_key_silent and not is_vouched_for
 
 
 def _arc(result: AuthResult) -> Iterator[Finding]:
