@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 
 from gateway.ports import AccountStore
@@ -36,6 +36,8 @@ _OF_THE_FRAMEWORK = {
     "Method Not Allowed": "The request was not understood.",
 }
 _TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")  # Unicode's embeddings, overrides, isolates (UAX #9 §2)
+_QUOTED = re.compile("“([^“”]*)”")
+_SET_APART = re.compile("\u2068([^\u202a-\u202e\u2066-\u2069]*)\u2069")  # balanced, so that nothing else turns
 _LIMIT_REACHED = re.compile(r"score (-?[0-9.]+) >= (\w+) (-?[0-9.]+)")
 
 
@@ -130,6 +132,15 @@ def seen(text: str) -> str:
     return _TURNS.sub(lambda found: f"[U+{ord(found[0]):04X}]", text or "")
 
 
+def evidence(line: str) -> Markup:
+    """A line of evidence. What a sentence of ours quotes, or sets apart by FSI and PDI, has a direction of its own; the
+    sentence keeps its. A line without either is what stood in the message, and goes as it reads."""
+    text = str(escape(line))
+    parted = _QUOTED.sub(r"“<bdi>\1</bdi>”", _SET_APART.sub(r"<bdi>\1</bdi>", text))
+    direction = "" if parted == text else ' dir="ltr"'
+    return Markup(f"<bdi{direction}>{seen(parted)}</bdi>")  # noqa: S704  escaped above
+
+
 def person(text: str) -> Markup:
     """A name and an address, each in its own direction."""
     name, opening, address = text.rpartition(" <")
@@ -166,6 +177,7 @@ def _environment(language: Language) -> Environment:
     environment.filters["when"] = language.when
     environment.filters["number"] = language.number
     environment.filters["seen"] = seen
+    environment.filters["evidence"] = evidence
     environment.filters["person"] = person
     environment.filters["reason"] = lambda text: reason(language, text)
     environment.filters["state"] = lambda held: language.translations.gettext(state_name(held))

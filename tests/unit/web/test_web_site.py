@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.web.language import languages
-from gateway.web.site import person, reason, seen
+from gateway.web.site import evidence, person, reason, seen
 
 LANGUAGES = languages()
 
@@ -40,3 +40,22 @@ def test_reasons_in_the_readers_words() -> None:
     assert reason(LANGUAGES["en"], given) == given
     assert reason(LANGUAGES["fa"], given).startswith("امتیاز ۱۳٫۶ به مرز ۸٫۰ رسیده است (quarantine_at);")
     assert reason(LANGUAGES["fa"], "incomplete: rules") == "incomplete: rules"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        # a sentence of ours stays one, whatever it quotes and whatever it begins with
+        (
+            "“سارا رحیمی” is Sara Rahimi, but this comes from x@a.example",
+            '<bdi dir="ltr">“<bdi>سارا رحیمی</bdi>” is Sara Rahimi, but this comes from x@a.example</bdi>',
+        ),
+        ("\u2068word “تومان”\u2069 (+0.2)", '<bdi dir="ltr"><bdi>word “<bdi>تومان</bdi>”</bdi> (+0.2)</bdi>'),
+        ("no signature", "<bdi>no signature</bdi>"),
+        ("شما برنده شده‌اید", "<bdi>شما برنده شده‌اید</bdi>"),
+        ("“<b>” & \u202ex", '<bdi dir="ltr">“<bdi>&lt;b&gt;</bdi>” &amp; [U+202E]x</bdi>'),
+        ("a \u2067b\u2069 \u2068c", "<bdi>a [U+2067]b[U+2069] [U+2068]c</bdi>"),
+    ],
+)
+def test_evidence_is_read_in_the_order_it_was_written(line: str, shown: str) -> None:
+    assert str(evidence(line)) == shown
