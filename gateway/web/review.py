@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse
 
 from gateway.mail import parse
 from gateway.ports import MessageLog, QuarantineStore
+from gateway.scan.explain import auth_from_json
 from gateway.types import Account, HeldMessage, HeldQuery
 from gateway.web import safe_html
 from gateway.web.site import Site
@@ -49,8 +50,8 @@ def review_routes(site: Site, quarantine: QuarantineStore, message_log: MessageL
         site.accounts.audit(who.name, "view", held_id)
         message = parse(content(held)) if held.state != "deleted" else None
         source = message.raw[:_SOURCE].decode("utf-8", "replace") if message else ""
-        verdict = json.loads(held.verdict_json)
-        return site.page(request, "held.html", held=held, verdict=verdict, who=who, message=message, source=source)
+        told = {"verdict": json.loads(held.verdict_json), "auth": auth_from_json(held.verdict_json)}
+        return site.page(request, "held.html", held=held, who=who, message=message, source=source, **told)
 
     @routes.get("/held/{held_id}/view")
     def view(who: signed_in, held_id: str) -> Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,13 +13,15 @@ from fastapi.testclient import TestClient
 
 from gateway.config.settings import Web
 from gateway.errors import InputError
+from gateway.scan.explain import verdict_json
 from gateway.stores.accounts import SqlAccounts
 from gateway.stores.blobs import FileBlobs
 from gateway.stores.engine import make_engine, migrate
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
-from gateway.types import HeldMessage, Summary
+from gateway.types import AuthResult, Disposition, HeldMessage, Hit, Summary
 from gateway.web import create_app
+from tests.builders import recipient, verdict
 
 CONTENT = b"Subject: x\r\n\r\n<script>alert(1)</script>\r\n"
 ID = "a" * 32
@@ -33,10 +34,15 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
     engine = make_engine(url)
     quarantine = SqlQuarantine(engine, FileBlobs(f"file://{tmp_path}/blobs"))
     accounts = SqlAccounts(engine)
-    hits = [{"name": "MONEY_WON", "score": 9.0, "description": "Says won", "evidence": ["<b>won</b>"]}]
+    auth = (
+        AuthResult("spf", "fail", "example.org", identity="mailfrom", reason="192.0.2.1 is <i>not</i> permitted"),
+        AuthResult("spf", "pass", "mx.example.net", identity="helo", reason="permitted"),
+        AuthResult("dmarc", "fail", "example.org", policy="reject", reason="neither SPF nor DKIM passes"),
+    )
+    judged = verdict(9.0, hits=(Hit("MONEY_WON", 9.0, "Says won", ("<b>won</b>",)),), auth=auth)
     held = HeldMessage(
         ID, "Q1", hashlib.sha256(CONTENT).hexdigest(), "a@example.org", "you@darban.test", "darban.test", "192.0.2.1", "h",
-        1.79e9, Summary("m", "<script>x</script>", "A", 9), 9.0, "score", json.dumps({"hits": hits, "incomplete": [], "auth": []}),
+        1.79e9, Summary("m", "<script>x</script>", "A", 9), 9.0, "score", verdict_json(judged, Disposition(recipient(), "quarantine", "score", 5.0)),
     )  # fmt: skip
     quarantine.hold([held], CONTENT)
 
@@ -83,6 +89,13 @@ def test_list_and_reasons_are_escaped(client: TestClient) -> None:
     assert "&lt;b&gt;won" in shown
     assert re.findall("<script[^>]*>", listed + shown) == ['<script src="/static/htmx-2.0.11.min.js" defer>'] * 2
     assert client.get("/").headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_authentication_stands_on_the_page(client: TestClient) -> None:
+    sign_in(client)
+    text = client.get(f"/held/{ID}").text
+    for shown in ("spf=fail", "spf=pass (HELO)", "dmarc=fail", "is &lt;i&gt;not&lt;/i&gt; permitted"):
+        assert shown in text
 
 
 def test_acts_need_the_token_and_tell_the_truth(client: TestClient) -> None:
