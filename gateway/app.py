@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import itertools
+import math
 import os
 import shutil
 import signal
@@ -189,8 +190,12 @@ def make_identity(settings: Settings) -> Identity:
     )
 
 
-def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = False) -> Callable[[], Pipeline]:
+def load_pipeline(
+    settings: Settings, cache: Path | None, *, offline: bool = False, explain_at: float = -math.inf
+) -> Callable[[], Pipeline]:
     """Load rules and model now; the function makes a pipeline with a resolver of its own (after a fork, in a loop).
+
+    Predictions get their words from the score `explain_at` on.
 
     Raises ConfigError when a rule file or the model cannot be used: a gateway that cannot judge does not start.
     """
@@ -220,6 +225,7 @@ def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = Fal
             max_queries=dns.max_queries,
             trouble=known.trouble,
             trust_in=Trust(settings.dmarc.organisational_domain, frozenset(settings.arc.trusted_sealers)),
+            explain_at=explain_at,
         )
 
     return make
@@ -282,7 +288,9 @@ def run_gateway(config: Path | None) -> int:
 def _run_scorers(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.scan.scorer import ScorerParent, bind
 
-    make_pipeline = load_pipeline(settings, where.cache)
+    # what is delivered as plain mail keeps no verdict: nobody would read why
+    explain_at = min(domain.tag_at for domain in settings.domain)
+    make_pipeline = load_pipeline(settings, where.cache, explain_at=explain_at)
     problems = rule_problems(settings)
     if problems:
         log.warning(

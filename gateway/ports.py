@@ -10,6 +10,7 @@ from typing import Protocol
 
 from gateway.types import (
     Account,
+    Contribution,
     Delivery,
     Disposition,
     DmarcRow,
@@ -101,7 +102,10 @@ class Classifier(Protocol):
         """Names the weights; stands in every prediction."""
 
     def predict(self, mail: MailObject) -> Prediction:
-        """Judge one message. Never raises on any mail."""
+        """Judge one message, without contributions. Never raises on any mail."""
+
+    def explain(self, mail: MailObject) -> tuple[Contribution, ...]:
+        """The strongest parts of the prediction, strongest first. Never raises on any mail."""
 
 
 class Scorer(Protocol):

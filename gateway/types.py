@@ -249,9 +249,10 @@ class Hit(NamedTuple):
 
 
 class Contribution(NamedTuple):
-    """One feature's part in a prediction, as a person reads it."""
+    """One thing's part in a prediction; scan/wording.py has the words for it."""
 
-    text: str  # the word, fragment or relation
+    kind: str  # "words", "link", ...
+    value: str  # the words as they are written, the link's domain; "" where the kind says it all
     weight: float  # log-odds; positive speaks for spam
 
 

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 Codes = NDArray[np.uint8] | NDArray[np.uint32]  # ASCII as it is, other code points times 256; + WORD inside words
 MAX_CHARACTERS = 12_500
+_ZWNJ = "\u200c"
+_BLANKS = re.compile(r"[^\S\x1e]+")
+_JOINER = re.compile("(?<=[\u0600-\u06ff])\u200c(?=[\u0600-\u06ff])")
 FIELD_END = "\x1e"  # white space that stays what it is
 WORD = 0x80
 _LETTER = 1 << 20  # marks, while the table is made, the code points that words are made of
@@ -53,6 +56,8 @@ class Text:
     codes: Codes  # (n,) a space at either end
     invisible: int  # invisible characters between ASCII letters
     twins: int  # look-alikes inside Latin words
+    original: str  # what was folded, a space at either end, without what fell out below
+    kept: NDArray[np.bool_] | None = None  # of the original's characters, those that are in codes; None: all
 
     def shown(self, start: int, end: int) -> str:
         """The folded characters from start to end."""
@@ -61,14 +66,26 @@ class Text:
             return codes.tobytes().translate(_UNMARKED).decode("ascii")
         return "".join([chr(code >> 8 or code & ~WORD) for code in codes.tolist()])
 
+    def written(self, start: int, end: int) -> str:
+        """What stood there before it was folded, without characters that nobody sees but a joiner inside a word."""
+        if self.kept is not None:
+            places = self.kept.nonzero()[0]
+            start, end = int(places[start]), int(places[end - 1]) + 1
+        shown = self.original[start:end]
+        if shown.isprintable():
+            return shown
+        joined = _JOINER.split(shown)
+        return _ZWNJ.join(["".join(filter(str.isprintable, _BLANKS.sub(" ", part))) for part in joined])
+
 
 def normalise(text: str) -> Text:
     """Fold the first MAX_CHARACTERS. Never raises."""
     text = without_addresses(text[:MAX_CHARACTERS])
     if text.isascii():
-        return Text(np.frombuffer(f" {text} ".encode().translate(_ASCII), dtype=np.uint8), 0, 0)
+        text = f" {text} "
+        return Text(np.frombuffer(text.encode().translate(_ASCII), dtype=np.uint8), 0, 0, text)
     raw, codes = _gather(text)
-    invisible = 0
+    invisible, present = 0, None
     if codes.min() <= _SEVERAL:
         if (codes == _SEVERAL).any():
             text = _EXPANDING.sub(lambda match: _EXPANSIONS[match[0]], text, _MAX_EXPANDED)[:MAX_CHARACTERS]
@@ -77,7 +94,7 @@ def normalise(text: str) -> Text:
         invisible = _invisible(raw, ~present)
         codes = codes[present]
     codes, twins = _untwin(codes)
-    return Text(codes, invisible, twins)
+    return Text(codes, invisible, twins, f" {text} ", present)
 
 
 def _gather(text: str) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gateway.ports import RuleSet
-from gateway.types import AuthResult, Hit, Prediction, Summary, Verdict
+from gateway.scan.wording import text_of
+from gateway.types import AuthResult, Contribution, Hit, Prediction, Summary, Verdict
 
 CLASSIFIER = "CLASSIFIER"  # its `score` line is the weight at full certainty
 _FULL_LOG_ODDS = math.log(0.999 / 0.001)  # certainty beyond 99.9 % adds nothing
@@ -54,14 +56,34 @@ def conclude(
     )
 
 
+def explained(verdict: Verdict, contributions: tuple[Contribution, ...]) -> Verdict:
+    """The verdict with what its prediction is made of, in the classifier's hit too."""
+    if verdict.prediction is None:
+        return verdict
+    prediction = replace(verdict.prediction, contributions=contributions)
+    hits = [hit._replace(evidence=_evidence(prediction)) if hit.name == CLASSIFIER else hit for hit in verdict.hits]
+    return replace(verdict, prediction=prediction, hits=tuple(hits))
+
+
 def prediction_hit(prediction: Prediction, weight: float) -> Hit:
     """Log-odds of the probability, as a share of full certainty, times the weight."""
     probability = min(max(prediction.probability, 1e-9), 1 - 1e-9)
     share = max(-1.0, min(1.0, math.log(probability / (1 - probability)) / _FULL_LOG_ODDS))
     score = weight * (share if share > 0 else share * _HAM_SHARE)
-    evidence = [f"{probability:.1%} likely spam"]
-    evidence += [f"{_isolated(one.text)} ({one.weight:+.1f})" for one in prediction.contributions]
-    return Hit(CLASSIFIER, round(score, 2), _DESCRIPTION, tuple(evidence))
+    return Hit(CLASSIFIER, round(score, 2), _DESCRIPTION, _evidence(prediction))
+
+
+def _evidence(prediction: Prediction) -> tuple[str, ...]:
+    evidence = [f"{min(max(prediction.probability, 1e-9), 1 - 1e-9):.1%} likely spam"]
+    for side, sign in (("spam", 1), ("ham", -1)):
+        said = [one for one in prediction.contributions if one.weight * sign > 0]
+        if said:
+            evidence.append(f"for {side}: " + ", ".join(_told(one) for one in said))
+    return tuple(evidence)
+
+
+def _told(one: Contribution) -> str:
+    return f"{_isolated(text_of(one.kind, one.value))} {one.weight:+.1f}"
 
 
 def _isolated(text: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway.types import AuthResult, Disposition, Verdict
+from gateway.scan.wording import text_of
+from gateway.types import AuthResult, Contribution, Disposition, Verdict
 
 _NO_SPF: dict[str, str] = {"result": "none", "domain": "", "reason": "not evaluated"}
 _NO_DMARC: dict[str, str] = {"result": "none", "policy": "", "domain": "", "reason": "not evaluated"}
@@ -42,13 +44,29 @@ def verdict_object(verdict: Verdict, action: str, required_score: float, path: s
         else {
             "probability": round(prediction.probability, 6),
             "model_id": prediction.model_id,
-            "contributions": [{"text": c.text, "weight": round(c.weight, 3)} for c in prediction.contributions],
+            "contributions": [_contribution(one) for one in prediction.contributions],
+            "rest": round(_log_odds(prediction.probability) - sum(one.weight for one in prediction.contributions), 3),
         },
         "incomplete": list(verdict.incomplete),
         "rules_id": verdict.rules_id,
         "seconds": round(verdict.seconds, 6),
         "stages": {name: round(seconds, 6) for name, seconds in verdict.stages},
     }
+
+
+def _contribution(one: Contribution) -> dict[str, Any]:
+    return {
+        "text": text_of(one.kind, one.value),
+        "weight": round(one.weight, 3),
+        "kind": one.kind,
+        "value": one.value,
+    }
+
+
+def _log_odds(probability: float) -> float:
+    """What the contributions and the rest add up to."""
+    probability = min(max(probability, 1e-13), 1 - 1e-13)
+    return math.log(probability / (1 - probability))
 
 
 def verdict_json(verdict: Verdict, wanted: Disposition) -> str:

@@ -164,7 +164,7 @@ def _pairs(values: list[Any]) -> tuple[tuple[str, Any], ...]:
 
 
 def _prediction(probability: float, model_id: str, contributions: list[Any]) -> Prediction:
-    return Prediction(probability, model_id, tuple([Contribution(text, weight) for text, weight in contributions]))
+    return Prediction(probability, model_id, tuple([Contribution(*one) for one in contributions]))
 
 
 def _encode(value: tuple[Any, ...]) -> bytes:
