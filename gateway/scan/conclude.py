@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.ports import RuleSet
-from gateway.scan.wording import text_of
+from gateway.scan.wording import contribution_text
 from gateway.types import AuthResult, Contribution, Hit, Prediction, Summary, Verdict
 
 CLASSIFIER = "CLASSIFIER"  # its `score` line is the weight at full certainty
@@ -83,7 +83,7 @@ def _evidence(prediction: Prediction) -> tuple[str, ...]:
 
 
 def _told(one: Contribution) -> str:
-    return f"{_isolated(text_of(one.kind, one.value))} {one.weight:+.1f}"
+    return f"{_isolated(contribution_text(one.kind, one.value))} {one.weight:+.1f}"
 
 
 def _isolated(text: str) -> str:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway.scan.wording import text_of
+from gateway.scan.wording import contribution_text
 from gateway.types import AuthResult, Contribution, Disposition, Verdict
 
 _NO_SPF: dict[str, str] = {"result": "none", "domain": "", "reason": "not evaluated"}
@@ -56,7 +56,7 @@ def verdict_object(verdict: Verdict, action: str, required_score: float, path: s
 
 def _contribution(one: Contribution) -> dict[str, Any]:
     return {
-        "text": text_of(one.kind, one.value),
+        "text": contribution_text(one.kind, one.value),
         "weight": round(one.weight, 3),
         "kind": one.kind,
         "value": one.value,
@@ -85,7 +85,7 @@ def auth_from_json(text: str) -> tuple[AuthResult, ...]:
             results.insert(-1, _result("arc", found["arc"]))
         if found.get("iprev"):
             results.insert(0, _result("iprev", found["iprev"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return ()
     return tuple(results)
 
@@ -104,7 +104,8 @@ def _authentication(auth: Iterable[AuthResult]) -> dict[str, Any]:
             found["arc"] = _NO_CHAIN
         entry = {"result": result.result, "domain": result.domain, "reason": result.reason}
         if result.method == "dkim":
-            found["dkim"].append(entry | {"selector": result.selector, "aligned": result.is_aligned})
+            said = {"selector": result.selector, "aligned": result.is_aligned, "properties": dict(result.properties)}
+            found["dkim"].append(entry | said)
         elif result.method == "spf":
             place = "spf" if found["spf"] is _NO_SPF else "spf_helo"  # the main identity stands first
             found[place] = entry | {"identity": result.identity, "aligned": result.is_aligned}
@@ -117,7 +118,7 @@ def _authentication(auth: Iterable[AuthResult]) -> dict[str, Any]:
         elif result.method == "iprev":
             found["iprev"] = entry | {"identity": result.identity}
         else:
-            found["arc"] = entry
+            found["arc"] = entry | {"policy": result.policy}
     return found
 
 
@@ -131,4 +132,7 @@ def _result(method: Any, entry: Mapping[str, Any]) -> AuthResult:
         policy=str(entry.get("policy", "")),
         reason=str(entry.get("reason", "")),
         is_aligned=entry.get("aligned") is True,
+        properties=tuple((str(name), str(value)) for name, value in entry.get("properties", {}).items()),
+        override=str(entry.get("override", "")),
+        policy_domain=str(entry.get("policy_domain", "")),
     )

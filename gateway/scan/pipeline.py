@@ -21,6 +21,7 @@ from gateway.begun import Begun
 from gateway.mail import parse
 from gateway.mail.summary import summarise
 from gateway.ports import Classifier, EnvelopeCheck, MessageCheck, Resolver, RuleSet
+from gateway.scan.change import Case
 from gateway.scan.conclude import conclude, explained
 from gateway.scan.runner import (
     attempt,
@@ -148,6 +149,36 @@ class Pipeline:
             explained(verdict, contributions), incomplete=tuple(run.incomplete), stages=stages, seconds=seconds
         )
 
+    def case(self, envelope: Envelope, content: bytes, verdict: Verdict) -> Case:
+        """What was judged, with what the network and the memory of senders had said: for `judge_again`."""
+        asked = {name for check in self._envelope_checks for name in check.findings}
+        if envelope.history is None:
+            asked.update(*(check.findings for check in self._message_checks if check.name == "reputation"))
+        said = tuple([Finding(hit.name, hit.evidence) for hit in verdict.hits if hit.name in asked])
+        return Case(envelope, content, verdict.auth, said)
+
+    def judge_again(self, case: Case, before: Verdict, *, explained: bool = False) -> Verdict:
+        """The verdict of a case that may be changed. Asks nothing of anybody; a stage that `before` had to leave out is
+        left out again.
+        """
+        run = _Run([stage for stage in STAGES if _gave_up(stage) in before.incomplete], _ignore)
+        mail = case.mail()
+        reports = run.stage("checks", lambda: run_message_checks(self._message_checks, mail)) or []
+        run.incomplete += [_failure(report) for report in reports if report.failed]
+        findings = [*(finding for report in reports for finding in report.findings), *case.findings]
+        prediction = self._predict(run, mail)
+        verdict = conclude(
+            case.envelope.queue_id,
+            run.stage("rules", lambda: self.rules.match(mail, findings, prediction)) or (),
+            prediction,
+            self.rules,
+            auth=case.auth,
+            incomplete=[*dict.fromkeys((*before.incomplete, *run.incomplete))],
+            summary=before.summary,
+            stages=run.times,
+        )
+        return self._explain(run, mail, verdict) if explained else verdict
+
     async def _authenticate(self, run: _Run, envelope: Envelope, message: Message) -> tuple[AuthResult, ...]:
         if not run.begin("authenticate"):
             return ()
@@ -202,7 +233,7 @@ class _Run:
 
     def __init__(self, skip: Sequence[str], mark: Callable[[str], None]) -> None:
         self.skip = frozenset(skip)
-        self.incomplete = [f"{stage}: gave up on this message" for stage in STAGES if stage in self.skip]
+        self.incomplete = [_gave_up(stage) for stage in STAGES if stage in self.skip]
         self.times: list[tuple[str, float]] = []
         self.is_unanswered = False  # a look-up of this message got nothing
         self._mark = mark
@@ -273,6 +304,10 @@ async def _sender(run: _Run, identities: spf.Evaluation, limit_s: float) -> Auth
     if result.result != "fail" or left_s <= 0:
         return result
     return await run.wait("spf", identities.explain(result), left_s, result)
+
+
+def _gave_up(stage: str) -> str:
+    return f"{stage}: gave up on this message"
 
 
 def _late(method: AuthMethod) -> AuthResult:

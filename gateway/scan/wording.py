@@ -1,13 +1,14 @@
-"""Words for what a prediction is made of: kind and value -> what a person reads, in English or by a catalogue.
+"""Words for what a prediction is made of and for what would have changed a verdict, in English or by a catalogue.
 
-The English sentences are the catalogue's message ids. Light: the review pages import this, and nothing else of here.
+The English sentences are the catalogue's message ids. Light: the review pages and listeners import this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-_SENTENCES = {
+_CONTRIBUTIONS = {
     "words": "words “%(value)s”",
     "subject": "“%(value)s” in the subject",
     "name": "“%(value)s” in the sender's name",
@@ -44,30 +45,86 @@ _OF_ONE = {
     "dollars": "1 dollar sign",
     "links": "1 link",
 }
-SENTENCES = (*_SENTENCES.values(), "word “%(value)s”", *_OF_NONE.values(), *_OF_ONE.values())
-RANGES = ("%(least)s to %(most)s", "%(least)s or more")
+_ONE_WORD, _RANGE, _OR_MORE = "word “%(value)s”", "%(least)s to %(most)s", "%(least)s or more"
+_CHANGES = {
+    "dkim": "with a valid DKIM signature of %(value)s",
+    "spf": "from a server that %(value)s permits (SPF)",
+    "iprev": "from a client whose name leads back to its address",
+    "unlisted": "from a client on no blocklist",
+    "reply_to": "with answers going to its author",
+    "link": "without the link to %(value)s",
+    "hidden": "without the text hidden from the reader",
+    "attachment": "without the attachment “%(value)s”",
+    "author_name": "without the sender's name “%(value)s”",
+    "date": "with a correct date",
+    "message_id": "with a correct Message-ID",
+    "subject": "with another subject",
+    "passage": "without the passage “%(value)s”",
+}
+_AND = " and "
+_DELIVERED = "It would have been delivered %(changes)s."
+_TAGGED = "It would have been delivered, though tagged, %(changes)s."
+_UNTAGGED = "It would have been delivered untagged %(changes)s."
+_AS_IT_IS = "Judged again now, it is delivered as it is."
+_NOTHING = "No single change and no two together would have had it delivered: %(signs)s signs agree."
+SENTENCES = (
+    *_CONTRIBUTIONS.values(),
+    *_OF_NONE.values(),
+    *_OF_ONE.values(),
+    *(_ONE_WORD, _RANGE, _OR_MORE, _AND, _DELIVERED, _TAGGED, _UNTAGGED, _AS_IT_IS, _NOTHING),
+    *_CHANGES.values(),
+)
+_PASSAGE_SHOWN = 120
 
 
-def text_of(kind: str, value: str, gettext: Callable[[str], str] = str, number: Callable[[str], str] = str) -> str:
-    """The sentence, by these translations; of a kind that is not known, kind and value as they are."""
-    return sentence(kind, value, gettext) % {"value": shown_value(kind, value, gettext, number)}
+@dataclass(frozen=True, slots=True)
+class Tongue:
+    """How a reader is spoken to: translations, digits, and how words of strangers are shown."""
+
+    gettext: Callable[[str], str] = str
+    number: Callable[[str], str] = str
+    shown: Callable[[str], str] = str
 
 
-def sentence(kind: str, value: str, gettext: Callable[[str], str] = str) -> str:
-    """The sentence with %(value)s where the value belongs."""
+ENGLISH = Tongue()
+
+
+def contribution_text(kind: str, value: str, tongue: Tongue = ENGLISH) -> str:
+    """What spoke for or against; of a kind that is not known, kind and value as they are."""
     if kind == "words" and " " not in value:
-        return gettext("word “%(value)s”")
-    said = {"0": _OF_NONE, "1": _OF_ONE}.get(value, _SENTENCES).get(kind) or _SENTENCES.get(kind)
-    return gettext(said) if said else f"{kind} %(value)s".replace("%", "%%").replace("%%(value)s", "%(value)s")
+        said = _ONE_WORD
+    else:
+        said = {"0": _OF_NONE, "1": _OF_ONE}.get(value, _CONTRIBUTIONS).get(kind) or _CONTRIBUTIONS.get(kind, "")
+    if not said:
+        return tongue.shown(f"{kind} {value}".strip())
+    return tongue.gettext(said) % {"value": _count(value, tongue) if kind in _OF_NONE else tongue.shown(value)}
 
 
-def shown_value(kind: str, value: str, gettext: Callable[[str], str] = str, number: Callable[[str], str] = str) -> str:
-    """The value; of a count in the reader's digits and words: "2-3" is a range, "4+" has no end."""
-    if kind not in _OF_NONE:
-        return value
+def flip_text(flip: Mapping[str, object], tongue: Tongue = ENGLISH) -> str:
+    """The sentence of a flip, as counterfactual.flip_object has it."""
+    changes = flip["changes"]
+    assert isinstance(changes, Sequence)
+    if not flip["is_needed"]:
+        return tongue.gettext(_AS_IT_IS)
+    if not changes:
+        return tongue.gettext(_NOTHING) % {"signs": tongue.number(str(flip["signs"]))}
+    told = tongue.gettext(_AND).join([change_text(one["kind"], one["value"], tongue) for one in changes])
+    frame = _TAGGED if flip["action"] == "tag" else _UNTAGGED if flip["was"] == "tag" else _DELIVERED
+    return tongue.gettext(frame) % {"changes": told}
+
+
+def change_text(kind: str, value: str, tongue: Tongue = ENGLISH) -> str:
+    """One change."""
+    short = value if len(value) <= _PASSAGE_SHOWN else f"{value[:_PASSAGE_SHOWN].rstrip()}…"
+    said = _CHANGES.get(kind)
+    return tongue.gettext(said) % {"value": tongue.shown(short)} if said else tongue.shown(f"{kind} {short}".strip())
+
+
+def _count(value: str, tongue: Tongue) -> str:
+    """ "2-3" is a range, "4+" has no end."""
     least, dash, most = value.partition("-")
     if dash:
-        return gettext(RANGES[0]) % {"least": number(least), "most": number(most)}
+        return tongue.gettext(_RANGE) % {"least": tongue.number(least), "most": tongue.number(most)}
     if value.endswith("+"):
-        return gettext(RANGES[1]) % {"least": number(value[:-1])}
-    return number(value)
+        return tongue.gettext(_OR_MORE) % {"least": tongue.number(value[:-1])}
+    return tongue.number(value)

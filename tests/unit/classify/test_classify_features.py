@@ -13,7 +13,7 @@ from gateway.classify import facts
 from gateway.classify.features import HALF, SIZE, Features, extract
 from gateway.classify.normalise import FIELD_END, normalise
 from gateway.classify.words import Words
-from gateway.scan.wording import text_of
+from gateway.scan.wording import contribution_text
 from gateway.types import AuthResult
 from tests.builders import mail, message_bytes
 
@@ -23,7 +23,7 @@ def of(body: str = "Hello\r\n", **fields: str) -> Features:
 
 
 def described(features: Features) -> set[str]:
-    return {text_of(*features.describe(number)) for number in range(features.named)}
+    return {contribution_text(*features.describe(number)) for number in range(features.named)}
 
 
 def test_indices_are_distinct_and_in_their_halves() -> None:
@@ -155,7 +155,7 @@ def test_ablation_switches() -> None:
     ],
 )
 def test_facts_are_described(key: str, shown: str) -> None:
-    assert text_of(*facts.describe(key)) == shown
+    assert contribution_text(*facts.describe(key)) == shown
 
 
 @pytest.mark.parametrize(
