@@ -30,7 +30,7 @@ from gateway.config.shipped import model_path, rules_path
 from gateway.mail.domain import to_a_label
 from gateway.policy.domains import ConfiguredDomains
 from gateway.supervisor import ProcessSpec, Ready, Supervisor
-from gateway.types import DmarcRow, DomainPolicy, JournalRow, LogRow
+from gateway.types import DmarcRow, DomainPolicy, HeldMessage, JournalRow, LogRow, Recipient
 
 if TYPE_CHECKING:
     from gateway.auth.identity import Identity
@@ -397,6 +397,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
         accounts=SqlAccounts(engine),
         message_log=message_log,
         release=_releaser(settings, next_hops, quarantine).release,
+        why=_why(settings, where),
         settings=settings.web,
         hostname=settings.hostname,
         translations=read_rules(rule_paths(settings)).translations,
@@ -459,6 +460,24 @@ def _releaser(settings: Settings, next_hops: Any, quarantine: Any) -> Releaser:
         reputation=_reputation(settings, SqlCounters(make_engine(settings.storage.database))),
         sealer=make_sealer(settings),
     )
+
+
+def _why(settings: Settings, where: Places) -> Callable[[HeldMessage, bytes], Awaitable[dict[str, Any]]]:
+    """What would have had a held message delivered: the scorers are asked, as they are now."""
+    from gateway.errors import ScorerError
+    from gateway.scan.why import Why
+    from gateway.service import held_envelope
+
+    policies, asking = domain_policies(settings), Why(where.scorers, settings.limits.scan_s)
+
+    async def why(held: HeldMessage, content: bytes) -> dict[str, Any]:
+        policy = policies.policy(held.domain)
+        if policy is None:
+            raise ScorerError(f"{held.domain} is no domain of ours any more")
+        envelope = held_envelope(held, Recipient(held.recipient, held.domain), settings.hostname)
+        return await asking.ask(envelope, content, held.verdict_json, policy)
+
+    return why
 
 
 def _reputation(settings: Settings, counters: Counters) -> Reputation:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gateway.scan.wording import contribution_text
-from gateway.types import AuthResult, Contribution, Disposition, Verdict
+from gateway.types import AuthResult, Contribution, Disposition, Hit, Summary, Verdict
 
 _NO_SPF: dict[str, str] = {"result": "none", "domain": "", "reason": "not evaluated"}
 _NO_DMARC: dict[str, str] = {"result": "none", "policy": "", "domain": "", "reason": "not evaluated"}
@@ -72,6 +72,29 @@ def _log_odds(probability: float) -> float:
 def verdict_json(verdict: Verdict, wanted: Disposition) -> str:
     """The object in one line, as it is kept with a held message."""
     return json.dumps(verdict_object(verdict, wanted.action, wanted.required_score), ensure_ascii=False)
+
+
+def verdict_from_json(text: str) -> Verdict | None:
+    """Of a kept object what judging it again needs: hits, authentication, what was missing; None when it is not one."""
+    try:
+        found = json.loads(text)
+        hits = [
+            Hit(str(one["name"]), float(one["score"]), str(one["description"]), tuple(map(str, one["evidence"])))
+            for one in found["hits"]
+        ]
+        missing = tuple(map(str, found["incomplete"]))
+        return Verdict(
+            str(found["queue_id"]),
+            float(found["score"]),
+            tuple(hits),
+            auth_from_json(text),
+            None,
+            missing,
+            Summary(),
+            str(found.get("rules_id", "")),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def auth_from_json(text: str) -> tuple[AuthResult, ...]:

@@ -1,9 +1,9 @@
 """The scorers: one parent that has loaded rules and model, and forks a child for every connection it accepts.
 
-A child serves one listener's connection until it closes: requests in, verdicts out (frames.py), several messages in
-flight, overlapping only where they wait for the DNS. The kernel ends a child whose loop is stuck with its CPU limit
-spent (ITIMER_PROF, re-armed at each stage and by the loop's heartbeat; C code cannot be interrupted any other way), and
-refuses it memory beyond its limit; the listener then asks another one (pool.py).
+A child serves one connection, a listener's or the admin's, until it closes: requests in, verdicts out (frames.py),
+several messages in flight, overlapping only where they wait for the DNS. The kernel ends a child whose loop is stuck
+with its CPU limit spent (ITIMER_PROF, re-armed at each stage and by the loop's heartbeat; C code cannot be interrupted
+any other way), and refuses it memory beyond its limit; the listener then asks another one (pool.py).
 """
 
 from __future__ import annotations
@@ -25,13 +25,27 @@ import structlog
 import uvloop
 
 from gateway.begun import Begun
-from gateway.scan.frames import FAULT, HELLO, VERDICT, FrameReader, pack, pack_verdict, unpack_request
+from gateway.scan.counterfactual import find_flip, flip_object
+from gateway.scan.explain import verdict_from_json
+from gateway.scan.frames import (
+    FAULT,
+    FLIP,
+    HELLO,
+    VERDICT,
+    WHY,
+    FrameReader,
+    pack,
+    pack_verdict,
+    unpack_request,
+    unpack_why,
+)
 from gateway.scan.pipeline import Pipeline
 from gateway.scan.watch import StageMarker, state_file
 from gateway.types import Client, Envelope
 
 _HEARTBEATS_PER_LIMIT = 4
 _PR_SET_PDEATHSIG = 1
+_NICE = 10
 
 # Judged before the first fork. No domain stands in it but a link's, so that the DNS is not asked.
 _FIRST_ENVELOPE = Envelope("", Client(""), "", (), 0.0, "")
@@ -167,7 +181,8 @@ class _Child(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for frame in self._reader.feed(data):
-            begun = Begun(self._answer(frame.sequence, frame.head, frame.content))
+            answer = self._answer_why if frame.kind == WHY else self._answer
+            begun = Begun(answer(frame.sequence, frame.head, frame.content))
             if begun.task is None:
                 begun.result()  # raises what nobody foresaw: this child ends, and the pool hears of it
             else:
@@ -199,6 +214,22 @@ class _Child(asyncio.Protocol):
             log.error("stage failed", error=type(error).__name__, text=str(error)[:200], exc_info=error)
             self._write(FAULT, sequence, b"conclude")
         mark("")
+
+    async def _answer_why(self, sequence: int, head: bytes, content: bytes) -> None:
+        """On a connection of its own, behind everybody's mail. One stage: its CPU limit is for all judgements."""
+        os.nice(_NICE)
+        self._marker.for_message(sequence)("why")
+        try:
+            envelope, kept, policy = unpack_why(head)
+            before = verdict_from_json(kept)
+            if before is None:
+                raise ValueError("no verdict is kept")
+            case = self._pipeline.case(envelope, content, before)
+            flip = flip_object(find_flip(case, before, self._pipeline.judge_again, policy))
+            self._write(FLIP, sequence, json.dumps(flip).encode("ascii"))
+        except (MemoryError, RecursionError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+            log.error("not judged again", error=type(error).__name__, text=str(error)[:200], exc_info=error)
+            self._write(FAULT, sequence, b"why")
 
     def _write(self, kind: int, sequence: int, head: bytes) -> None:
         self._transport.write(pack(kind, sequence, head)[0])
