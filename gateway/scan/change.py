@@ -27,7 +27,7 @@ _PLAIN_SUBJECT = "Message"
 # How much another message it would be; of two that would have been enough, the smaller one is told
 SIZES: Mapping[str, int] = {
     "dkim": 2,
-    "spf": 2,
+    "spf": 3,
     "reply_to": 2,
     "link": 2,
     "hidden": 2,
