@@ -114,10 +114,17 @@ async def _scan(
     return found
 
 
-def _flip(pipeline: Pipeline, case: tuple[Envelope, bytes], verdict: Verdict, policy: DomainPolicy) -> dict[str, Any]:
+def _flip(
+    pipeline: Pipeline, case: tuple[Envelope, bytes], verdict: Verdict, policy: DomainPolicy
+) -> dict[str, Any] | None:
+    from gateway.errors import ScorerError
     from gateway.scan.counterfactual import find_flip, flip_object
 
-    return flip_object(find_flip(pipeline.case(*case, verdict), verdict, pipeline.judge_again, policy))
+    try:
+        return flip_object(find_flip(pipeline.case(*case, verdict), verdict, pipeline.judge_again, policy))
+    except ScorerError as error:
+        typer.echo(f"{verdict.queue_id}: {error}", err=True)
+        return None
 
 
 async def _judge(

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Any, NamedTuple, Protocol
 
+from gateway.errors import ScorerError
 from gateway.policy.decide import decide
 from gateway.scan.change import SIZES, Case, Change, make, possible
 from gateway.scan.wording import change_text, flip_text
@@ -62,6 +63,9 @@ def find_flip(case: Case, before: Verdict, judge: Judge, policy: DomainPolicy) -
     Args:
         before: the verdict of the case as it was, as Pipeline.case had it.
         policy: whose thresholds name the action.
+
+    Raises:
+        ScorerError: a stage fails that had not.
     """
     return _Search(case, before, judge, policy).run()
 
@@ -76,6 +80,8 @@ class _Search:
         self._judged = 0
         self._until = time.process_time() + MAX_CPU_S
         self._verdict = judge(case, before, explained=True)  # rules and model may be others by now
+        if self._lacks(self._verdict):
+            raise ScorerError("judged again, the message lacks what it had")
         self._base = _Judged((), case, self._action(self._verdict), self._verdict.score)
 
     def run(self) -> Flip:
@@ -101,7 +107,12 @@ class _Search:
             if case is not None:
                 self._judged += 1
                 verdict = self._judge(case, self._before)
-                yield _Judged((*before.changes, change), case, self._action(verdict), verdict.score)
+                if not self._lacks(verdict):
+                    yield _Judged((*before.changes, change), case, self._action(verdict), verdict.score)
+
+    def _lacks(self, verdict: Verdict) -> bool:
+        """A stage failed that had not: what it would have found is missing, and no change's merit."""
+        return not set(self._before.incomplete).issuperset(verdict.incomplete)
 
     def _action(self, verdict: Verdict) -> ActionName:
         return decide(verdict, Recipient("", self._policy.name), self._policy).action

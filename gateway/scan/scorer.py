@@ -25,6 +25,7 @@ import structlog
 import uvloop
 
 from gateway.begun import Begun
+from gateway.errors import ScorerError
 from gateway.scan.counterfactual import find_flip, flip_object
 from gateway.scan.explain import verdict_from_json
 from gateway.scan.frames import (
@@ -227,7 +228,15 @@ class _Child(asyncio.Protocol):
             case = self._pipeline.case(envelope, content, before)
             flip = flip_object(find_flip(case, before, self._pipeline.judge_again, policy))
             self._write(FLIP, sequence, json.dumps(flip).encode("ascii"))
-        except (MemoryError, RecursionError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        except (
+            ScorerError,
+            MemoryError,
+            RecursionError,
+            ValueError,
+            TypeError,
+            LookupError,
+            ArithmeticError,
+        ) as error:
             log.error("not judged again", error=type(error).__name__, text=str(error)[:200], exc_info=error)
             self._write(FAULT, sequence, b"why")
 

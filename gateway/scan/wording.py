@@ -61,7 +61,7 @@ _CHANGES = {
     "subject": "with another subject",
     "passage": "without the passage “%(value)s”",
 }
-_AND = " and "
+_AND, _COMMA = " and ", ", "
 _DELIVERED = "It would have been delivered %(changes)s."
 _TAGGED = "It would have been delivered, though tagged, %(changes)s."
 _UNTAGGED = "It would have been delivered untagged %(changes)s."
@@ -71,7 +71,7 @@ SENTENCES = (
     *_CONTRIBUTIONS.values(),
     *_OF_NONE.values(),
     *_OF_ONE.values(),
-    *(_ONE_WORD, _RANGE, _OR_MORE, _AND, _DELIVERED, _TAGGED, _UNTAGGED, _AS_IT_IS, _NOTHING),
+    *(_ONE_WORD, _RANGE, _OR_MORE, _AND, _COMMA, _DELIVERED, _TAGGED, _UNTAGGED, _AS_IT_IS, _NOTHING),
     *_CHANGES.values(),
 )
 _PASSAGE_SHOWN = 120
@@ -97,7 +97,7 @@ def contribution_text(kind: str, value: str, tongue: Tongue = ENGLISH) -> str:
         said = {"0": _OF_NONE, "1": _OF_ONE}.get(value, _CONTRIBUTIONS).get(kind) or _CONTRIBUTIONS.get(kind, "")
     if not said:
         return tongue.shown(f"{kind} {value}".strip())
-    return tongue.gettext(said) % {"value": _count(value, tongue) if kind in _OF_NONE else tongue.shown(value)}
+    return tongue.gettext(said) % {"value": _value(kind, value, tongue)}
 
 
 def flip_text(flip: Mapping[str, object], tongue: Tongue = ENGLISH) -> str:
@@ -118,6 +118,14 @@ def change_text(kind: str, value: str, tongue: Tongue = ENGLISH) -> str:
     short = value if len(value) <= _PASSAGE_SHOWN else f"{value[:_PASSAGE_SHOWN].rstrip()}…"
     said = _CHANGES.get(kind)
     return tongue.gettext(said) % {"value": tongue.shown(short)} if said else tongue.shown(f"{kind} {short}".strip())
+
+
+def _value(kind: str, value: str, tongue: Tongue) -> str:
+    if kind in _OF_NONE:
+        return _count(value, tongue)
+    if kind == "everyday":
+        return tongue.gettext(_COMMA).join([tongue.shown(one) for one in value.split(", ")])
+    return tongue.shown(value)
 
 
 def _count(value: str, tongue: Tongue) -> str:

@@ -11,11 +11,13 @@ import random
 import time
 from dataclasses import dataclass, field, replace
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 
 from gateway.app import domain_policies, load_pipeline
 from gateway.config.settings import DnsList, Settings
+from gateway.errors import ScorerError
 from gateway.policy.decide import decide
 from gateway.scan.change import SIZES, Case, Change, make, possible
 from gateway.scan.counterfactual import MAX_JUDGED, Flip, find_flip, flip_object
@@ -220,6 +222,22 @@ async def test_what_is_clean_by_now_needs_nothing() -> None:
     kept = replace(verdict, score=30.0)
     flip = find_flip(pipeline().case(around(row), row.content, kept), kept, pipeline().judge_again, POLICY)
     assert (flip.is_needed, flip.changes, flip.action) == (False, (), "accept")
+
+
+async def test_a_stage_that_fails_is_no_change_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = ROWS["link"]
+    verdict = await judge(row.content, row.zones, around(row))
+    case = pipeline().case(around(row), row.content, verdict)
+
+    check = SimpleNamespace(
+        name="fails", findings=(), check=lambda mail: [] if mail.message.raw == case.content else 1 / 0
+    )
+    monkeypatch.setattr(pipeline(), "_message_checks", (*pipeline()._message_checks, check))
+    flip = find_flip(case, verdict, pipeline().judge_again, policy(row))
+    assert all(change.kind in ("dkim", "spf", "iprev", "unlisted") for change in flip.changes)
+    check.check = lambda _: 1 / 0
+    with pytest.raises(ScorerError):
+        find_flip(case, verdict, pipeline().judge_again, policy(row))
 
 
 async def test_judging_again_is_judging() -> None:
