@@ -15,13 +15,16 @@ from gateway.scan.frames import (
     pack,
     pack_request,
     pack_verdict,
+    pack_why,
     unpack_request,
     unpack_verdict,
+    unpack_why,
 )
 from gateway.types import (
     AuthResult,
     Client,
     Contribution,
+    DomainPolicy,
     Envelope,
     History,
     Hit,
@@ -80,6 +83,12 @@ def test_what_is_no_frame_is_refused(stream: bytes) -> None:
 @given(ENVELOPES, st.lists(st.sampled_from(["rules", "parse"]), max_size=2).map(tuple))
 def test_request(said: Envelope, skip: tuple[str, ...]) -> None:
     assert unpack_request(pack_request(said, skip)) == (said, skip)
+
+
+@given(ENVELOPES, TEXT)
+def test_why(said: Envelope, kept: str) -> None:
+    policy = DomainPolicy("darban.test", "", 4.0, 7.0, 9.0, "quarantine")
+    assert unpack_why(pack_why(said, kept, policy)) == (said, kept, policy)
 
 
 @given(VERDICTS)
