@@ -191,11 +191,12 @@ def make_identity(settings: Settings) -> Identity:
 
 
 def load_pipeline(
-    settings: Settings, cache: Path | None, *, offline: bool = False, explain_at: float = -math.inf
+    settings: Settings, cache: Path | None, *, offline: bool = False, explain_all: bool = False
 ) -> Callable[[], Pipeline]:
     """Load rules and model now; the function makes a pipeline with a resolver of its own (after a fork, in a loop).
 
-    Predictions get their words from the score `explain_at` on.
+    Predictions get their words from the lowest tag_at on, or all of them: what is delivered as plain mail keeps no
+    verdict, and nobody would read them.
 
     Raises ConfigError when a rule file or the model cannot be used: a gateway that cannot judge does not start.
     """
@@ -225,7 +226,7 @@ def load_pipeline(
             max_queries=dns.max_queries,
             trouble=known.trouble,
             trust_in=Trust(settings.dmarc.organisational_domain, frozenset(settings.arc.trusted_sealers)),
-            explain_at=explain_at,
+            explain_at=-math.inf if explain_all else min(domain.tag_at for domain in settings.domain),
         )
 
     return make
@@ -288,9 +289,7 @@ def run_gateway(config: Path | None) -> int:
 def _run_scorers(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.scan.scorer import ScorerParent, bind
 
-    # what is delivered as plain mail keeps no verdict: nobody would read why
-    explain_at = min(domain.tag_at for domain in settings.domain)
-    make_pipeline = load_pipeline(settings, where.cache, explain_at=explain_at)
+    make_pipeline = load_pipeline(settings, where.cache)
     problems = rule_problems(settings)
     if problems:
         log.warning(

@@ -6,13 +6,14 @@ words and facts is the decision but for its constant. Shown are the loudest; wor
 and speak for the same side are one phrase. Words of everyday language, numbers and lines of dashes are summed: one by
 one they tell nothing.
 
-Cost: about 0.1 ms for a message of 10 KB (benchmarks/classify.py: `predict` less `decide`).
+Cost: about 0.4 ms for a message of 10 KB, features included (benchmarks/classify.py: `explain` less `predict`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,7 @@ def _phrases(features: Features, shares: Values, first: int) -> Iterator[Contrib
     yield Contribution("dashes", "", float(sums[_DASHES]))
     yield Contribution("everyday", _everyday(words, groups, said, sums[_EVERYDAY] < 0), float(sums[_EVERYDAY]))
     sums[: _DASHES + 1] = 0
-    yield from _joined(words, ids, sums, of_name)
+    yield from islice(_joined(words, ids, sums, of_name), _SHOWN)
 
 
 def _everyday(words: Words, groups: NDArray[np.uint8], said: Values, is_for_ham: bool) -> str:
@@ -103,7 +104,7 @@ def _everyday(words: Words, groups: NDArray[np.uint8], said: Values, is_for_ham:
 
 
 def _joined(words: Words, ids: NDArray[np.intp], sums: Values, of_name: int) -> Iterator[Contribution]:
-    """Loud words as phrases. Each word belongs to one of them, which has the weight of all its words."""
+    """Loud words as phrases, the loudest first. Each word belongs to one of them, whose weight is that of its words."""
     weight = {one: float(sums[one]) for one in _largest(np.abs(sums), _LOUD_WORDS)}
     is_loud = np.zeros(len(sums), dtype=bool)
     is_loud[[*weight]] = True

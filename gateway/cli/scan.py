@@ -43,7 +43,7 @@ def scan(
     settings = load_settings(config)
     messages = list_messages(paths)
     context = _Context(settings, client_ip, helo, mail_from, rcpt_to)
-    make_pipeline = load_pipeline(settings, cache_dir(settings), offline=no_dns)
+    make_pipeline = load_pipeline(settings, cache_dir(settings), offline=no_dns, explain_all=True)
     found = asyncio.run(_scan(messages, make_pipeline, context, as_json=as_json, why=why))
     raise typer.Exit(1 if found else 0)
 

@@ -47,8 +47,15 @@ def test_scan(folder: Path) -> None:
     result = run("scan", "--passes", "1", "--messages", str(folder))
     assert result["messages"] == 40
     assert result["messages_per_s"] > 0
-    assert set(result["stages"]) == {"parse", "authenticate", "checks", "rules", "classify"}
+    assert set(result["stages"]) == {"parse", "authenticate", "checks", "rules", "classify", "explain"}
     assert abs(sum(stage["share"] for stage in result["stages"].values()) - 1) < 0.01
+
+
+def test_why(folder: Path) -> None:
+    result = run("why", "--messages", str(folder))
+    assert 0 < result["not_accepted"] == sum(result["enough"].values()) < result["messages"]
+    assert 0 < result["cpu_ms"]["p50"] <= result["cpu_ms"]["max"]
+    assert "reply_to" in result["changes"]
 
 
 def test_classify(folder: Path) -> None:
