@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.mail.arabic import KASHIDA, MARKS, SAME_LETTER
+
 Codes = NDArray[np.uint8] | NDArray[np.uint32]  # ASCII as it is, other code points times 256; + WORD inside words
 MAX_CHARACTERS = 12_500
 FIELD_END = "\x1e"  # white space that stays what it is
@@ -25,12 +27,11 @@ WORD = 0x80
 _LETTER = 1 << 20  # marks, while the table is made, the code points that words are made of
 _GONE, _SEVERAL, _SPACE = 0, 1, 32  # what a code point may fold to besides another
 _LIMIT = 0x20000  # code points from here on (rare ideographs, tags) are taken for invisible
-_ARABIC = {"ا": "آأإٱ", "و": "ؤ", "ه": "ةۀہھە", "ک": "كڪ", "ی": "يىئۍې"}
 _SMALL_CAPITALS = "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘꞯʀꜱᴛᴜᴠᴡʏᴢ"  # there is none of x
 _FOLD = {
-    **{ord(other): _LETTER + ord(letter) for letter, others in _ARABIC.items() for other in others},
+    **{ord(other): _LETTER + ord(letter) for other, letter in SAME_LETTER.items()},
+    **dict.fromkeys(map(ord, MARKS + KASHIDA), _GONE),
     **dict.fromkeys([*range(0x300, 0x370), *range(0xFE00, 0xFE10)], _GONE),
-    **dict.fromkeys([*range(0x610, 0x61B), *range(0x64B, 0x660), *range(0x6D6, 0x6DD), 0x640, 0x670], _GONE),
     **dict.fromkeys([0xAD, 0x61C, *range(0x200B, 0x2010), *range(0x202A, 0x202F)], _GONE),
     **dict.fromkeys([*range(0x2060, 0x2070), 0xFEFF], _GONE),
     **dict.fromkeys([0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x3164, 0xFFA0], _GONE),  # without a form

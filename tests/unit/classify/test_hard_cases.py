@@ -25,22 +25,24 @@ from tests.hard_case import HardCase, load_case, load_cases
 CASES = load_cases()
 TAG_AT = DomainPolicy("darban.test", "").tag_at
 
+_SLACK = 0.25  # between today's score and a limit in the tables
+
 # spam that is not tagged: at least this score
 MISSED: dict[str, int] = {
     "advance_fee/compensation": 4,
     "advance_fee/loan_offer_pdf": -1,
-    "advance_fee/soldier_gold": 2,
+    "advance_fee/soldier_gold": 1,
     "advance_fee/widow": 2,
     "arabic_spam/bank_card": 1,
     "arabic_spam/inheritance": 0,
     "delivery_fraud/customs_fee": 4,
-    "delivery_fraud/label_attached": 2,
-    "delivery_fraud/text_message_style": 2,
-    "director_fraud/gift_cards": 3,
+    "delivery_fraud/label_attached": 1,
+    "delivery_fraud/text_message_style": 1,
+    "director_fraud/gift_cards": 2,
     "director_fraud/payroll_change": -2,
-    "director_fraud/phone_number": 1,
+    "director_fraud/phone_number": 0,
     "director_fraud/wire": 4,
-    "encoding/script_builds_the_page": 3,
+    "encoding/script_builds_the_page": 2,
     "extortion/ddos": 3,
     "extortion/hitman": 2,
     "extortion/split_address": 2,
@@ -54,15 +56,15 @@ MISSED: dict[str, int] = {
     "hidden_text/noscript_and_title": -1,
     "hidden_text/opacity_and_visibility": 4,
     "hidden_text/plain_part_is_ham": 3,
-    "homoglyphs/small_capitals": 2,
+    "homoglyphs/small_capitals": 3,
     "html_attachment/invoice": 4,
     "html_attachment/octet_stream": 0,
     "html_attachment/svg": 4,
     "html_attachment/voice_mail": 2,
     "image_only/attached_picture": 2,
-    "image_only/random_words_below": 1,
+    "image_only/random_words_below": 0,
     "image_only/remote_picture_links": 3,
-    "image_only/sliced": 3,
+    "image_only/sliced": 2,
     "invoice_fraud/domain_renewal": 1,
     "invoice_fraud/purchase_order_archive": 4,
     "invoice_fraud/renewal_call_us": 4,
@@ -71,42 +73,42 @@ MISSED: dict[str, int] = {
     "link_text/data_url": 2,
     "link_text/long_subdomain": 3,
     "one_line_phish/bare_link": 1,
-    "one_line_phish/fax": 4,
+    "one_line_phish/fax": 3,
     "one_line_phish/is_this_you": 1,
     "one_line_phish/password_expires": 4,
     "one_line_phish/payment_declined": 3,
-    "one_line_phish/reply_only": 0,
-    "one_line_phish/shared_document": 4,
-    "other_languages/chinese_invoices": 0,
+    "one_line_phish/reply_only": -1,
+    "one_line_phish/shared_document": 3,
+    "other_languages/chinese_invoices": -1,
     "other_languages/german_parcel": 1,
     "other_languages/russian_casino": 2,
     "other_languages/spanish_lottery": 1,
     "persian_spam/crypto_signal": 2,
     "persian_spam/director": -1,
-    "persian_spam/fake_receipt": 3,
+    "persian_spam/fake_receipt": 2,
     "persian_spam/finglish": 0,
-    "persian_spam/followup_translation": -1,
-    "persian_spam/good_words_hafez": 2,
+    "persian_spam/good_words_hafez": 1,
     "persian_spam/instant_loan": 3,
     "persian_spam/lottery": 4,
     "persian_spam/mailbox_full": 3,
+    "persian_spam/sim_card": 3,
     "persian_spam/split_by_zwnj_and_dots": 3,
     "persian_spam/supplier_account": 3,
-    "persian_spam/thanks_tel_card": 3,
-    "persian_spam/theses": 2,
+    "persian_spam/theses": 1,
+    "persian_spam/translated_widow": -1,
     "pharmacy/euphemism": 3,
     "qr/block_characters": 0,
     "qr/payroll_pdf": 0,
     "qr/second_factor_expires": 4,
     "seo_offer/app_development": 1,
     "seo_offer/first_page": 0,
-    "seo_offer/guest_post": 1,
-    "seo_offer/lists_for_sale": 2,
-    "split_words/dots_and_stars": 4,
-    "split_words/leet": 3,
+    "seo_offer/guest_post": 0,
+    "seo_offer/lists_for_sale": 1,
+    "split_words/dots_and_stars": 3,
+    "split_words/leet": 2,
     "split_words/soft_hyphens": 4,
-    "split_words/spaces": 2,
-    "split_words/table_columns": 2,
+    "split_words/spaces": 1,
+    "split_words/table_columns": 1,
     "split_words/tags_inside_words": 3,
     "split_words/vertical": -1,
 }
@@ -117,8 +119,8 @@ TAGGED: dict[str, int] = {
     "delicate/security_advisory": 11,
     "forwarded/phish_reported_to_us": 7,
     "invoice/large_amounts": 7,
-    "list_mail/spam_research": 13,
-    "newsletter/bank_savings": 9,
+    "list_mail/spam_research": 14,
+    "newsletter/bank_savings": 10,
 }
 
 
@@ -192,11 +194,11 @@ async def _print_tables() -> None:
     print("MISSED: dict[str, int] = {")
     for case, score in scores:
         if case.is_spam and score < TAG_AT:
-            print(f'    "{case.id}": {math.floor(score)},')
+            print(f'    "{case.id}": {math.floor(score - _SLACK)},')
     print("}\nTAGGED: dict[str, int] = {")
     for case, score in scores:
         if not case.is_spam and score >= TAG_AT:
-            print(f'    "{case.id}": {math.floor(score) + 1},')
+            print(f'    "{case.id}": {math.ceil(score + _SLACK)},')
     print("}")
 
 
