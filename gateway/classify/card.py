@@ -53,8 +53,8 @@ def write_card(manifest: Mapping[str, Any], evaluation: Mapping[str, Any] | None
         seed=manifest["training"]["seed"],
         messages=f"{manifest['training']['messages']:,}",
         data="\n".join(f"| {one['name']} | {one['ham']} | {one['spam']} | {one['terms']} |" for one in sources),
-        log_loss=manifest["calibration"]["log_loss"],
-        brier=manifest["calibration"]["brier"],
+        log_loss=f"{manifest['calibration']['log_loss']:.3g}",
+        brier=f"{manifest['calibration']['brier']:.3g}",
         metrics=_table(_rows(evaluation, "")) or "Not measured." if evaluation else _NONE,
         persian=f"Persian mail in training: {named}.{f'{chr(10) * 2}{told}{chr(10) * 2}' if told else ''}",
     )

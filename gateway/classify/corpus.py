@@ -84,8 +84,13 @@ def _pack(name: str, path: Path) -> Iterator[Sample]:
     """In the order of the paths, which is not that of the archive: the contents wait in a file that has no name."""
     index: list[str] | None = None
     where: dict[str, tuple[int, int]] = {}
-    with tarfile.open(path, "r|xz") as archive, tempfile.TemporaryFile() as spool:
-        for member in archive:
+    with (
+        lzma.open(path) as stream,  # reads no further than it is asked, which "r|xz" does
+        tarfile.open(fileobj=stream, mode="r|") as archive,
+        tempfile.TemporaryFile() as spool,
+    ):
+        while member := archive.next():
+            archive.members.clear()  # type: ignore[attr-defined]  # it remembers every one
             file = archive.extractfile(member) if member.isfile() else None
             if file is None:
                 continue

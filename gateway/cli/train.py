@@ -31,7 +31,7 @@ TERMS = {
     "phishing_pot": "CC BY-NC 4.0: non-commercial use only",
     "nazario": "none stated; research use with credit",
 }
-_FREE = frozenset(("spamassassin", "list_usrp_users", "bounces_sisimai", "persian_text"))
+_RESTRICTED = frozenset(("phishing_pot", "nazario"))
 
 
 app = typer.Typer(invoke_without_command=True)
@@ -85,7 +85,7 @@ def train(
         "created": os.environ.get("SOURCE_DATE", ""),
         "darban": __version__,
         "data": training.describe_groups(shards.groups, TERMS),
-        "use": "any" if set(sources) <= _FREE else "non-commercial: see the terms of each source",
+        "use": "non-commercial: see the terms of each source" if _RESTRICTED & set(sources) else "any",
         "algorithm": "logistic regression, balanced by source and class; Platt calibration on held-out folds",
         "training": {"seed": seed, "messages": shards.groups.total(), "passes": fitted.passes},
         "calibration": {name: round(value, 6) for name, value in fitted.calibration.items()},
