@@ -107,6 +107,9 @@ class Classifier(Protocol):
     def predict(self, mail: MailObject) -> Prediction:
         """Judge one message. Never raises on any mail."""
 
+    def refresh(self) -> None:
+        """Take up a newer model where there is one; cheap, and never raises."""
+
 
 class Scorer(Protocol):
     """Envelope and bytes in, verdict out: a pool of children (listeners) or the pipeline itself (`darban scan`)."""

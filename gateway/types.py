@@ -486,5 +486,6 @@ class LedgerCounts:
 
     lessons: Mapping[tuple[bool, Via], int]  # (is_spam, via) -> lessons that count
     revoked: int
-    foreign: int  # not revoked, but of another version of the features
+    superseded: int  # their trainer said the opposite later
+    foreign: int  # of another version of the features
     newest_at: float  # of any; 0.0 when there is none

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,10 @@ class Model:
             raise ConfigError(f"{path}: {weights.shape} weights where {SIZE} belong")
         return Model(str(manifest["id"]), weights, bias, slope, offset)
 
+    def with_weights(self, model_id: str, weights: Weights) -> Model:
+        """The same bias and calibration under other weights."""
+        return replace(self, model_id=model_id, weights=weights)
+
     def decide(self, features: Features) -> float:
         """Log-odds of spam."""
         return self._log_odds(features, self._weights(features))
@@ -70,6 +74,9 @@ class Model:
         weights = self._weights(features)
         log_odds = max(-30.0, min(30.0, self._log_odds(features, weights)))
         return Prediction(1.0 / (1.0 + math.exp(-log_odds)), self.model_id, self._contributions(features, weights))
+
+    def refresh(self) -> None:
+        """It stays what it is."""
 
     def _weights(self, features: Features) -> Weights:
         """The weight of each feature where it counts, else 0."""

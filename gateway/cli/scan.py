@@ -104,7 +104,7 @@ async def _scan(
     as_json: bool,
 ) -> bool:
     found = False
-    async for path, verdict in _judge(_progress(messages), make_pipeline(), context):
+    async for path, verdict in _judge(progress(messages, "scanning"), make_pipeline(), context):
         action = _action(verdict, context.policy)
         found = found or action != "accept"
         _print(path, verdict, action, context.policy.tag_at, as_json=as_json)
@@ -148,7 +148,9 @@ def _print(path: str, verdict: Verdict, action: str, required_score: float, *, a
         typer.echo(f"     ??  {what}")
 
 
-def _progress(messages: list[tuple[str, Callable[[], bytes]]]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def progress(
+    messages: list[tuple[str, Callable[[], bytes]]], description: str
+) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """A bar on a terminal when there is something to wait for and the output goes elsewhere."""
     if len(messages) < 20 or not sys.stderr.isatty() or sys.stdout.isatty():
         yield from messages
@@ -156,7 +158,7 @@ def _progress(messages: list[tuple[str, Callable[[], bytes]]]) -> Iterator[tuple
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(messages, description="scanning", console=Console(stderr=True))
+    yield from track(messages, description=description, console=Console(stderr=True))
 
 
 # --- where messages come from ----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, and_, func, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, and_, case, func, insert, select, true, update
 
 from gateway.stores.engine import faults, storable
 from gateway.stores.schema import lesson as table
@@ -23,6 +23,18 @@ _WHAT = "training ledger"
 _FIELDS = tuple(Lesson.__slots__)
 _READ = 500  # rows read at a time
 _MAX_PAGE = 1000
+
+# of a trainer's lessons on one content, those that are not revoked: 1 is the newest
+_PLACED = (
+    select(
+        table.c.id,
+        func.row_number()
+        .over(partition_by=(table.c.trainer, table.c.content_hash), order_by=(table.c.at.desc(), table.c.id.desc()))
+        .label("place"),
+    )
+    .where(table.c.revoked_at.is_(None))
+    .subquery()
+)
 
 
 class SqlLedger:
@@ -62,11 +74,7 @@ class SqlLedger:
 
     def active(self, features_version: int) -> Iterator[Lesson]:
         """Read as they are used: a hundred thousand need no memory."""
-        place = func.row_number().over(
-            partition_by=(table.c.trainer, table.c.content_hash), order_by=(table.c.at.desc(), table.c.id.desc())
-        )
-        ranked = select(table.c.id, place.label("place")).where(table.c.revoked_at.is_(None)).subquery()
-        query = select(table).join(ranked, ranked.c.id == table.c.id).where(ranked.c.place == 1)
+        query = select(table).join(_PLACED, _PLACED.c.id == table.c.id).where(_PLACED.c.place == 1)
         query = query.where(table.c.features_version == features_version).order_by(table.c.at, table.c.id)
         with faults(_WHAT), self._engine.connect() as connection:
             reading = connection.execution_options(read_only=True, yield_per=_READ)
@@ -83,21 +91,25 @@ class SqlLedger:
 
     def counts(self, features_version: int) -> LedgerCounts:
         """One look at every row but its features."""
-        columns = (table.c.is_spam, table.c.via, table.c.revoked_at.isnot(None), table.c.features_version)
-        query = select(*columns, func.count(), func.max(table.c.at)).group_by(*columns)
-        counted: Counter[tuple[bool, Via]] = Counter()
-        revoked = foreign = 0
+        kind = case(
+            (_PLACED.c.place.is_(None), "revoked"),
+            (_PLACED.c.place > 1, "superseded"),
+            (table.c.features_version != features_version, "foreign"),
+            else_="active",
+        ).label("kind")
+        columns = (kind, table.c.is_spam, table.c.via)
+        query = select(*columns, func.count(), func.max(table.c.at)).outerjoin(_PLACED, _PLACED.c.id == table.c.id)
+        lessons: Counter[tuple[bool, Via]] = Counter()
+        others: Counter[str] = Counter()
         newest_at = 0.0
         with faults(_WHAT), self._engine.connect().execution_options(read_only=True) as connection:
-            for is_spam, via, is_revoked, version, number, at in connection.execute(query):
+            for of_kind, is_spam, via, number, at in connection.execute(query.group_by(*columns)):
                 newest_at = max(newest_at, at)
-                if is_revoked:
-                    revoked += number
-                elif version != features_version:
-                    foreign += number
+                if of_kind == "active":
+                    lessons[bool(is_spam), via] = number
                 else:
-                    counted[bool(is_spam), via] += number
-        return LedgerCounts(counted, revoked, foreign, newest_at)
+                    others[of_kind] += number
+        return LedgerCounts(lessons, others["revoked"], others["superseded"], others["foreign"], newest_at)
 
     def revision(self) -> int:
         """One row."""

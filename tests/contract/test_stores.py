@@ -523,10 +523,11 @@ def test_lessons_are_counted(ledger: SqlLedger) -> None:
     ledger.add(lesson(2, is_spam=False, via="imap"), 9)
     ledger.add(lesson(3, features_version=2), 9)
     ledger.add(lesson(4), 9)
+    ledger.add(lesson(5, is_spam=False, content_hash=lesson(1).content_hash), 9)
     ledger.revoke(Lessons(ids=(lesson(4).id,)), "admin")
     found = ledger.counts(3)
-    assert dict(found.lessons) == {(True, "review"): 1, (False, "imap"): 1}
-    assert (found.revoked, found.foreign, found.newest_at) == (1, 1, 4000.0)
+    assert dict(found.lessons) == {(False, "review"): 1, (False, "imap"): 1}
+    assert (found.revoked, found.superseded, found.foreign, found.newest_at) == (1, 1, 1, 5000.0)
 
 
 def test_a_lesson_taught_twice_at_once_is_one(ledger: SqlLedger) -> None:
