@@ -121,7 +121,7 @@ class Learner:
         step = self.step(indices, lesson.is_spam, lesson.trainer, int(lesson.at // _DAY_S), lesson.weight)
         said = (lesson.id, lesson.at, lesson.trainer, lesson.is_spam, lesson.weight, lesson.content_hash)
         self._hash.update(f"{said!r}\n".encode("utf-8", "backslashreplace"))
-        self._hash.update(lesson.indices)
+        self._hash.update(indices.astype("<u4").tobytes())
         self.number += 1
         self.recent.append((lesson.is_spam, (step.log_odds > 0) == lesson.is_spam))
         return step

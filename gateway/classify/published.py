@@ -125,15 +125,14 @@ class CurrentModel:
 
     def refresh(self) -> None:
         """Take up what was published since; one look at a link when nothing was. What is broken is not taken up."""
-        name = current(self._folder)
-        if name == self._taken:
-            return
-        self._taken = name
-        try:
-            # one of another base was written before the configuration changed: ours is on its way
-            self._model = (load(self._folder, name, self._shipped) or self._model) if name else self._shipped
-        except ConfigError as error:
-            log.error("published model refused, the one before stays", error=str(error), model=self.model_id)
+        while (name := current(self._folder)) != self._taken:
+            self._taken = name
+            try:
+                # one of another base was written before the configuration changed: ours is on its way
+                self._model = (load(self._folder, name, self._shipped) or self._model) if name else self._shipped
+            except ConfigError as error:
+                if name == current(self._folder):  # else it went while it was read, and a newer one is there
+                    log.error("published model refused, the one before stays", error=str(error), model=self.model_id)
 
 
 def _is_sound(folder: Path, shipped: Model) -> bool:
