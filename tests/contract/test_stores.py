@@ -497,7 +497,7 @@ def test_a_trainers_day_has_an_end(ledger: SqlLedger) -> None:
         (Lessons(trainer="sara"), [3]),
         (Lessons(day=1), [1, 2, 3]),
         (Lessons(trainer="reza", day=1), [1, 2, 3, 4]),
-        (Lessons(), []),
+        (Lessons(trainer="nobody\udc80"), [1, 2, 3, 4]),
     ],
 )
 def test_lessons_are_revoked_and_restored_by_id_trainer_and_day(
@@ -515,6 +515,14 @@ def test_lessons_are_revoked_and_restored_by_id_trainer_and_day(
     assert len(gone) == 4 - len(left) == 4 - ledger.list(Lessons(is_revoked=False))[1]
     assert ledger.restore(which) == 4 - len(left)
     assert active(ledger) == [1, 2, 3, 4]
+
+
+def test_what_names_no_lesson_revokes_none(ledger: SqlLedger) -> None:
+    ledger.add(lesson(1), 9)
+    for act in (lambda: ledger.revoke(Lessons(), "admin"), lambda: ledger.restore(Lessons(is_revoked=True))):
+        with pytest.raises(InputError):
+            act()
+    assert active(ledger) == [1]
 
 
 def test_lessons_are_counted(ledger: SqlLedger) -> None:

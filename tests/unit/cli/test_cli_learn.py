@@ -83,8 +83,8 @@ def test_lessons_are_listed_revoked_and_restored(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("revoke",), "write the ids of lessons, --trainer or --day"),
-        (("restore",), "write the ids of lessons, --trainer or --day"),
+        (("revoke",), "no lesson is named: write ids of lessons, a trainer or a day"),
+        (("restore",), "no lesson is named: write ids of lessons, a trainer or a day"),
         (("revoke", "--day", "yesterday"), "--day yesterday: write a day as YYYY-MM-DD"),
         (("list", "--day", "2026-13-01"), "--day 2026-13-01: write a day as YYYY-MM-DD"),
         (("spam", "nowhere.eml"), "nowhere.eml: No such file or directory"),
