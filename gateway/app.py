@@ -34,8 +34,11 @@ from gateway.types import DmarcRow, DomainPolicy, HeldMessage, JournalRow, LogRo
 
 if TYPE_CHECKING:
     from gateway.auth.identity import Identity
+    from gateway.classify.model import Model
+    from gateway.classify.online import Caps
     from gateway.digest.dmarc import DmarcReports, DmarcSender
-    from gateway.ports import Counters, Sealer
+    from gateway.learning import Publisher, Teacher
+    from gateway.ports import Counters, Sealer, TrainingLedger
     from gateway.reputation import Reputation
     from gateway.scan.pipeline import Pipeline
     from gateway.service import Releaser
@@ -75,6 +78,11 @@ class Places:
     def secret(self) -> Path:
         """What the keys of the memory are hashed with."""
         return self.state / "secret"
+
+    @property
+    def model(self) -> Path:
+        """The online model."""
+        return self.state / "model"
 
     @property
     def cache(self) -> Path:
@@ -190,6 +198,13 @@ def make_identity(settings: Settings) -> Identity:
     )
 
 
+def load_model(settings: Settings) -> Model:
+    """What [classifier] names, else the model that ships. Raises ConfigError."""
+    from gateway import classify
+
+    return classify.load(Path(settings.classifier.model) if settings.classifier.model else model_path())
+
+
 def load_pipeline(
     settings: Settings, cache: Path | None, *, offline: bool = False, explain_all: bool = False
 ) -> Callable[[], Pipeline]:
@@ -200,9 +215,10 @@ def load_pipeline(
 
     Raises ConfigError when a rule file or the model cannot be used: a gateway that cannot judge does not start.
     """
-    from gateway import classify, rules
+    from gateway import rules
     from gateway.checks import ENVELOPE_CHECKS, make_checks
     from gateway.checks.dns_list import DnsLists
+    from gateway.classify.published import CurrentModel
     from gateway.config.dns_lists import dns_lists
     from gateway.net.dns import CachingResolver, OfflineResolver
     from gateway.scan.pipeline import Pipeline, Trust
@@ -210,7 +226,7 @@ def load_pipeline(
     lists = dns_lists(settings.dns_list)
     ruleset = rules.load(rule_paths(settings), cache)
     checks = make_checks(make_identity(settings))
-    model = classify.load(Path(settings.classifier.model) if settings.classifier.model else model_path())
+    shipped, folder = load_model(settings), places(settings).model
 
     def make() -> Pipeline:
         dns = settings.dns
@@ -221,7 +237,7 @@ def load_pipeline(
             message_checks=checks,
             envelope_checks=() if offline else (*ENVELOPE_CHECKS, *asked),
             rules=ruleset,
-            classifier=model,
+            classifier=CurrentModel(shipped, folder) if settings.learning.enabled else shipped,
             deadline_s=min(settings.limits.scan_s / 2, dns.timeout_s * 5),
             max_queries=dns.max_queries,
             trouble=known.trouble,
@@ -372,6 +388,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.stores.counters import SqlCounters
     from gateway.stores.dmarc_feedback import SqlDmarcFeedback
     from gateway.stores.engine import make_engine
+    from gateway.stores.ledger import SqlLedger
     from gateway.stores.message_log import SqlMessageLog
     from gateway.web import create_app
     from gateway.web.health import DnsState, health_app
@@ -389,7 +406,12 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
             log.warning("messages are missing in DMARC reports", error=str(error))
 
     journal = await serve_journal(where.journal, keep)
-    pruning = asyncio.create_task(prune_now_and_then(SqlCounters(engine)))
+    publisher = make_publisher(settings, SqlLedger(engine))
+    learning = None if publisher is None else publisher.state
+    tasks = [
+        asyncio.create_task(prune_now_and_then(SqlCounters(engine))),
+        *([asyncio.create_task(publisher.run())] if publisher is not None else []),
+    ]
     next_hops = NextHops(settings.hostname)
     pages = create_app(
         quarantine=quarantine,
@@ -402,15 +424,15 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
         translations=read_rules(rule_paths(settings)).translations,
     )
     dns = DnsState()
-    watching = asyncio.create_task(_watch_dns(settings, dns))
+    tasks.append(asyncio.create_task(_watch_dns(settings, dns)))
     servers = [
         await _serve_http(pages, settings.web.listen),
-        await _serve_http(health_app(where.processes, quarantine, dns), settings.metrics.listen),
+        await _serve_http(health_app(where.processes, quarantine, dns, learning), settings.metrics.listen),
     ]
     ready()
     await stopped
-    pruning.cancel()
-    watching.cancel()
+    for task in tasks:
+        task.cancel()
     for stop in servers:
         await stop()
     journal.close()
@@ -492,6 +514,39 @@ def _reputation(settings: Settings, counters: Counters) -> Reputation:
         limits=Limits(hourly.messages, hourly.recipients, hourly.unknown_recipients, hourly.domain_messages),
         delays=Delays(said.greylist_wait_s, said.greylist_window_s),
     )
+
+
+def learning_caps(settings: Settings) -> Caps:
+    """[learning]'s."""
+    from gateway.classify.online import Caps
+
+    said = settings.learning
+    return Caps(said.lesson_cap, said.trainer_day_cap, said.trainer_cap, said.day_cap)
+
+
+def make_teacher(settings: Settings, ledger: TrainingLedger) -> Teacher:
+    """Who writes lessons, for every door people teach through."""
+    from gateway.learning import Teacher
+
+    return Teacher(ledger, settings.learning.daily_lessons)
+
+
+def make_publisher(settings: Settings, ledger: TrainingLedger) -> Publisher | None:
+    """Who makes the online model; None when [learning] is off. Raises ConfigError."""
+    from gateway.learning import Publisher
+
+    if not settings.learning.enabled:
+        return None
+    return Publisher(ledger, load_model(settings), learning_caps(settings), places(settings).model)
+
+
+def open_ledger(settings: Settings) -> Any:
+    """The training ledger, for the command line."""
+    from gateway.stores.engine import make_engine, migrate
+    from gateway.stores.ledger import SqlLedger
+
+    migrate(settings.storage.database)
+    return SqlLedger(make_engine(settings.storage.database))
 
 
 def open_quarantine(settings: Settings) -> Any:

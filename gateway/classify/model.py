@@ -11,7 +11,7 @@ import json
 import math
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,10 @@ class Model:
             raise ConfigError(f"{path}: holds weights that are no numbers; train it again with `darban train`")
         return Model(str(manifest["id"]), weights, bias, slope, offset)
 
+    def with_weights(self, model_id: str, weights: Weights) -> Model:
+        """The same bias and calibration under other weights."""
+        return replace(self, model_id=model_id, weights=weights)
+
     def decide(self, features: Features) -> float:
         """Log-odds of spam."""
         return self._log_odds(features, self._weights(features))
@@ -77,6 +81,9 @@ class Model:
         """What spoke loudest; see explanation.py."""
         features = extract(mail)
         return contributions(features, self._weights(features), self.slope)
+
+    def refresh(self) -> None:
+        """It stays what it is."""
 
     def _weights(self, features: Features) -> Weights:
         """The weight of each feature where it counts, else 0."""

@@ -106,7 +106,7 @@ async def _scan(
     why: bool,
 ) -> bool:
     found, pipeline = False, make_pipeline()
-    async for path, case, verdict in _judge(_progress(messages), pipeline, context):
+    async for path, case, verdict in _judge(progress(messages, "scanning"), pipeline, context):
         action = _action(verdict, context.policy)
         found = found or action != "accept"
         flip = _flip(pipeline, case, verdict, context.policy) if why and action != "accept" else None
@@ -170,7 +170,9 @@ def _print(
         typer.echo(f"     ->  {printable(flip['text'])}")
 
 
-def _progress(messages: list[tuple[str, Callable[[], bytes]]]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def progress(
+    messages: list[tuple[str, Callable[[], bytes]]], description: str
+) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """A bar on a terminal when there is something to wait for and the output goes elsewhere."""
     if len(messages) < 20 or not sys.stderr.isatty() or sys.stdout.isatty():
         yield from messages
@@ -178,7 +180,7 @@ def _progress(messages: list[tuple[str, Callable[[], bytes]]]) -> Iterator[tuple
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(messages, description="scanning", console=Console(stderr=True))
+    yield from track(messages, description=description, console=Console(stderr=True))
 
 
 # --- where messages come from ----------------------------------------------------------------------------------------

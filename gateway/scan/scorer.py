@@ -147,16 +147,18 @@ class ScorerParent:
 
 async def _serve(connection: socket.socket, pipeline: Pipeline, marker: StageMarker, stage_cpu_s: float) -> None:
     loop = asyncio.get_running_loop()
-    _beat(loop, marker, stage_cpu_s / _HEARTBEATS_PER_LIMIT)
+    _beat(loop, pipeline, marker, stage_cpu_s / _HEARTBEATS_PER_LIMIT)
     transport, protocol = await loop.create_unix_connection(lambda: _Child(pipeline, marker), sock=connection)
     await protocol.closed
     transport.close()
 
 
-def _beat(loop: asyncio.AbstractEventLoop, marker: StageMarker, pause_s: float) -> None:
+def _beat(loop: asyncio.AbstractEventLoop, pipeline: Pipeline, marker: StageMarker, pause_s: float) -> None:
     """The loop turns: what it does between the messages' stages counts against none of them."""
     marker.rearm()
-    loop.call_later(pause_s, _beat, loop, marker, pause_s)
+    if pipeline.classifier is not None:
+        pipeline.classifier.refresh()
+    loop.call_later(pause_s, _beat, loop, pipeline, marker, pause_s)
 
 
 class _Child(asyncio.Protocol):
