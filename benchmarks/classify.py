@@ -19,6 +19,7 @@ from pathlib import Path
 from benchmarks.machine import ROOT, describe, percentile
 from benchmarks.mail import messages
 from gateway import classify
+from gateway.checks import observe
 from gateway.mail import parse
 from gateway.types import MailObject
 
@@ -50,7 +51,9 @@ def main() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     model = classify.load(Path(options.model))
     loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    mails = [MailObject(one.envelope(), parse(one.content)) for one in messages(options.number, options.messages)]
+    mails = [
+        observe(MailObject(one.envelope(), parse(one.content))) for one in messages(options.number, options.messages)
+    ]
     result = {
         "machine": describe(),
         "messages": len(mails),

@@ -22,6 +22,7 @@ from sqlalchemy import insert
 from benchmarks.machine import ROOT, describe, percentile
 from benchmarks.mail import messages
 from gateway import classify, log
+from gateway.checks import observe
 from gateway.classify.features import VERSION, extract
 from gateway.classify.model import Model
 from gateway.classify.online import DEFAULT_CAPS, Caps, Learner
@@ -120,7 +121,7 @@ def main() -> None:
     log.configure("warning")  # standard output is the result's alone
     model = classify.load(Path(options.model))
     samples = messages(options.number, options.messages)
-    mails = [MailObject(one.envelope(), parse(one.content)) for one in samples]
+    mails = [observe(MailObject(one.envelope(), parse(one.content))) for one in samples]
     labels = [one.is_spam for one in samples]
     result = {
         "machine": describe(),

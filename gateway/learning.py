@@ -18,6 +18,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import Counter
 
+from gateway.checks import observe
 from gateway.classify import published
 from gateway.classify.features import VERSION, extract
 from gateway.classify.model import Model
@@ -59,7 +60,7 @@ class Teacher:
         auth: tuple[AuthResult, ...] = (),
     ) -> Taught:
         """Remember this trainer's word on a message; `content` and `auth` as they were judged. Raises StoreError."""
-        mail = MailObject(envelope, parse(content), auth)
+        mail = observe(MailObject(envelope, parse(content), auth))
         content_hash, at = hashlib.sha256(content).hexdigest(), self._now()
         lesson = Lesson(
             id=_id(trainer, content_hash, is_spam, at),

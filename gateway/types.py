@@ -212,11 +212,12 @@ class AuthResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MailObject:
-    """RFC 5598's mail object: envelope and message, with what authentication said."""
+    """RFC 5598's mail object: envelope and message, with what authentication said and the checks saw."""
 
     envelope: Envelope
     message: Message
     auth: tuple[AuthResult, ...] = ()
+    findings: tuple[Finding, ...] = ()  # for the classifier; () for the checks themselves
 
 
 class Finding(NamedTuple):

@@ -1,4 +1,4 @@
-"""Logistic regression over shards that do not fit in memory: the same minimum that `train._regress` finds in it.
+"""A linear support vector machine over shards that do not fit in memory: the same minimum that `train._regress` finds in it.
 
 L-BFGS (Liu and Nocedal 1989) in the primal. Each pass reads every shard once and sums value and gradient of several
 regressions side by side: of all samples, and without each fold. Sums are in the order of the shards and without BLAS,
@@ -60,8 +60,9 @@ def losses(block: Block, columns: Columns) -> tuple[NDArray[np.float64], NDArray
     signs = np.where(block.rows.is_spam, 1.0, -1.0)[:, np.newaxis]
     margins = signs * (matrix @ columns.points[:-1] + columns.points[-1])
     weights = block.weights[:, np.newaxis] * (block.rows.folds[:, np.newaxis] != columns.left_out)
-    values = np.add.reduce(weights * np.logaddexp(0.0, -margins))
-    slopes = -signs * weights * np.exp(-np.logaddexp(0.0, margins))
+    missing = np.maximum(0.0, 1.0 - margins)
+    values = np.add.reduce(weights * missing**2)
+    slopes = -2.0 * signs * weights * missing
     return values, np.vstack([matrix.T @ slopes, np.add.reduce(slopes)])
 
 

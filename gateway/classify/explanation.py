@@ -1,7 +1,7 @@
 """What a prediction is made of, as phrases and facts that a person reads.
 
 Every feature's weight is shared by the places it stands in, and belongs to the words there: a word's own weight, half
-of each pair with its neighbours, the 3-grams inside it, what it says as a word of the subject. So the sum over all
+of each pair with its neighbours, the 3-grams and 4-grams inside it, what it says as a word of the subject. So the sum over all
 words and facts is the decision but for its constant. Shown are the loudest; words that stand side by side somewhere
 and speak for the same side are one phrase. Words of everyday language, numbers and lines of dashes are summed: one by
 one they tell nothing.
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.classify import facts
-from gateway.classify.features import HALF, Features, named_indices
+from gateway.classify.features import STARTS, Features, part_indices
 from gateway.classify.normalise import FIELD_END, normalise
 from gateway.classify.words import Words
 from gateway.types import Contribution
@@ -64,8 +64,8 @@ def _shares(features: Features, weights: NDArray[np.float32], slope: float) -> V
     """Of each feature, repetitions included, its part of the log-odds."""
     times = np.bincount(features.last, minlength=len(weights))
     shares: Values = (weights / np.maximum(times, 1)).take(features.last) * slope
-    shares[: features.named] *= features.scales[0]
-    shares[features.named :] *= features.scales[1]
+    for where, scale in features.by_part():
+        shares[where] *= scale
     return shares
 
 
@@ -78,8 +78,8 @@ def _facts(keys: Sequence[str], shares: Values) -> Iterator[Contribution]:
 
 
 def _phrases(features: Features, shares: Values, first: int) -> Iterator[Contribution]:
-    words = features.words
-    said, own, of_name = words.shares(shares[first : features.named], shares[features.named :])
+    words, (_, named, grams, _) = features.words, features.bounds
+    said, own, of_name = words.shares(shares[first:named], shares[named:grams], shares[grams:])
     own += first
     # a word's number is that of its last hash, which all its repetitions share; the groups have the first numbers
     ids = features.last.take(own).astype(np.intp) + _DASHES + 1
@@ -166,15 +166,15 @@ def _largest(values: Values, number: int) -> list[int]:
 
 
 def _groups() -> NDArray[np.uint8]:
-    """(HALF,) the group of each named feature that is a word of one."""
-    groups = np.zeros(HALF, dtype=np.uint8)
+    """Of each named feature that is a word of one, the group."""
+    groups = np.zeros(STARTS[1], dtype=np.uint8)
     numbers = " ".join(f"{'0' * length} {'0' * length}'0 {'0' * length}-00" for length in range(1, 13))
     for group, members in (
         (_EVERYDAY, _EVERYDAY_WORDS),
         (_NUMBERS, numbers),
         (_DASHES, " ".join("-" * length for length in range(1, 80))),
     ):
-        groups[named_indices(Words(normalise(f"{FIELD_END}{FIELD_END}{members}")).hashes()[0])] = group
+        groups[part_indices(0, Words(normalise(f"{FIELD_END}{FIELD_END}{members}")).hashes()[0])] = group
     return groups
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gateway.checks import observe
 from gateway.classify.corpus import Sample, in_chunks, read_sources
 from gateway.classify.features import extract
 from gateway.classify.language import detect_language
@@ -38,7 +39,7 @@ def extract_rows(
 def _extract(samples: Sequence[Sample], *, body: bool, relations: bool, header_words: bool) -> Rows:
     vectors, languages = [], []
     for sample in samples:
-        mail = MailObject(sample.envelope(), parse(sample.content))
+        mail = observe(MailObject(sample.envelope(), parse(sample.content)))
         languages.append(detect_language(mail.message))
         if not header_words:
             mail = _without_header_words(mail)

@@ -13,11 +13,26 @@ from gateway.types import Html, MailObject
 _MAX_LINKS, _MAX_PARTS = 50, 30
 _TAGS = ("form", "script", "iframe", "input", "marquee", "map")
 _FEW = ("0", "1", "2-3", "4+")  # by the bits of a count
+# Findings that are features. Not here: what tells a collector or a list (a reverse-path of another domain, fields that
+# are missing, dates), what needs the network, a memory or the configuration.
+OF_BODY = frozenset(
+    """BODY_LINK_ONLY HTML_BASE64 HTML_FORM HTML_FRAME HTML_HIDDEN_TEXT HTML_IMAGE_ONLY HTML_ONLY HTML_SCRIPT SUBJECT_ALL_CAPS
+    SUBJECT_EMPTY SUBJECT_FALSE_REPLY SUBJECT_MARKS SUBJECT_PICTURES TEXT_FANCY_LETTERS TEXT_INVISIBLE_IN_WORDS
+    TEXT_MIXED_SCRIPT_WORDS URL_IP_HOST URL_MANY_LABELS URL_ODD_PORT URL_SHORTENER URL_TEXT_MISMATCH
+    URL_USERINFO""".split()
+)
+OF_RELATIONS = frozenset(
+    """AUTHOR_NAME_IS_OTHER_ADDRESS AUTHOR_NO_ADDRESS BOUNCE_UNLIKELY HELO_BARE_IP HELO_NO_DOMAIN MESSAGE_ID_INVALID
+    MESSAGE_ID_NO_DOMAIN REPLY_TO_FREEMAIL REPLY_TO_OTHER_FREEMAIL TO_IS_AUTHOR TO_UNDISCLOSED""".split()
+)
+_VOICES = 3
 
 
 def describe(key: str) -> tuple[str, str]:
     """Kind and value of the fact, as scan/wording.py knows them."""
     kind, _, detail = key.partition(":")
+    if kind == "finding":
+        return detail.rstrip("~").lower(), ""
     if kind in ("links", "length"):
         least, most = (1 << int(detail)) >> 1, (1 << int(detail)) - 1
         detail = f"{least}-{most}" if least < most else str(most)
@@ -77,6 +92,15 @@ def _links(mail: MailObject) -> Iterator[str]:
         yield f"tld:{host.rpartition('.')[2]}"
         if host.replace(".", "").isdigit():
             yield "link_address"
+
+
+def findings(mail: MailObject, *, body: bool = True, relations: bool = True) -> Iterator[str]:
+    """What the checks saw. Each is several features: a sign that a check was written for outweighs a word."""
+    for finding in mail.findings:
+        name = finding.name
+        if (body and name in OF_BODY) or (relations and name in OF_RELATIONS):
+            for voice in range(_VOICES):
+                yield f"finding:{name}{'~' * voice}"
 
 
 def relations(mail: MailObject) -> Iterator[str]:

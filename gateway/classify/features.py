@@ -1,7 +1,8 @@
 """MailObject -> feature indices: one code for training and serving.
 
-One hashed space in two halves: named features (facts, words, pairs of words) in the lower half, 3-grams of the text in
-the upper one. All binary; each half is scaled to unit length, so a long message speaks no louder than a short one.
+One hashed space in three parts: named features (facts, words, pairs of words), 3-grams and 4-grams of the text, 3-grams
+of the sender's name and the subject. All binary; each part is scaled to unit length, so a long message speaks no louder
+than a short one, and its subject is heard beside the longest text.
 
 Left out on purpose, because they tell the corpus and not the class: list fields, recipients, dates, mailers, threads,
 and the mere presence of signatures (the corpora's README names them; docs/model.md has the ablation).
@@ -9,8 +10,10 @@ and the mere presence of signatures (the corpora's README names them; docs/model
 
 from __future__ import annotations
 
+import itertools
 import math
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,10 +25,10 @@ from gateway.classify.normalise import FIELD_END, MAX_CHARACTERS, normalise
 from gateway.classify.words import Hashes, Words
 from gateway.types import MailObject
 
-VERSION = 3
-_BITS = 17
-HALF = 1 << _BITS
-SIZE = 2 * HALF
+VERSION = 4
+_BITS = (17, 18, 16)  # of the hash, that say where in its part a feature stands
+STARTS = tuple(itertools.accumulate((1 << bits for bits in _BITS), initial=0))  # of the parts; the last is the end
+PARTS, SIZE = len(_BITS), STARTS[-1]
 _NAME_CHARACTERS, _SUBJECT_CHARACTERS = 60, 400
 _ORDER = np.arange(1 << 15, dtype=np.uint16)
 
@@ -36,19 +39,27 @@ Indices = NDArray[np.intp]
 class Features:
     """A message's features."""
 
-    indices: Indices  # with repetitions: the named ones first, then the 3-grams
-    named: int  # how many are named
+    indices: Indices  # with repetitions, part after part
+    bounds: tuple[int, ...]  # (PARTS + 1,) where each part starts among them, and the end
     last: NDArray[np.uint16]  # of each, where the last one of the same index stands
     counted: NDArray[np.bool_]  # the last of each that is repeated
-    scales: tuple[float, float]  # the value of each named one, and of each 3-gram
+    scales: tuple[float, ...]  # (PARTS,) the value of each feature of the part
     facts: list[str]  # the keys of the first named ones
-    words: Words  # of the other named ones and of the 3-grams
+    words: Words  # of all others
 
     def vector(self) -> tuple[Indices, NDArray[np.float32]]:
         """Indices and values of the scaled sparse vector, each index once."""
-        values = np.full(len(self.indices), self.scales[1], dtype=np.float32)
-        values[: self.named] = self.scales[0]
+        values = np.repeat(np.array(self.scales, dtype=np.float32), np.diff(self.bounds))
         return self.indices[self.counted], values[self.counted]
+
+    @property
+    def named(self) -> int:
+        """How many are named."""
+        return self.bounds[1]
+
+    def by_part(self) -> Iterator[tuple[slice, float]]:
+        """Where each part's features stand, and their value."""
+        return zip(itertools.starmap(slice, itertools.pairwise(self.bounds)), self.scales, strict=True)
 
     def describe(self, number: int) -> tuple[str, str]:
         """What the named feature of this number is: kind and value, as scan/wording.py knows them."""
@@ -62,20 +73,25 @@ def extract(mail: MailObject, *, body: bool = True, relations: bool = True) -> F
     text = normalise(_text(mail) if body else "")
     words = Words(text)
     keys = [*(facts.facts(mail, text) if body else ()), *(facts.relations(mail) if relations else ())]
-    grams = words.grams()
-    hashes = np.concatenate([np.array([_hash(key) for key in keys], dtype=np.uint32), *words.hashes(), grams])
-    indices = named_indices(hashes)
-    named = len(indices) - len(grams)
-    indices[named:] += HALF
+    keys += facts.findings(mail, body=body, relations=relations)
+    of_keys = np.array([_hash(key) for key in keys], dtype=np.uint32)
+    parts = [
+        part_indices(number, np.concatenate(hashes))
+        for number, hashes in enumerate(([of_keys, *words.hashes()], words.grams(), words.head_grams()))
+    ]
+    bounds = tuple(itertools.accumulate(map(len, parts), initial=0))
+    indices = np.concatenate(parts)
     last = _last_of_each(indices)
     counted = last == _ORDER[: len(indices)]
-    scales = _unit(counted[:named]), _unit(counted[named:])
-    return Features(indices, named, last, counted, scales, keys, words)
+    scales = tuple([_unit(counted[start:end]) for start, end in itertools.pairwise(bounds)])
+    return Features(indices, bounds, last, counted, scales, keys, words)
 
 
-def named_indices(hashes: Hashes) -> Indices:
-    """Where features of these hashes stand in the lower half."""
-    return np.right_shift(hashes, 32 - _BITS, dtype=np.intp)
+def part_indices(part: int, hashes: Hashes) -> Indices:
+    """Where features of these hashes stand."""
+    indices: Indices = np.right_shift(hashes, 32 - _BITS[part], dtype=np.intp)
+    indices += STARTS[part]
+    return indices
 
 
 def _unit(counted: NDArray[np.bool_]) -> float:

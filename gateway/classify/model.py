@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.classify.explanation import contributions
-from gateway.classify.features import HALF, SIZE, VERSION, Features, extract
+from gateway.classify.features import SIZE, VERSION, Features, extract
 from gateway.errors import ConfigError, InputError
 from gateway.types import Contribution, MailObject, Prediction
 
@@ -92,8 +92,7 @@ class Model:
         return weights
 
     def _log_odds(self, features: Features, weights: Weights) -> float:
-        named, grams = np.add.reduce(weights[: features.named]), np.add.reduce(weights[features.named :])
-        score = float(named) * features.scales[0] + float(grams) * features.scales[1]
+        score = sum([float(np.add.reduce(weights[where])) * scale for where, scale in features.by_part()])
         return self.slope * (score + self.bias) + self.offset
 
 
@@ -114,7 +113,7 @@ def save(
     manifest = {
         "id": f"{folder.name}-{digest[:12]}",
         "sha256": digest,
-        "features": {"version": VERSION, "named": HALF, "grams": SIZE - HALF},
+        "features": {"version": VERSION, "size": SIZE},
         **facts,
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False, sort_keys=True) + "\n", "utf-8")

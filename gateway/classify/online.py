@@ -2,7 +2,7 @@
 
 Passive-aggressive steps (PA-I, Crammer et al. 2006) on the vectors that are served, in log-odds: a lesson moves the
 weights along its message's features until the model is sure of the label (MARGIN), but no further than the caps leave.
-A step of length s moves no message by more than s * sqrt(2), the length of the longest vector: that is its influence,
+A step of length s moves no message by more than s * sqrt(PARTS), the length of the longest vector: that is its influence,
 and the caps are limits on sums of it. So a trainer's day moves no message by more than `Caps.trainer_day`, whatever was
 taught; and a step is a proximal one, so it does not widen what steps before it set apart (docs/learning.md).
 
@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.classify.features import HALF
+from gateway.classify.features import PARTS, STARTS
 from gateway.classify.model import Model
 from gateway.classify.packed import unpack
 from gateway.types import Lesson
@@ -130,7 +130,7 @@ class Learner:
         """Learn a message by its different features, sorted."""
         parts = _parts(indices)
         log_odds = self._log_odds(parts)
-        length = math.sqrt(2.0 * len(parts))  # of its vector, times that of the longest
+        length = math.sqrt(PARTS * len(parts))  # of its vector, times that of the longest
         missing = max(0.0, MARGIN - log_odds if is_spam else MARGIN + log_odds)
         wanted = min(missing / max(1, len(parts)) * length, self._caps.lesson * weight)
         left, cap = self.budgets.left(self._caps, trainer, day)
@@ -184,5 +184,4 @@ def learn(shipped: Model, lessons: Iterable[Lesson], caps: Caps = DEFAULT_CAPS) 
 
 def _parts(indices: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     """The parts of the vector that are not empty; each has unit length (features.py)."""
-    border = int(indices.searchsorted(HALF))
-    return [part for part in (indices[:border], indices[border:]) if len(part)]
+    return [part for part in np.split(indices, indices.searchsorted(STARTS[1:-1])) if len(part)]

@@ -27,8 +27,9 @@ from gateway.errors import InputError
 
 SEED = 20261123
 IN_MEMORY = 40_000_000  # features of all samples, at 40 bytes each while they are solved; some 40,000 messages
-_C = 100.0
+_C = 10.0
 _FOREIGN_DOUBT = 0.5
+_TOLERANCE = 0.1
 _BOTH = "training needs both spam and ham"
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
@@ -196,10 +197,10 @@ def _regress(
     rows: Any, is_spam: NDArray[np.bool_], weights: NDArray[np.float64], seed: int
 ) -> tuple[NDArray[np.float64], float]:
     """In memory. What does not fit is solved by descent.py, which must have the same loss and penalty."""
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
 
-    # coordinate descent in the dual: the same weights as in the primal, in a twentieth of the time
-    model = LogisticRegression(C=_C, solver="liblinear", dual=True, random_state=seed, max_iter=500, tol=1e-2)
+    # squared hinge loss; coordinate descent in the dual: the same weights as in the primal, in a fraction of the time
+    model = LinearSVC(C=_C, dual=True, random_state=seed, max_iter=1000, tol=_TOLERANCE)
     model.fit(rows, is_spam, sample_weight=weights)
     return model.coef_[0], float(model.intercept_[0])
 

@@ -1,4 +1,4 @@
-"""Words, pairs of words and 3-grams of a folded text, hashed as whole arrays.
+"""Words, pairs of words, 3-grams and 4-grams of a folded text, hashed as whole arrays.
 
 The hash of some characters is their polynomial modulo 2^32, found as the difference of two prefix sums times an inverse
 power (Karp and Rabin 1987): no loop over words. Of a hash the highest bits are the good ones. Strings are made only of
@@ -6,6 +6,8 @@ those words that are shown.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,13 @@ def _powers(first: int, base: int) -> Hashes:
     return np.multiply.accumulate(powers, dtype=np.uint32)
 
 
+def _grams(sums: Hashes, inverse_powers: Hashes, length: int) -> Hashes:
+    """Of what stands behind the first of these prefix sums."""
+    grams: Hashes = (sums[length:] - sums[:-length]) * inverse_powers[: max(0, len(sums) - length)]
+    return grams
+
+
+_NOTHING = np.zeros(1, dtype=np.uint32)
 _POWERS, _INVERSE_POWERS = _powers(1, _BASE), _powers(_MIX, pow(_BASE, -1, 1 << 32))
 
 
@@ -45,8 +54,8 @@ class Words:
         self._sums = np.multiply(text.codes, _POWERS[: len(text.codes)], dtype=np.uint32).cumsum(dtype=np.uint32)
         head = text.codes[:_FIELD_CHARACTERS].astype(np.uint8, copy=False).tobytes()
         self._subject_start = head.find(ord(FIELD_END))
-        ends = (self._subject_start, head.find(ord(FIELD_END), self._subject_start + 1))
-        subject, text_start = self._edges[0::2].searchsorted(ends).tolist()
+        self._text_start = head.find(ord(FIELD_END), self._subject_start + 1)
+        subject, text_start = self._edges[0::2].searchsorted((self._subject_start, self._text_start)).tolist()
         self._firsts: tuple[int, int] = (
             subject,
             max(subject, text_start),
@@ -59,21 +68,27 @@ class Words:
         words = every[subject:]
         return [words, words[:-1] * _LEFT + words[1:], every[subject:text] * _SUBJECT, every[:subject] * _NAME]
 
-    def grams(self) -> Hashes:
-        """Of the 3-grams of the first characters of subject and text."""
+    def grams(self) -> list[Hashes]:
+        """Of the 3-grams of the first characters of subject and text, and of the 4-grams."""
         start = max(0, self._subject_start - 1)
-        sums = self._sums[start:][:_GRAM_CHARACTERS]
-        grams: Hashes = (sums[3:] - sums[:-3]) * _INVERSE_POWERS[start:][: max(0, len(sums) - 3)]
-        return grams
+        sums, powers = self._sums[start:][:_GRAM_CHARACTERS], _INVERSE_POWERS[start:]
+        return [_grams(sums, powers, 3), _grams(sums, powers, 4)]
 
-    def shares(self, named: Shares, grams: Shares) -> tuple[Shares, NDArray[np.intp], int]:
-        """What each word says, by what its hashes and 3-grams say.
+    def head_grams(self) -> list[Hashes]:
+        """Of the 3-grams of the name, and of the subject."""
+        start, end = max(0, self._subject_start), self._text_start
+        name = np.concatenate([_NOTHING, self._sums[:start]])
+        return [_grams(name, _INVERSE_POWERS, 3), _grams(self._sums[start:end], _INVERSE_POWERS[start:], 3)]
 
-        Half of what a pair says belongs to either word, a 3-gram to the word its middle stands in or behind.
+    def shares(self, named: Shares, grams: Shares, head_grams: Shares) -> tuple[Shares, NDArray[np.intp], int]:
+        """What each word says, by what its hashes and n-grams say.
+
+        Half of what a pair says belongs to either word, an n-gram to the word its second character stands in or behind.
 
         Args:
             named: of each hash of `hashes`, in their order.
-            grams: of each of `grams`.
+            grams: of each of `grams`, likewise.
+            head_grams: of each of `head_grams`, likewise.
 
         Returns:
             Of each word, the name's first; where in `named` the word's own hash stands; how many are the name's.
@@ -89,14 +104,24 @@ class Words:
         rest = words + pairs
         said[subject:text] += named[rest : rest + text - subject]
         said[:subject] = named[rest + text - subject :]
-        if words:
-            before = self._edges[2 * subject :: 2] - max(0, self._subject_start - 1)  # what stands before each word
-            bounds = np.clip(np.append(before, len(grams)) - 1, 0, len(grams))
+        if number:
+            places = np.zeros(len(self._sums) + 1)  # what the n-grams that begin at each character say, and a 0 before
+            for first, part in self._gram_places(grams, head_grams):
+                places[first + 1 : first + 1 + len(part)] += part
+            bounds = np.append(self._edges[0::2], len(places) - 1)
             bounds[0] = 0
-            sums = np.append(0.0, grams).cumsum()
-            said[subject:] += np.diff(sums.take(bounds))
+            said += np.diff(places.cumsum().take(bounds))
         own = np.concatenate([np.arange(rest + text - subject, len(named)), np.arange(words)])
         return said, own, subject
+
+    def _gram_places(self, grams: Shares, head_grams: Shares) -> Iterator[tuple[int, Shares]]:
+        """Of each run of n-grams, the character at which the first one begins."""
+        start, subject = max(0, self._subject_start - 1) + 1, max(0, self._subject_start)
+        threes, of_name = (len(grams) + 1) // 2, max(0, subject - 2)
+        yield start, grams[:threes]
+        yield start, grams[threes:]
+        yield 0, head_grams[:of_name]
+        yield subject + 1, head_grams[of_name:]
 
     def is_of_subject(self, number: int) -> bool:
         """Whether this word stands in the subject."""

@@ -122,6 +122,7 @@ class Pipeline:
         auth = await self._authenticate(run, envelope, message)
         mail = MailObject(envelope, message, auth)
         findings = await self._check(run, mail)
+        mail = replace(mail, findings=tuple(findings))
         prediction = self._predict(run, mail)
         run.incomplete += [f"dns: {words}" for words in (self._trouble(),) if words and run.is_unanswered]
         hits = run.stage("rules", lambda: self.rules.match(mail, findings, prediction)) or ()
@@ -166,6 +167,7 @@ class Pipeline:
         reports = run.stage("checks", lambda: run_message_checks(self._message_checks, mail)) or []
         run.incomplete += [_failure(report) for report in reports if report.failed]
         findings = [*(finding for report in reports for finding in report.findings), *case.findings]
+        mail = replace(mail, findings=tuple(findings))
         prediction = self._predict(run, mail)
         verdict = conclude(
             case.envelope.queue_id,
