@@ -111,7 +111,7 @@ ROWS = {
 
 @cache
 def pipeline() -> Pipeline:
-    return load_pipeline(SETTINGS, None)()
+    return load_pipeline(SETTINGS, None, explain_all=True)()
 
 
 async def judge(content: bytes, zones: dict, around: Envelope) -> Verdict:
