@@ -1,6 +1,7 @@
 """What the classifier costs for one message: parsed mail in, prediction out; one process.
 
-    python -m benchmarks.classify [--number 2000] [--passes 5] [--messages FOLDER] [--model FOLDER] [--out FILE]
+    python -m benchmarks.classify [--number 2000] [--passes 5] [--sizes LEAST MOST] [--messages FOLDER] [--model FOLDER]
+        [--out FILE]
 
 CPU time of the process in microseconds. The first pass warms caches and is not counted; of the others the fastest
 counts for each message. `predict` is what every message costs; `explain` is the same and the contributions a person
@@ -44,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--number", type=int, default=2000)
     parser.add_argument("--passes", type=int, default=5)
+    parser.add_argument("--sizes", type=int, nargs=2, default=(0, 1 << 40), help="bytes: only messages of these sizes")
     parser.add_argument("--messages", default="", help="a folder of .eml files instead of the corpora")
     parser.add_argument("--model", default=str(ROOT / "models" / "default"))
     parser.add_argument("--out", default="", help="write the result as JSON")
@@ -51,9 +53,15 @@ def main() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     model = classify.load(Path(options.model))
     loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+<<<<<<< HEAD
     mails = [
         observe(MailObject(one.envelope(), parse(one.content))) for one in messages(options.number, options.messages)
     ]
+=======
+    least, most = options.sizes
+    chosen = [one for one in messages(options.number, options.messages) if least <= len(one.content) <= most]
+    mails = [MailObject(one.envelope(), parse(one.content)) for one in chosen]
+>>>>>>> explain
     result = {
         "machine": describe(),
         "messages": len(mails),

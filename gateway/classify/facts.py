@@ -52,6 +52,8 @@ def facts(mail: MailObject, text: Text) -> Iterator[str]:
 
 def _structure(mail: MailObject) -> Iterator[str]:
     for part in mail.message.parts[:_MAX_PARTS]:
+        if part.text is not None:
+            yield f"encoding:{part.encoding[:20]}"
         if part.html is not None:
             yield from _html(part.html)
         elif part.text is None and not part.content_type.startswith("multipart/"):
@@ -85,13 +87,19 @@ def _letters(mail: MailObject, text: Text) -> Iterator[str]:
 def _links(mail: MailObject) -> Iterator[str]:
     links = mail.message.links[:_MAX_LINKS]
     yield f"links:{len(links).bit_length()}"
+    author = {organisational_domain(box.domain) for box in mail.message.author if box.domain}
+    domains = set()
     for host in {host_of(link.url): None for link in links}:
         if not host:
             continue
-        yield f"link:{organisational_domain(host) or host}"
+        domain = organisational_domain(host) or host
+        domains.add(domain)
+        yield f"link:{domain}"
         yield f"tld:{host.rpartition('.')[2]}"
         if host.replace(".", "").isdigit():
             yield "link_address"
+    if domains and author:
+        yield "own_links" if domains & author else "foreign_links"
 
 
 def findings(mail: MailObject, *, body: bool = True, relations: bool = True) -> Iterator[str]:
@@ -106,6 +114,7 @@ def findings(mail: MailObject, *, body: bool = True, relations: bool = True) -> 
 def relations(mail: MailObject) -> Iterator[str]:
     """How the identities agree, and what authentication said; absent is a value of its own, learned as neutral."""
     author = next((organisational_domain(box.domain) for box in mail.message.author if box.domain), "")
+    yield f"name_words:{min(4, len(mail.message.author[0].display_name.split()) if mail.message.author else 0)}"
     reply_to = next((organisational_domain(box.domain) for box in mail.message.reply_to if box.domain), "")
     if reply_to and author and reply_to != author:
         yield "reply_to_elsewhere"

@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.classify import facts
-from gateway.classify.normalise import FIELD_END, MAX_CHARACTERS, normalise
+from gateway.classify.normalise import FIELD_END, MAX_CHARACTERS, normalise, without_addresses
 from gateway.classify.words import Hashes, Words
 from gateway.types import MailObject
 
 VERSION = 4
-_BITS = (17, 18, 16)  # of the hash, that say where in its part a feature stands
+_BITS = (17, 18, 17)  # of the hash, that say where in its part a feature stands
 STARTS = tuple(itertools.accumulate((1 << bits for bits in _BITS), initial=0))  # of the parts; the last is the end
 PARTS, SIZE = len(_BITS), STARTS[-1]
 _NAME_CHARACTERS, _SUBJECT_CHARACTERS = 60, 400
@@ -101,7 +101,8 @@ def _unit(counted: NDArray[np.bool_]) -> float:
 def _text(mail: MailObject) -> str:
     message = mail.message
     name = message.author[0].display_name[:_NAME_CHARACTERS] if message.author else ""
-    return FIELD_END.join((name, message.subject[:_SUBJECT_CHARACTERS], message.text[:MAX_CHARACTERS]))
+    text = without_addresses(message.text[:MAX_CHARACTERS])
+    return FIELD_END.join((name, message.subject[:_SUBJECT_CHARACTERS], text))
 
 
 def _last_of_each(indices: Indices) -> NDArray[np.uint16]:

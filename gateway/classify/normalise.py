@@ -68,6 +68,16 @@ class Text:
     original: str  # what was folded, a space at either end, without what fell out below
     kept: NDArray[np.bool_] | None = None  # of the original's characters, those that are in codes; None: all
 
+    def with_digits(self, number: int) -> Codes:
+        """The first codes, where a digit is itself."""
+        head = self.original[: number + (0 if self.kept is None else len(self.original) - len(self.codes))]
+        written = np.frombuffer(head.encode("utf-32-le", "replace"), dtype="<u4")
+        if self.kept is not None:
+            written = written[self.kept[: len(written)]]
+        codes, written = self.codes[:number], written[:number]
+        is_digit = (written - np.uint32(48)) < np.uint32(10)  # below it wraps around
+        return np.where(is_digit, WORD + written, codes).astype(codes.dtype, copy=False)
+
     def shown(self, start: int, end: int) -> str:
         """The folded characters from start to end."""
         codes = self.codes[start:end]
@@ -89,7 +99,7 @@ class Text:
 
 def normalise(text: str) -> Text:
     """Fold the first MAX_CHARACTERS. Never raises."""
-    text = without_addresses(text[:MAX_CHARACTERS])
+    text = text[:MAX_CHARACTERS]
     if text.isascii():
         text = f" {text} "
         return Text(np.frombuffer(text.encode().translate(_ASCII), dtype=np.uint8), 0, 0, text)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.classify.normalise import FIELD_END, MAX_CHARACTERS, Text, word_edges
+from gateway.classify.normalise import FIELD_END, MAX_CHARACTERS, Codes, Text, word_edges
 
 _FIELD_CHARACTERS = 600  # before these, both fields end
 _MAX_WORDS = 2000
@@ -35,6 +35,10 @@ def _powers(first: int, base: int) -> Hashes:
     return np.multiply.accumulate(powers, dtype=np.uint32)
 
 
+def _prefix_sums(codes: Codes) -> Hashes:
+    return np.multiply(codes, _POWERS[: len(codes)], dtype=np.uint32).cumsum(dtype=np.uint32)
+
+
 def _grams(sums: Hashes, inverse_powers: Hashes, length: int) -> Hashes:
     """Of what stands behind the first of these prefix sums."""
     grams: Hashes = (sums[length:] - sums[:-length]) * inverse_powers[: max(0, len(sums) - length)]
@@ -51,7 +55,8 @@ class Words:
     def __init__(self, text: Text) -> None:
         self._text = text
         self._edges = word_edges(text.codes)[: 2 * _MAX_WORDS]
-        self._sums = np.multiply(text.codes, _POWERS[: len(text.codes)], dtype=np.uint32).cumsum(dtype=np.uint32)
+        self._sums = _prefix_sums(text.codes)
+        self._gram_sums = _prefix_sums(text.with_digits(_FIELD_CHARACTERS + _GRAM_CHARACTERS))
         head = text.codes[:_FIELD_CHARACTERS].astype(np.uint8, copy=False).tobytes()
         self._subject_start = head.find(ord(FIELD_END))
         self._text_start = head.find(ord(FIELD_END), self._subject_start + 1)
@@ -71,14 +76,15 @@ class Words:
     def grams(self) -> list[Hashes]:
         """Of the 3-grams of the first characters of subject and text, and of the 4-grams."""
         start = max(0, self._subject_start - 1)
-        sums, powers = self._sums[start:][:_GRAM_CHARACTERS], _INVERSE_POWERS[start:]
+        sums, powers = self._gram_sums[start:], _INVERSE_POWERS[start:]
         return [_grams(sums, powers, 3), _grams(sums, powers, 4)]
 
     def head_grams(self) -> list[Hashes]:
         """Of the 3-grams of the name, and of the subject."""
         start, end = max(0, self._subject_start), self._text_start
-        name = np.concatenate([_NOTHING, self._sums[:start]])
-        return [_grams(name, _INVERSE_POWERS, 3), _grams(self._sums[start:end], _INVERSE_POWERS[start:], 3)]
+        sums = self._gram_sums
+        name = np.concatenate([_NOTHING, sums[:start]])
+        return [_grams(name, _INVERSE_POWERS, 3), _grams(sums[start:end], _INVERSE_POWERS[start:], 3)]
 
     def shares(self, named: Shares, grams: Shares, head_grams: Shares) -> tuple[Shares, NDArray[np.intp], int]:
         """What each word says, by what its hashes and n-grams say.

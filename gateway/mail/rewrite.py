@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Callable, Iterator
 from html import unescape
+from itertools import islice
 from typing import NamedTuple
 
 from gateway.mail import parse
@@ -26,6 +27,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?؟:])\s+|\n")
 _BLOCK = re.compile(
     r"/?(?:address|article|blockquote|br|center|div|dd|dt|footer|form|h[1-6r]|header|li|ol|p|pre|section|t[dhr]|table|ul)\b"
 )
+_SEARCHED, _MAX_PIECES = 100_000, 1000  # characters that hidden words are looked for in, and pieces that are looked for
 _FEW_PARAGRAPHS = 3  # up to so many, sentences are passages of their own
 
 
@@ -104,13 +106,14 @@ def without_hidden(part: Part, text: str) -> str:
     """The text of an HTML part without what its reader does not see."""
     if part.html is None:
         return text
-    hidden, shown = key(part.html.hidden_text), key(part.html.text)
+    hidden, shown = key(part.html.hidden_text[:_SEARCHED]), key(part.html.text[:_SEARCHED])
 
     def is_hidden(words: str) -> bool:
         letters = key(unescape(words))
         return len(letters) > 2 and letters in hidden and letters not in shown
 
-    return _cut(text, [(start, end) for start, end, _ in _words_of(text) if is_hidden(text[start:end])])
+    words = islice(_words_of(text), _MAX_PIECES)
+    return _cut(text, [(start, end) for start, end, _ in words if is_hidden(text[start:end])])
 
 
 def passages(part: Part) -> list[Passage]:

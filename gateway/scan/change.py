@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import formatdate
+from itertools import chain, islice
 from typing import NamedTuple
 
 from gateway.auth.organisation import organisational_domain
@@ -20,7 +21,8 @@ from gateway.mail.link import host_of
 from gateway.types import AuthResult, Contribution, Envelope, Finding, MailObject, Message, Part, Verdict
 
 _MAX_LINKS, _MAX_PARTS, _MAX_PASSAGES = 8, 4, 8
-_SHORTEST_PASSAGE = 8  # letters
+_PASSAGES_LOOKED_AT = 1000
+_SHORTEST_PASSAGE, _LONGEST_PASSAGE = 8, 4000  # letters
 _LARGEST_SHARE = 0.6  # of all letters: without more than that it would be another message
 _PLAIN_SUBJECT = "Message"
 
@@ -148,14 +150,12 @@ def _telling_passages(message: Message, verdict: Verdict) -> list[str]:
     weighed = [(letters, weight) for letters, weight in weighed if len(letters) > 2 and weight > 0]
     whole = len(rewrite.key(message.text)) or 1
     found: dict[str, tuple[float, str]] = {}
-    for part in message.parts:
-        if part.text is None:
-            continue
-        for passage in rewrite.passages(part)[:500]:
-            letters = rewrite.key(passage.text)
-            if _SHORTEST_PASSAGE <= len(letters) < 4000 and len(letters) <= _LARGEST_SHARE * whole:
-                said = sum(weight for words, weight in weighed if words in letters)
-                found.setdefault(letters, (said, passage.text))
+    every = chain.from_iterable(rewrite.passages(part) for part in message.parts if part.text is not None)
+    for passage in islice(every, _PASSAGES_LOOKED_AT):
+        letters = rewrite.key(passage.text)
+        if _SHORTEST_PASSAGE <= len(letters) < _LONGEST_PASSAGE and len(letters) <= _LARGEST_SHARE * whole:
+            said = sum(weight for words, weight in weighed if words in letters)
+            found.setdefault(letters, (said, passage.text))
     telling = sorted((one for one in found.values() if one[0] > 0), key=lambda one: (-one[0], len(one[1])))
     return [text for _, text in telling[:_MAX_PASSAGES]]
 

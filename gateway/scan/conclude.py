@@ -7,19 +7,16 @@ author chooses the text as well (docs/decisions/0013-harmless-text-does-not-excu
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.ports import RuleSet
-from gateway.scan.wording import contribution_text
+from gateway.scan.wording import contribution_text, isolated
 from gateway.types import AuthResult, Contribution, Hit, Prediction, Summary, Verdict
 
 CLASSIFIER = "CLASSIFIER"  # its `score` line is the weight at full certainty
 _FULL_LOG_ODDS = math.log(0.999 / 0.001)  # certainty beyond 99.9 % adds nothing
 _HAM_SHARE = 0.5  # a certain "not spam" takes away half of what a certain "spam" adds: it must not outvote the rules
-# the blocks that hold every character of classes R and AL (UAX #9)
-_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 _DESCRIPTION = "The trained classifier's opinion"
 
 
@@ -83,9 +80,4 @@ def _evidence(prediction: Prediction) -> tuple[str, ...]:
 
 
 def _told(one: Contribution) -> str:
-    return f"{_isolated(contribution_text(one.kind, one.value))} {one.weight:+.1f}"
-
-
-def _isolated(text: str) -> str:
-    """A right-to-left word must not pull the number after it to its side (UAX #9: FSI and PDI)."""
-    return f"\u2068{text}\u2069" if _RIGHT_TO_LEFT.search(text) else text
+    return f"{isolated(contribution_text(one.kind, one.value))} {one.weight:+.1f}"

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple, Protocol
 from gateway.errors import ScorerError
 from gateway.policy.decide import decide
 from gateway.scan.change import SIZES, Case, Change, make, possible
-from gateway.scan.wording import change_text, flip_text
+from gateway.scan.wording import Tongue, change_text, flip_text, isolated
 from gateway.types import ActionName, DomainPolicy, Recipient, Verdict
 
 MAX_JUDGED = 60
 MAX_CPU_S = 2.0
+_TONGUE = Tongue(shown=isolated)
 _PAIRED = 8  # of the changes that told most
 _TELLING = 0.05  # of score: what changes less is no part of a pair
 
@@ -45,9 +46,11 @@ class Flip(NamedTuple):
 
 def flip_object(flip: Flip) -> dict[str, Any]:
     """As JSON has it."""
-    changes = [{"kind": kind, "value": value, "text": change_text(kind, value)} for kind, value in flip.changes]
+    changes = [
+        {"kind": kind, "value": value, "text": change_text(kind, value, _TONGUE)} for kind, value in flip.changes
+    ]
     found = {**flip._asdict(), "changes": changes}
-    return {"text": flip_text(found), **found}
+    return {"text": flip_text(found, _TONGUE), **found}
 
 
 class _Judged(NamedTuple):

@@ -5,6 +5,7 @@ The English sentences are the catalogue's message ids. Light: the review pages a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -75,6 +76,8 @@ SENTENCES = (
     *_CHANGES.values(),
 )
 _PASSAGE_SHOWN = 120
+# the blocks that hold every character of classes R and AL (UAX #9)
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,11 @@ class Tongue:
     gettext: Callable[[str], str] = str
     number: Callable[[str], str] = str
     shown: Callable[[str], str] = str
+
+
+def isolated(text: str) -> str:
+    """A right-to-left word must not pull what stands behind it to its side (UAX #9: FSI and PDI)."""
+    return f"\u2068{text}\u2069" if _RIGHT_TO_LEFT.search(text) else text
 
 
 ENGLISH = Tongue()

@@ -121,6 +121,20 @@ def test_the_view_runs_nothing(open_page) -> None:
     assert page.locator("details code", has_text="http://bank.example/").count() == 1
 
 
+@pytest.mark.parametrize("script", [True, False])
+@pytest.mark.parametrize(("language", "says"), [("en", "delivered"), ("fa", "تحویل")])
+def test_what_would_have_had_it_delivered(open_page, language: str, says: str, script: bool) -> None:
+    page, errors = open_page(language, 390, script=script)
+    page.goto("/?q=browser+4")
+    page.click("tbody tr a")
+    if not script:
+        page.click("#why-not a")
+    sentence = page.locator("#why-not:not([hx-get])")
+    sentence.wait_for()
+    assert says in sentence.inner_text() and sentence.inner_text().strip().endswith(".")
+    assert errors == []
+
+
 @pytest.mark.parametrize(("script", "number"), [(True, 0), (False, 1)])
 def test_release(open_page, postfix_behind: peers.Postfix, script: bool, number: int) -> None:
     page, _ = open_page(script=script)

@@ -34,7 +34,8 @@ from gateway.mail.summary import summarise
 from gateway.net.dns_wire import TYPES, read_reply, write_query
 from gateway.rules import expression
 from gateway.rules.reader import read
-from gateway.types import MailObject
+from gateway.scan.change import Case, make, possible
+from gateway.types import Hit, MailObject, Message
 from tests.arc_chain import LIST, SCHOOL, chain
 from tests.builders import envelope, verdict
 from tests.dkim_keys import ed25519_key
@@ -77,6 +78,24 @@ def mail(content: bytes) -> None:
     assert len(parse(to_crlf(content)).fields) == len(parsed.fields)
     if len(content) < 60_000:
         assert peek_author(content) in ("", address_of(parsed.author))
+
+
+def change(content: bytes) -> None:
+    """Invariant: any message can be judged without what stands in it: a change is made whole, or not at all."""
+    case = Case(envelope(), content, (), ())
+    before = parse(content)
+    hits = (Hit("DATE_INVALID", 1.0, "", (before.text[:20],)), Hit("MESSAGE_ID_INVALID", 1.0, ""))
+    for one in possible(case, verdict(2.0, hits=hits)):
+        made = make(case, one)
+        if made is not None:
+            after = parse(made.content)
+            assert len(after.parts) in (len(before.parts), len(before.parts) - (one.kind == "attachment"))
+            assert one.kind != "link" or one.value not in {*possible_links(after)}
+            assert len(after.text) <= len(before.text) or one.kind not in ("link", "passage")
+
+
+def possible_links(message: Message) -> Iterable[str]:
+    return (made.value for made in possible(Case(envelope(), message.raw, (), ()), verdict()) if made.kind == "link")
 
 
 def html(content: bytes) -> None:
@@ -220,6 +239,7 @@ TARGETS: dict[str, Target] = {
         400,
     ),
     "mail": Target(mail, lambda: (*SEEDS, *DICTIONARY)),
+    "change": Target(change, lambda: (*SEEDS, *DICTIONARY)),
     "results": Target(
         results,
         lambda: [

@@ -154,4 +154,6 @@ def test_linear(unit: str) -> None:
     rewrite.passages(replace(part, text=text))
     rewrite.passages(replace(part, text=text, html=None))
     rewrite.without_hidden(part, text)
+    hidden = "".join(f"<i>w{number}</i>" for number in range(20_000))
+    rewrite.without_hidden(replace(part, html=replace(part.html, hidden_text=text, text=text)), hidden)
     assert time.process_time() - began < 4.0

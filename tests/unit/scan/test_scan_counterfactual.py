@@ -105,13 +105,24 @@ ROWS = {
         BAD_LINK | LISTED,
         at=0.8,
     ),
+    "server that SPF forbids": Row(
+        message_bytes(CHAT), {Change("spf", "other.com")}, {"other.com": {"MX": ["10 mx.other.com"], "TXT": ["v=spf1 -all"]}}, "b@other.com", at=1.0
+    ),
+    "client without a name": Row(message_bytes(CHAT), {Change("iprev", CLIENT)}, NAMELESS, at=-0.1),
+    "sender's name": Row(
+        message_bytes(CHAT, From='"support@darban.test" <sara@example.org>'),
+        {Change("author_name", "support@darban.test")},
+        at=1.0,
+    ),
+    "subject": Row(message_bytes(CHAT, Subject="YOU HAVE WON $1,500,000 USD!!!"), {Change("subject", "")}, at=1.0),
+    "message id": Row(message_bytes(CHAT, Message_ID="<>"), {Change("message_id", "")}, at=0.0),
     "date": Row(message_bytes(CHAT, Date="Mon, 21 Sep 2037 13:33:20 +0000"), {Change("date", "")}, at=1.0),
 }  # fmt: skip
 
 
 @cache
 def pipeline() -> Pipeline:
-    return load_pipeline(SETTINGS, None)()
+    return load_pipeline(SETTINGS, None, explain_all=True)()
 
 
 async def judge(content: bytes, zones: dict, around: Envelope) -> Verdict:
@@ -283,7 +294,7 @@ def test_every_kind_has_a_size_and_can_be_made() -> None:
     from gateway.scan.change import _MAKE
     from gateway.scan.wording import _CHANGES
 
-    assert {*SIZES} == {*_MAKE} == {*_CHANGES}
+    assert {*SIZES} == {*_MAKE} == {*_CHANGES} == {change.kind for row in ROWS.values() for change in row.changes}
 
 
 def test_only_what_is_there_is_changed() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.classify import facts
+from gateway.scan.change import Change
+from gateway.scan.counterfactual import Flip, flip_object
 from gateway.scan.wording import change_text, contribution_text, flip_text
 from gateway.types import AuthResult
 from tests.builders import mail
@@ -72,3 +74,10 @@ def test_every_fact_has_words(content: str) -> None:
     for key in extract(mail(content.encode(), *auth)).facts:
         kind, value = facts.describe(key)
         assert contribution_text(kind, value) != f"{kind} {value}".strip()
+
+
+def test_persian_inside_an_english_sentence_is_isolated() -> None:
+    flip = Flip("tag", (Change("attachment", "فاکتور.exe"), Change("reply_to", "")), "accept", 1.0, 3, 4)
+    assert flip_object(flip)["text"] == (
+        "It would have been delivered untagged without the attachment “\u2068فاکتور.exe\u2069” and with answers going to its author."
+    )

@@ -152,10 +152,10 @@ def test_what_would_have_had_it_delivered(client: TestClient) -> None:
         in persian
     )
     client.flip = FLIP | {"changes": []}
-    assert "۴ نشانه همداستان‌اند" in client.get(f"/held/{ID}/why").text
+    assert "۴ نشانه هم‌نظرند" in client.get(f"/held/{ID}/why").text
     client.flip = None
     assert client.get(f"/held/{ID}/why").status_code == 503
-    assert "اکنون نمی‌توان" in client.get(f"/held/{ID}/why", headers={"HX-Request": "true"}).text
+    assert "اکنون بررسی دوبارهٔ آن ممکن نیست" in client.get(f"/held/{ID}/why", headers={"HX-Request": "true"}).text
     client.post(f"/held/{ID}/delete", data={"csrf": token})
     assert client.get(f"/held/{ID}/why").status_code == 410
     assert client.get("/held/none/why").status_code == 404
