@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from gateway.cli.train import track_progress
+from gateway.cli.progress import track_progress
 from gateway.errors import InputError
 
 if TYPE_CHECKING:

@@ -1,14 +1,18 @@
-"""`darban train`: a model from labelled mail. Needs the `train` extra (scikit-learn)."""
+"""`darban train`: a model from labelled mail. Needs the `train` extra (scikit-learn).
+
+The verb is a group that works by itself: what else is fitted to labelled mail is a command below it.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from gateway.cli import train_scores
+from gateway.cli.progress import track_progress
 from gateway.errors import InputError
 
 TERMS = {
@@ -22,12 +26,26 @@ TERMS = {
 _FREE = frozenset(("spamassassin", "list_usrp_users", "bounces_sisimai", "persian_text"))
 
 
+app = typer.Typer(invoke_without_command=True)
+app.command("scores")(train_scores.scores)
+
+
+@app.callback()
 def train(
-    corpora: Path = typer.Option(..., "--corpora", help="Folder with packs or with NAME/ham and NAME/spam folders."),
-    out: Path = typer.Option(..., "--out", help="Folder of the new model."),
+    context: typer.Context,
+    corpora: Path | None = typer.Option(
+        None, "--corpora", help="Folder with packs or with NAME/ham and NAME/spam folders."
+    ),
+    out: Path | None = typer.Option(None, "--out", help="Folder of the new model."),
     exclude: list[str] = typer.Option([], "--exclude", help="A source to leave out (repeatable)."),
 ) -> None:
     """Train a model and write it with its manifest and card."""
+    if context.invoked_subcommand is not None:
+        if corpora or out or exclude:
+            raise InputError(f"write the options behind the word {context.invoked_subcommand}")
+        return
+    if corpora is None or out is None:
+        raise InputError("write --corpora FOLDER and --out FOLDER; see darban train --help")
     from gateway.classify import corpus, model
     from gateway.classify import train as training
 
@@ -48,15 +66,6 @@ def train(
     manifest = model.save(out, fitted.weights, (fitted.bias, fitted.slope, fitted.offset), facts)
     (out / "card.md").write_text(_card(manifest), "utf-8")
     typer.echo(f"{manifest['id']}: {matrix.rows.shape[0]} messages, {len(sources)} sources, in {out}")
-
-
-def track_progress(items: Iterable[Any]) -> Iterator[Any]:
-    """A bar on a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    yield from track(items, description="reading mail", console=console, disable=not console.is_terminal)
 
 
 def _card(manifest: dict[str, Any]) -> str:

@@ -41,6 +41,9 @@ def free_listens() -> str:
         (("quarantine", "show", "abcdefgh"), "abcdefgh: no such held message"),
         (("trace", "x", "--config", "nowhere.toml"), "nowhere.toml: No such file or directory"),
         (("rules", "explain", "NOPE"), "NOPE: no rule and no finding of that name"),
+        (("train",), "write --corpora FOLDER and --out FOLDER"),
+        (("train", "--out", "new", "scores"), "write the options behind the word scores"),
+        (("train", "scores"), "Missing option '--corpora'; see darban train scores --help"),
         (("admin", "create"), "write the account's name, or --link"),
     ],
 )
