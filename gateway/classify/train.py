@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from gateway.classify.corpus import Sample, read_source
 from gateway.classify.features import SIZE, extract
+from gateway.classify.language import detect_language
 from gateway.errors import InputError
 from gateway.mail import parse
 from gateway.types import MailObject
@@ -43,11 +44,17 @@ class Matrix:
     sources: NDArray[np.str_]  # (n_samples,)
     paths: NDArray[np.str_]  # (n_samples,)
     dates: NDArray[np.str_]  # (n_samples,) ISO, "" unknown
+    languages: NDArray[np.str_]  # (n_samples,) as language.py tells them
 
     def part(self, chosen: NDArray[Any]) -> Matrix:
         """Some of the samples, by mask or index."""
         return Matrix(
-            self.rows[chosen], self.is_spam[chosen], self.sources[chosen], self.paths[chosen], self.dates[chosen]
+            self.rows[chosen],
+            self.is_spam[chosen],
+            self.sources[chosen],
+            self.paths[chosen],
+            self.dates[chosen],
+            self.languages[chosen],
         )
 
 
@@ -83,7 +90,7 @@ def extract_sources(
     """Features of every sample, on all cores, in a fixed order. Raises InputError when there is no sample."""
     from scipy.sparse import csr_matrix
 
-    facts: list[tuple[str, str, bool, str]] = []
+    facts: list[tuple[str, str, bool, str, str]] = []
     columns: list[NDArray[np.intp]] = []
     values: list[NDArray[np.float32]] = []
     work = partial(_extract, body=body, relations=relations)
@@ -96,8 +103,8 @@ def extract_sources(
         raise InputError("the corpora hold no message")
     bounds = np.concatenate([[0], np.cumsum([len(one) for one in columns])])
     rows = csr_matrix((np.concatenate(values), np.concatenate(columns), bounds), shape=(len(facts), SIZE))
-    names, paths, labels, dates = zip(*facts, strict=True)
-    return Matrix(rows, np.array(labels), np.array(names), np.array(paths), np.array(dates))
+    names, paths, labels, dates, languages = zip(*facts, strict=True)
+    return Matrix(rows, np.array(labels), *map(np.array, (names, paths, dates, languages)))
 
 
 def _samples(sources: dict[str, Path]) -> Iterator[Sample]:
@@ -107,11 +114,12 @@ def _samples(sources: dict[str, Path]) -> Iterator[Sample]:
 
 def _extract(
     sample: Sample, *, body: bool, relations: bool
-) -> tuple[tuple[str, str, bool, str], NDArray[np.intp], NDArray[np.float32]]:
+) -> tuple[tuple[str, str, bool, str, str], NDArray[np.intp], NDArray[np.float32]]:
     mail = MailObject(sample.envelope(), parse(sample.content[:_MAX_BYTES]))
     indices, values = extract(mail, body=body, relations=relations).vector()
     order = np.argsort(indices, kind="stable")
-    return (sample.source, sample.path, sample.is_spam, sample.date), indices[order], values[order]
+    facts = (sample.source, sample.path, sample.is_spam, sample.date, detect_language(mail.message))
+    return facts, indices[order], values[order]
 
 
 def fit(matrix: Matrix) -> Fitted:

@@ -101,7 +101,7 @@ def test_intervals_hold_the_figures_and_shrink_with_more_mail() -> None:
         rows = csr_matrix(scores.reshape(-1, 1))
         unknown = np.full(2 * number, "")
         fitted = train.Fitted(np.ones(1, np.float32), 0.0, 1.0, 0.0, scores)
-        matrix = train.Matrix(rows, spam, unknown, unknown, unknown)
+        matrix = train.Matrix(rows, spam, unknown, unknown, unknown, unknown)
         result = evaluate.measure("half", "a", "b", fitted, matrix, 2.0)
         assert result.one_minus_auc == pytest.approx(25, abs=0.1)
         assert result.recall == (0.5, 0.5)
