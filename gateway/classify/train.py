@@ -13,7 +13,7 @@ import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,7 @@ def extract_sources(
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
     body: bool = True,
     relations: bool = True,
+    header_words: bool = True,
 ) -> Matrix:
     """Features of every sample, on all cores, in a fixed order. Raises InputError when there is no sample."""
     from scipy.sparse import csr_matrix
@@ -93,7 +94,7 @@ def extract_sources(
     facts: list[tuple[str, str, bool, str, str]] = []
     columns: list[NDArray[np.intp]] = []
     values: list[NDArray[np.float32]] = []
-    work = partial(_extract, body=body, relations=relations)
+    work = partial(_extract, body=body, relations=relations, header_words=header_words)
     with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
         for fact, indices, weights in progress(pool.imap(work, _samples(sources), chunksize=16)):
             facts.append(fact)
@@ -113,13 +114,21 @@ def _samples(sources: dict[str, Path]) -> Iterator[Sample]:
 
 
 def _extract(
-    sample: Sample, *, body: bool, relations: bool
+    sample: Sample, *, body: bool, relations: bool, header_words: bool
 ) -> tuple[tuple[str, str, bool, str, str], NDArray[np.intp], NDArray[np.float32]]:
     mail = MailObject(sample.envelope(), parse(sample.content[:_MAX_BYTES]))
+    facts = (sample.source, sample.path, sample.is_spam, sample.date, detect_language(mail.message))
+    if not header_words:
+        mail = _without_header_words(mail)
     indices, values = extract(mail, body=body, relations=relations).vector()
     order = np.argsort(indices, kind="stable")
-    facts = (sample.source, sample.path, sample.is_spam, sample.date, detect_language(mail.message))
     return facts, indices[order], values[order]
+
+
+def _without_header_words(mail: MailObject) -> MailObject:
+    """For the ablation: no subject and no display name; addresses stay, for the relations between them."""
+    author = tuple(box._replace(display_name="") for box in mail.message.author)
+    return replace(mail, message=replace(mail.message, subject="", author=author))
 
 
 def fit(matrix: Matrix) -> Fitted:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_matrix
 
 from gateway import classify
-from gateway.classify import corpus, evaluate, model, train
+from gateway.classify import corpus, model, train
 from gateway.classify.features import SIZE, VERSION, extract
 from gateway.classify.model import MANIFEST, WEIGHTS, Model
 from gateway.errors import ConfigError, InputError
@@ -79,42 +78,6 @@ def test_training_needs_both_classes(corpora: Path) -> None:
     matrix = train.extract_sources(corpus.sources(corpora))
     with pytest.raises(InputError, match="both"):
         train.fit(matrix.part(matrix.is_spam))
-
-
-def test_evaluation_by_halves(corpora: Path) -> None:
-    (corpora / "own").rename(corpora / "spamassassin")
-    matrix = train.extract_sources(corpus.sources(corpora))
-    alone, together = evaluate.trials(matrix, "half")
-    assert (alone.trained_on, together.trained_on) == ("spamassassin, half", "every source, half")
-    for result in (alone, together):
-        assert result.tested_on == "spamassassin, other half"
-        assert result.ham > 0 and result.spam > 0
-        assert result.one_minus_auc is not None and 0 <= result.one_minus_auc < 5
-
-
-def test_intervals_hold_the_figures_and_shrink_with_more_mail() -> None:
-    """The bootstrap of scores we know: half of the spam stands above all ham."""
-    sizes = []
-    for number in (40, 4000):
-        spam = np.repeat([True, False], number)
-        scores = np.concatenate([np.tile([3.0, 1.0], number // 2), np.linspace(0.0, 2.0, number)])
-        rows = csr_matrix(scores.reshape(-1, 1))
-        unknown = np.full(2 * number, "")
-        fitted = train.Fitted(np.ones(1, np.float32), 0.0, 1.0, 0.0, scores)
-        matrix = train.Matrix(rows, spam, unknown, unknown, unknown, unknown)
-        result = evaluate.measure("half", "a", "b", fitted, matrix, 2.0)
-        assert result.one_minus_auc == pytest.approx(25, abs=0.1)
-        assert result.recall == (0.5, 0.5)
-        for figure, (least, most) in zip((result.one_minus_auc, *result.recall), result.intervals, strict=True):
-            assert least < figure < most
-        sizes.append(result.intervals[0][1] - result.intervals[0][0])
-    assert sizes[1] < sizes[0] / 5
-
-
-def test_no_interval_without_both_classes(corpora: Path) -> None:
-    matrix = train.extract_sources(corpus.sources(corpora))
-    result = evaluate.measure("half", "a", "b", train.fit(matrix), matrix.part(matrix.is_spam), 0.0)
-    assert (result.one_minus_auc, result.intervals, result.ham) == (None, (), 0)
 
 
 @pytest.mark.parametrize(
