@@ -105,8 +105,7 @@ class Curve:
         true = np.concatenate([[0], np.cumsum(self._counts(self._spam))]) / len(self._spam)
         corner = np.append(np.flatnonzero(np.diff(false) > 0), len(false) - 1)  # where it turns right, and its end
         wanted = np.geomspace(0.5 / len(self._ham), 1, _ROC_POINTS)
-        kept = np.unique(np.concatenate([[0], np.searchsorted(false[corner], wanted), [len(corner) - 1]]))
-        kept = corner[kept[kept < len(corner)]]
+        kept = corner[np.unique(np.concatenate([[0], np.searchsorted(false[corner], wanted)]))]
         return tuple(zip(false[kept].round(6).tolist(), true[kept].round(6).tolist(), strict=True))
 
     def _counts(self, levels: NDArray[np.intp]) -> NDArray[np.intp]:

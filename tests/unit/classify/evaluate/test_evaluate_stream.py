@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gateway.classify.evaluate import stream
 from gateway.classify.evaluate.stream import FEEDBACK, Feedback, run, streams
 from tests.unit.classify.evaluate.matrices import every_source, make_matrix
 
@@ -104,6 +105,19 @@ def test_learning_helps_and_is_reproducible() -> None:
     assert untaught.one_minus_auc == 50 and untaught.lessons == 0
     assert taught.one_minus_auc < 5
     assert modern["a model of the other sources", "none", True].one_minus_auc < 5
+
+
+def test_messages_come_in_order_of_their_dates(monkeypatch: pytest.MonkeyPatch) -> None:
+    diaries: list[Diary] = []
+
+    def learner(*_: object) -> Diary:
+        diaries.append(Diary())
+        return diaries[-1]
+
+    monkeypatch.setattr(stream, "Learner", learner)
+    for _ in streams(every_source()):
+        assert diaries[-1].days == sorted(diaries[-1].days)
+    assert len({day for diary in diaries for day in diary.days}) > 20
 
 
 def test_a_stream_of_one_class_is_left_out() -> None:
