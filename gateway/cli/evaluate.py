@@ -24,11 +24,7 @@ if TYPE_CHECKING:
     from gateway.classify.train import Matrix
 
 _PROTOCOLS = ("half", "across", "time", "online", "all")
-_FEATURES = {
-    "body": {"relations": False, "header_words": False},
-    "body+relations": {"header_words": False},
-    "all": {},
-}
+_FEATURES = {"body": (False, False), "body+relations": (True, False), "all": (True, True)}  # relations, header's words
 
 
 def evaluate(
@@ -52,7 +48,9 @@ def evaluate(
         raise InputError(f"write --protocol {'|'.join(_PROTOCOLS)} and --features {'|'.join(_FEATURES)}")
     given = classify.load(model) if model else None
     hard = load_cases(cases) if cases else []
-    matrix = training.extract_sources(corpus.sources(corpora), progress=track_progress, **_FEATURES[features])
+    relations, words = _FEATURES[features]
+    found = corpus.sources(corpora)
+    matrix = training.extract_sources(found, progress=track_progress, relations=relations, header_words=words)
     trials, streams, kinds = [], [], []
     for trial in _trials(matrix, protocol, given):
         trials.append(trial)
