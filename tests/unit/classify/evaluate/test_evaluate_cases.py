@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -31,16 +32,27 @@ def test_a_file_is_a_message_in_its_envelope(tmp_path: Path) -> None:
     (tmp_path / "good_words" / "shop.case").write_text(CASE)
     (tmp_path / "good_words" / "plain.case").write_text(CASE.replace("reverse-path: <bounce@shop.example>\n", ""))
     plain, shop = load_cases(tmp_path)
-    assert (shop.name, shop.kind, shop.is_spam) == ("good_words/shop", "good_words", True)
+    assert (shop.id, shop.kind, shop.is_spam, shop.language) == ("good_words/shop", "good_words", True, "en")
     assert shop.content.startswith(b"From: Shop <news@shop.example>\r\n") and shop.content.endswith(b"\r\n\r\ntext\r\n")
     assert (shop.envelope.reverse_path, plain.envelope.reverse_path) == ("bounce@shop.example", "news@shop.example")
     assert shop.envelope.received_at == 1772445605  # five seconds after it was written
 
 
-@pytest.mark.parametrize("broken", ["kind: good_words", "expect: spam", "---\nFrom"])
-def test_a_file_that_says_too_little_is_named(tmp_path: Path, broken: str) -> None:
-    (tmp_path / "odd.case").write_text(CASE.replace(broken, "x" + broken[1:]))
-    with pytest.raises(InputError, match=r"odd\.case: needs lines 'kind:' and 'expect: spam'"):
+@pytest.mark.parametrize(
+    ("line", "instead", "says"),
+    [
+        ("kind: good_words\n", "", "needs lines 'kind:'"),
+        ("expect: spam", "expect: good", "needs lines 'kind:'"),
+        ("---\n", "--\n", "cannot read '--'"),
+        ("\n---\n", "\n\n", "cannot read 'From: Shop"),
+        ("expect: spam", "expect: ham\nexpect: spam", "cannot read 'expect: spam'"),
+        ("language: en", "client: 192.0.2.1", "cannot read 'client: 192"),
+    ],
+)
+def test_a_slip_of_the_pen_is_named(tmp_path: Path, line: str, instead: str, says: str) -> None:
+    assert line in CASE
+    (tmp_path / "odd.case").write_text(CASE.replace(line, instead, 1))
+    with pytest.raises(InputError, match=r"odd\.case: " + re.escape(says)):
         load_cases(tmp_path)
 
 
@@ -57,7 +69,7 @@ def test_a_folder_without_cases_is_named(tmp_path: Path) -> None:
 
 def test_told_by_kind_and_judge() -> None:
     def case(name: str, kind: str, is_spam: bool) -> Case:
-        return Case(name, kind, is_spam, envelope(), b"")
+        return Case(name, kind, is_spam, "en", envelope(), b"")
 
     cases = [case("a", "qr", True), case("b", "qr", True), case("c", "order", False), case("d", "order", False)]
     spam, ham = tell(cases, {"model": [True, False, False, False], "gateway": [True, True, True, False]})
