@@ -1,13 +1,14 @@
 """How well others judge: Darban, bogofilter, Rspamd and SpamAssassin trained and tested on the same messages.
 
-    python -m benchmarks.filters [--protocol half] [--filters NAME,...] [--out FILE.json]
+    python -m benchmarks.filters [--every] [--filters NAME,...] [--corpora FOLDER] [--out FILE.json]
 
-Splits and figures are those of `darban evaluate` (docs/evaluation.md). Each filter learns everything of the training
-side, whole messages with their header fields, and scores the same test messages; nobody asks the DNS. Rspamd learns in
-bulk, so it does not pass over what it judges rightly already; where its Bayes keeps silent, that counts as 0. Darban's
-verdict is that of the shipped rules and checks with the classifier of the split in them. SpamAssassin, at a tenth of a
-second a message, is asked on the half of spamassassin only. A difference is a filter's (1-AUC)% minus that of Darban's
-classifier on the same bootstrap draws.
+Splits and figures are those of `darban evaluate` (docs/evaluation.md): the half of spamassassin and the pairs across
+sources that the corpora's README names; with --every all of half and across. Each filter learns everything of the
+training side, whole messages with their header fields, and scores the same test messages; nobody asks the DNS. Rspamd
+learns in bulk, so it does not pass over what it judges rightly already; where its Bayes keeps silent, that counts as 0.
+Darban's verdict is that of the shipped rules and checks with the classifier of the split in them. SpamAssassin, at a
+tenth of a second a message, is asked on the half of spamassassin only. A difference is a filter's (1-AUC)% minus that
+of Darban's classifier on the same bootstrap draws.
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ from benchmarks.scanners.spamassassin import Spamd
 from gateway.app import load_pipeline
 from gateway.classify.corpus import read_source, sources
 from gateway.classify.evaluate.measures import RATES, Curve, share, threshold
-from gateway.classify.evaluate.splits import PROTOCOLS, Split, splits
+from gateway.classify.evaluate.splits import Split, splits
 from gateway.classify.evaluate.stream import served
 from gateway.classify.evaluate.trial import pairs_of
 from gateway.classify.train import Fitted, Matrix, extract_sources, fit
 from gateway.config.settings import Settings
 
+NAMED = ("spamassassin, half", "spamassassin", "phishing_pot, list_usrp_users", "all but nazario")  # what trains
 OURS, COMBINED = "darban, classifier", "darban, verdict"
 _TAG_AT = 5.0
 _RSPAMD_ADDS_HEADER_AT = 6.0
@@ -78,35 +80,39 @@ def peers() -> list[Filter]:
 def main() -> None:
     """Print a line for each filter and pair; write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--protocol", default="half,across", help="some of half, across, time")
+    parser.add_argument("--every", action="store_true", help="all splits of half and across")
     parser.add_argument("--filters", default="bogofilter,rspamd + Bayes,spamd + Bayes", help="the peers' scanners")
     parser.add_argument("--corpora", default=os.environ.get("DARBAN_CORPORA", ""), help="the labelled corpora's folder")
     parser.add_argument("--out", default="", help="write the result as JSON")
     options = parser.parse_args()
-    if not options.corpora or not set(options.protocol.split(",")) <= set(PROTOCOLS):
-        raise SystemExit(f"name the corpora with --corpora or DARBAN_CORPORA, and --protocol {','.join(PROTOCOLS)}")
+    if not options.corpora:
+        raise SystemExit("name the folder of the corpora: --corpora FOLDER, or DARBAN_CORPORA")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
+    names = {scanner.name for scanner, _ in peers()}
+    if not set(options.filters.split(",")) <= names | {""}:
+        raise SystemExit(f"--filters: choose among {', '.join(sorted(names))}")
     chosen = [one for one in peers() if one[0].name in options.filters.split(",")]
-    result = compare(Path(options.corpora), options.protocol.split(","), chosen)
+    result = compare(Path(options.corpora), chosen, every=options.every)
+    print("\n".join(f"absent: {name}: {reason}" for name, reason in result["absent"].items()), file=sys.stderr)
     if options.out:
         Path(options.out).write_text(json.dumps(result, indent=1) + "\n")
 
 
-def compare(corpora: Path, protocols: Sequence[str], chosen: Sequence[Filter]) -> dict[str, Any]:
+def compare(corpora: Path, chosen: Sequence[Filter], *, every: bool) -> dict[str, Any]:
     """Everything that is written."""
     absent = {scanner.name: scanner.missing() for scanner, _ in chosen if scanner.missing()}
     able = [one for one in chosen if one[0].name not in absent]
     found = sources(corpora)
     matrix = extract_sources(found)
-    every = {(one.source, one.path): one for name, path in sorted(found.items()) for one in read_source(name, path)}
-    samples = [every[key] for key in zip(matrix.sources.tolist(), matrix.paths.tolist(), strict=True)]
+    read = {(one.source, one.path): one for name, path in sorted(found.items()) for one in read_source(name, path)}
+    samples = [read[key] for key in zip(matrix.sources.tolist(), matrix.paths.tolist(), strict=True)]
     result: dict[str, Any] = {"machine": describe(), "absent": absent, "splits": []}
     with tempfile.TemporaryDirectory(prefix="darban-filters-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # the peers' users must come in
         mails = written(samples, folder / "mail")
-        for protocol in protocols:
-            for split in splits(matrix, protocol):
+        for split in (*splits(matrix, "half"), *splits(matrix, "across")):
+            if every or split.trained_on in NAMED:
                 result["splits"].append(_compare_split(split, matrix, mails, able, folder))
     return result
 
@@ -125,7 +131,7 @@ def _compare_split(
     figures: dict[str, tuple[Scores, float, dict[str, Any]]] = {OURS: (ours, limit, {})}
     figures[COMBINED] = (verdicts(fitted, [mails[number] for number in test]), _TAG_AT, {})
     for scanner, opinions in chosen:
-        if isinstance(scanner, Spamd) and split.trained_on != "spamassassin, half":
+        if isinstance(scanner, Spamd) and split.trained_on != NAMED[0]:
             continue
         answers = _answers(scanner, [mails[i] for i in train], [mails[i] for i in test], folder)
         silent = sum(answer.learned is None for answer in answers)

@@ -141,6 +141,53 @@ def test_an_unknown_peer_is_refused() -> None:
     assert (done.returncode, "choose among darban" in done.stderr) == (1, True)
 
 
+def corpus_of_ours(folder: Path) -> Path:
+    for sample in mail.training(120, "made up"):
+        place = folder / "spamassassin" / ("spam" if sample.is_spam else "ham") / f"{sample.path}.eml"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(sample.content)
+    return folder
+
+
+def test_filters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words of spam and of ham stand apart, so whoever learned them makes no mistake."""
+    monkeypatch.delenv("DARBAN_CORPORA", raising=False)
+    out = tmp_path / "filters.json"
+    command = [sys.executable, "-m", "benchmarks.filters", "--corpora", str(corpus_of_ours(tmp_path / "corpora"))]
+    command += ["--every", "--filters", "bogofilter", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(out.read_text())
+    assert [one["trained_on"] for one in result["splits"]] == ["spamassassin, half", "every source, half"]
+    for split in result["splits"]:
+        assert split["trained"] + split["tested"] == 120
+        assert set(split["filters"]) >= {"darban, classifier", "darban, verdict"}
+        assert "bogofilter" in result["absent"] or "bogofilter" in split["filters"]
+        for name, one in split["filters"].items():
+            assert one["pairs"][0]["one_minus_auc"] == 0 or name == "darban, verdict"
+            assert {(row["source"], row["spam"]) for row in one["flagged"]} == {
+                ("spamassassin", True),
+                ("spamassassin", False),
+            }
+            assert sum(row["of"] for row in one["flagged"]) == split["tested"]
+        assert split["filters"]["darban, classifier"]["pairs"][0]["difference"] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--filters nobody", "choose among bogofilter"),
+        ("", "name the folder of the corpora"),
+    ],
+)
+def test_filters_that_cannot_be_compared(options: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DARBAN_CORPORA", raising=False)
+    place = ["--corpora", "."] if "filters" in options else []
+    command = [sys.executable, "-m", "benchmarks.filters", *place, *options.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, says in done.stderr) == (1, True)
+
+
 def answers(*symbols: str) -> list[Answer]:
     return [Answer(1.0, symbols)] * 10
 
