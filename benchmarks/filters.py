@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import uvloop
 from numpy.typing import NDArray
 
 from benchmarks.machine import describe
@@ -166,8 +167,8 @@ def _answers(scanner: Scanner, train: Sequence[Mail], test: Sequence[Mail], fold
         for path in own.glob(pattern):
             path.unlink()
     scanner.prepare(own, train)
-    with asyncio.Runner() as runner, scanner.start(1, sorted(os.sched_getaffinity(0))) as instance:
-        return [one.answer for one in runner.run(_scan(instance, test))]
+    with scanner.start(1, sorted(os.sched_getaffinity(0))) as instance:
+        return [one.answer for one in uvloop.run(_scan(instance, test))]
 
 
 async def _scan(instance: Running, test: Sequence[Mail]) -> list[Timed]:
