@@ -77,6 +77,11 @@ def test_held_out_scores_are_of_every_sample(corpora: Path) -> None:
     assert (fitted.held_out[matrix.is_spam].mean() > 0) and (fitted.held_out[~matrix.is_spam].mean() < 0)
 
 
+def test_there_must_be_mail() -> None:
+    with pytest.raises(InputError, match="hold no message"):
+        train.extract_sources({})
+
+
 def test_training_needs_both_classes(corpora: Path) -> None:
     matrix = train.extract_sources(corpus.sources(corpora))
     with pytest.raises(InputError, match="both"):
