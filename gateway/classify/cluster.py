@@ -40,7 +40,11 @@ class DaskWorkers:
         except (OSError, ValueError, TimeoutError) as error:
             raise InputError(f"--dask {address}: no scheduler answers there ({error})") from None
         self._placed: dict[int, Any] = {}  # shard's number -> the future that holds it
-        self._check(address)
+        try:
+            self._check(address)
+        except InputError:
+            self._client.close()
+            raise
 
     def __enter__(self) -> DaskWorkers:
         return self
@@ -50,8 +54,10 @@ class DaskWorkers:
         self._client.close()
 
     def _check(self, address: str) -> None:
-        if not self._client.scheduler_info(n_workers=-1)["workers"]:
-            raise InputError(f"--dask {address}: the cluster has no workers")
+        try:
+            self._client.wait_for_workers(1, timeout=_CONNECT_S)
+        except TimeoutError:
+            raise InputError(f"--dask {address}: the cluster has no workers") from None
         for worker, found in self._client.run(_versions, on_error="return").items():
             if found != _versions():
                 raise InputError(
