@@ -41,10 +41,13 @@ async def judge(content: bytes) -> Verdict:
     return await _pipeline().score(envelope(), content)
 
 
-async def without_them(text: str, form: str) -> set[str]:
+async def without_them(seen: set[str], text: str, form: str) -> set[str]:
     """What is found in it both with ZWNJ left out and with a space in its place, digits Latin and no other marks."""
+    anyway = names(await judge(FORMS[form]("سلام")))
+    if seen <= anyway:  # which is nearly always, and saves two judgements
+        return anyway
     joined, spaced = [await judge(FORMS[form](without_marks(text, zwnj))) for zwnj in ("", " ")]
-    return names(joined) & names(spaced)
+    return anyway | names(joined) & names(spaced)
 
 
 def names(verdict: Verdict) -> set[str]:
@@ -60,7 +63,7 @@ async def wrong(text: PersianText) -> list[str]:
         mail = MailObject(envelope(), parse(content))
         told = set(facts(mail, normalise(f"{mail.message.subject}\n{mail.message.text}")))
         found = (
-            seen - await without_them(text.text, form)
+            seen - await without_them(seen, text.text, form)
             | seen & set(Obfuscation.findings)
             | told & {"invisible", "twins"}
         )
