@@ -308,7 +308,7 @@ class TrainingLedger(Protocol):
         """Those that count, in the order (at, id): not revoked, of this version, each trainer's newest on a content."""
 
     def revoke(self, which: Lessons, by: str) -> int:
-        """They count no more; how many did until now."""
+        """They count no more; how many did until now. InputError when neither ids, trainer nor day are given."""
 
     def restore(self, which: Lessons) -> int:
         """They count again; how many did not until now."""

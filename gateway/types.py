@@ -470,7 +470,7 @@ class Taught:
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """Which lessons: those for which all holds that is given. Nothing given: all of them."""
+    """Which lessons: those for which all holds that is given. Nothing given: all of them, but not to revoke them."""
 
     ids: tuple[str, ...] = ()
     trainer: str = ""

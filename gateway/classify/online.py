@@ -42,7 +42,7 @@ class Caps:
     lesson: float = 1.0  # by one lesson
     trainer_day: float = 2.0  # by one trainer in one day (UTC)
     trainer: float = 100.0  # by one trainer in all
-    day: float = 6.0  # by all trainers in one day: whoever has many names has no more
+    day: float = 4.0  # by all trainers in one day: whoever has many names has no more
 
 
 DEFAULT_CAPS = Caps()

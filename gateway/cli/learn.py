@@ -146,8 +146,6 @@ def _open(config: Path | None) -> tuple[Settings, Any]:
 def _chosen(ids: list[str] | None, trainer: str, day: str) -> Lessons:
     from gateway.types import Lessons
 
-    if not (ids or trainer or day):
-        raise InputError("write the ids of lessons, --trainer or --day; `darban learn list` shows what there is")
     return Lessons(ids=tuple(ids or ()), trainer=trainer, day=_day_number(day))
 
 

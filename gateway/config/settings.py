@@ -282,7 +282,7 @@ class Learning(Section):
     lesson_cap: float = Field(1.0, gt=0, description="The most by which one lesson moves any message.")
     trainer_day_cap: float = Field(2.0, gt=0, description="The most by which one person's lessons of a day do.")
     trainer_cap: float = Field(100.0, gt=0, description="The most by which one person's lessons do in all.")
-    day_cap: float = Field(6.0, gt=0, description="The most by which all lessons of a day do, whoever taught them.")
+    day_cap: float = Field(4.0, gt=0, description="The most by which all lessons of a day do, whoever taught them.")
     daily_lessons: int = Field(500, ge=1, description="Lessons of one person and day; more are not taken.")
 
 

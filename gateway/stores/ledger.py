@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, and_, case, func, insert, select, true, update
 
+from gateway.errors import InputError
 from gateway.stores.engine import faults, storable
 from gateway.stores.schema import lesson as table
 from gateway.stores.schema import lesson_revision
@@ -117,6 +118,8 @@ class SqlLedger:
             return connection.scalar(select(lesson_revision.c.revision)) or 0
 
     def _set(self, which: Lessons, is_revoked: bool, values: Mapping[str, Any]) -> int:
+        if not (which.ids or which.trainer or which.day is not None):
+            raise InputError("no lesson is named: write ids of lessons, a trainer or a day")
         state = table.c.revoked_at.isnot(None) if is_revoked else table.c.revoked_at.is_(None)
         with faults(_WHAT), self._engine.begin() as connection:
             _lock(connection)
@@ -139,7 +142,7 @@ def _chosen(which: Lessons) -> ColumnElement[bool]:
     if which.ids:
         conditions.append(table.c.id.in_(which.ids))
     if which.trainer:
-        conditions.append(table.c.trainer == which.trainer)
+        conditions.append(table.c.trainer == storable(which.trainer)[:320])
     if which.day is not None:
         conditions.append(table.c.day == which.day)
     if which.is_revoked is not None:

@@ -78,6 +78,16 @@ def test_classify(folder: Path) -> None:
     assert result["model_file_kib"] < 4096
 
 
+def test_learn(folder: Path) -> None:
+    result = run("learn", "--lessons", "300", "--messages", str(folder))
+    assert result["messages"] == 40
+    assert set(result["us"]) == {"update", "step", "lesson"}
+    for figures in result["us"].values():
+        assert 0 < figures["p50"] <= figures["p99"] <= figures["max"]
+    assert result["replay"]["lessons"] == 300
+    assert 0 < result["replay"]["ledger_bytes_a_lesson"] < 20_000
+
+
 def test_authentication() -> None:
     result = run("authentication", "--passes", "1")
     for algorithm in ("rsa-2048", "ed25519"):

@@ -453,9 +453,9 @@ def active(ledger: SqlLedger, version: int = 3) -> list[int]:
 def test_lessons_come_back_as_they_were_in_the_order_of_time(ledger: SqlLedger) -> None:
     assert (active(ledger), ledger.list(Lessons()), ledger.revision()) == ([], ([], 0), 0)
     for number in (3, 1, 2):
-        assert ledger.add(lesson(number, at=1000.0 if number > 1 else 2000.0), 9) == Taught("learned", f"{number:016x}")
+        assert ledger.add(lesson(number, at=1000.1 if number > 1 else 2000.0), 9) == Taught("learned", f"{number:016x}")
     assert active(ledger) == [2, 3, 1]
-    assert next(iter(ledger.active(3))) == lesson(2, at=1000.0)
+    assert next(iter(ledger.active(3))) == lesson(2, at=1000.1)
     assert ledger.revision() == 3
     assert [one.id[-1] for one in ledger.list(Lessons(limit=2))[0]] == ["1", "3"]
     assert ledger.list(Lessons(offset=2))[0][0].id[-1] == "2"
@@ -497,7 +497,7 @@ def test_a_trainers_day_has_an_end(ledger: SqlLedger) -> None:
         (Lessons(trainer="sara"), [3]),
         (Lessons(day=1), [1, 2, 3]),
         (Lessons(trainer="reza", day=1), [1, 2, 3, 4]),
-        (Lessons(), []),
+        (Lessons(trainer="nobody\udc80"), [1, 2, 3, 4]),
     ],
 )
 def test_lessons_are_revoked_and_restored_by_id_trainer_and_day(
@@ -515,6 +515,14 @@ def test_lessons_are_revoked_and_restored_by_id_trainer_and_day(
     assert len(gone) == 4 - len(left) == 4 - ledger.list(Lessons(is_revoked=False))[1]
     assert ledger.restore(which) == 4 - len(left)
     assert active(ledger) == [1, 2, 3, 4]
+
+
+def test_what_names_no_lesson_revokes_none(ledger: SqlLedger) -> None:
+    ledger.add(lesson(1), 9)
+    for act in (lambda: ledger.revoke(Lessons(), "admin"), lambda: ledger.restore(Lessons(is_revoked=True))):
+        with pytest.raises(InputError):
+            act()
+    assert active(ledger) == [1]
 
 
 def test_lessons_are_counted(ledger: SqlLedger) -> None:
