@@ -4,11 +4,11 @@
 
 Splits and figures are those of `darban evaluate` (docs/evaluation.md): the half of spamassassin and the pairs across
 sources that the corpora's README names; with --every all of half and across. Each filter learns everything of the
-training side, whole messages with their header fields, and scores the same test messages; nobody asks the DNS. Rspamd
-learns in bulk, so it does not pass over what it judges rightly already; where its Bayes keeps silent, that counts as 0.
-Darban's verdict is that of the shipped rules and checks with the classifier of the split in them. SpamAssassin, at a
-tenth of a second a message, is asked on the half of spamassassin only. A difference is a filter's (1-AUC)% minus that
-of Darban's classifier on the same bootstrap draws.
+training side, whole messages with their header fields, and scores the same test messages; there is no DNS. Rspamd learns
+in bulk, so it does not pass over what it judges rightly already; where its Bayes keeps silent, that counts as 0. Darban's
+verdict is that of the shipped rules and checks with the classifier of the split in them. SpamAssassin, at a tenth of a
+second a message, is asked on the half of spamassassin only. A difference is a filter's (1-AUC)% minus that of Darban's
+classifier on the same bootstrap draws.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def peers() -> list[Filter]:
     return [
         (Bogofilter(), {"bogofilter": (_total, SPAM_CUTOFF)}),
         (
-            Rspamd(bayes=True, bulk=True),
+            Rspamd(bayes=True, timed=False),
             {"rspamd, Bayes alone": (_learned, 0.0), "rspamd + Bayes": (_total, _RSPAMD_ADDS_HEADER_AT)},
         ),
         (Spamd(bayes=True), {"spamassassin + Bayes": (_total, _TAG_AT)}),
@@ -93,15 +93,15 @@ def main() -> None:
     if not set(options.filters.split(",")) <= names | {""}:
         raise SystemExit(f"--filters: choose among {', '.join(sorted(names))}")
     chosen = [one for one in peers() if one[0].name in options.filters.split(",")]
-    result = compare(Path(options.corpora), chosen, every=options.every)
-    print("\n".join(f"absent: {name}: {reason}" for name, reason in result["absent"].items()), file=sys.stderr)
-    if options.out:
-        Path(options.out).write_text(json.dumps(result, indent=1) + "\n")
+    for result in compare(Path(options.corpora), chosen, every=options.every):
+        if options.out:  # after every split: it takes long
+            Path(options.out).write_text(json.dumps(result, indent=1) + "\n")
 
 
-def compare(corpora: Path, chosen: Sequence[Filter], *, every: bool) -> dict[str, Any]:
-    """Everything that is written."""
+def compare(corpora: Path, chosen: Sequence[Filter], *, every: bool) -> Iterator[dict[str, Any]]:
+    """Everything that is written, after each split."""
     absent = {scanner.name: scanner.missing() for scanner, _ in chosen if scanner.missing()}
+    print("".join(f"absent: {name}: {reason}\n" for name, reason in absent.items()), file=sys.stderr, end="")
     able = [one for one in chosen if one[0].name not in absent]
     found = sources(corpora)
     matrix = extract_sources(found)
@@ -115,7 +115,7 @@ def compare(corpora: Path, chosen: Sequence[Filter], *, every: bool) -> dict[str
         for split in (*splits(matrix, "half"), *splits(matrix, "across")):
             if every or split.trained_on in NAMED:
                 result["splits"].append(_compare_split(split, matrix, mails, able, folder))
-    return result
+                yield result
 
 
 def _compare_split(

@@ -32,14 +32,18 @@ _MIN_SYMBOLS = 4  # of a message, on average: some come from every message that 
 
 
 class Rspamd:
-    """With `bayes` also its classifier; with `bulk` that learns also what it judges rightly already."""
+    """With `bayes` also its classifier.
+
+    Not `timed`, only how it judges counts: it learns also what it judges rightly already, and may ask the DNS, where
+    nobody answers.
+    """
 
     max_workers = 2
 
-    def __init__(self, *, bayes: bool, bulk: bool = False) -> None:
+    def __init__(self, *, bayes: bool, timed: bool = True) -> None:
         self.name = "rspamd + Bayes" if bayes else "rspamd"
         self._bayes = bayes
-        self._bulk = bulk
+        self._timed = timed
         self._facts: dict[str, Any] = {}
 
     def missing(self) -> str:
@@ -64,7 +68,7 @@ class Rspamd:
             self._facts["patterns"] = instance.patterns
             if self._bayes:
                 self._facts |= {"redis": _version(["redis-server", "--version"]), "trained_on": len(training)}
-                asyncio.run(instance.learn(training, bulk=self._bulk))
+                asyncio.run(instance.learn(training, bulk=not self._timed))
 
     @contextlib.contextmanager
     def start(self, workers: int, cores: Sequence[int]) -> Iterator[Instance]:
@@ -83,7 +87,8 @@ class Rspamd:
             instance = Instance([process.pid, *roots], ports, workers, log, bayes=self._bayes)
             wait_until(instance.loaded, _START_S, f"{self.name} has not loaded its patterns; see {log}")
             yield instance
-            instance.settled()
+            if self._timed:
+                instance.settled()
 
     def check(self, answers: Sequence[Answer]) -> None:
         """Symbols of the classifier exactly where there is one."""
