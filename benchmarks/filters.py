@@ -2,13 +2,13 @@
 
     python -m benchmarks.filters [--every] [--filters NAME,...] [--corpora FOLDER] [--out FILE.json]
 
-Splits and figures are those of `darban evaluate` (docs/evaluation.md): the half of spamassassin and the pairs across
-sources that the corpora's README names; with --every all of half and across. Each filter learns everything of the
-training side, whole messages with their header fields, and scores the same test messages; there is no DNS. Rspamd learns
-in bulk, so it does not pass over what it judges rightly already; where its Bayes keeps silent, that counts as 0. Darban's
-verdict is that of the shipped rules and checks with the classifier of the split in them. SpamAssassin, at a tenth of a
-second a message, is asked on the half of spamassassin only. A difference is a filter's (1-AUC)% minus that of Darban's
-classifier on the same bootstrap draws.
+Splits and figures are those of `darban evaluate` (docs/evaluation.md): the half of spamassassin and the pairs
+across sources that the corpora's README names; with --every all of half and across. Each filter learns everything
+of the training side, whole messages with their header fields, and scores the same test messages; there is no DNS.
+Rspamd learns in bulk, so it does not pass over what it judges rightly already; where its Bayes keeps silent, that
+counts as 0. Darban's verdict is that of the shipped rules and checks with the classifier of the split in them.
+SpamAssassin, at a tenth of a second a message, is asked on the half of spamassassin only. A difference is a
+filter's (1-AUC)% minus that of Darban's classifier on the same bootstrap draws.
 """
 
 from __future__ import annotations
