@@ -56,7 +56,7 @@ def write_mboxes(samples: Iterable[Sample], folder: Path) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             open_files[place] = place.open("wb")
         content = one.content.replace(b"\r\n", b"\n").replace(b"\nFrom ", b"\n>From ")
-        open_files[place].write(b"From nobody Mon Sep 21 13:33:20 2026\n" + content + b"\n")
+        open_files[place].write(b"From nobody Mon Sep 21 13:33:20 2026\n" + content + b"\n\n")
     for file in open_files.values():
         file.close()
 

@@ -21,7 +21,8 @@ from benchmarks.scanners.bogofilter import Bogofilter
 from benchmarks.scanners.darban import Darban
 from benchmarks.scanners.rspamd import Instance, Rspamd
 from benchmarks.scanners.spamassassin import Spamd
-from benchmarks.training import varied
+from benchmarks.training import varied, write_mboxes
+from gateway.classify.corpus import read_sources, sources
 from gateway.cli.demo import samples
 
 ROOT = Path(__file__).parent.parent.parent
@@ -57,6 +58,13 @@ def test_training(folder: Path) -> None:
     (figures,) = run("training", "--messages", str(folder))["runs"]
     assert (figures["messages"], figures["passes"]) == (40, 0)
     assert 0 < figures["peak_pss_mib"] <= figures["peak_rss_mib"]
+
+
+def test_mboxes_hold_every_message(tmp_path: Path) -> None:
+    made = list(itertools.islice(varied(mail.made_up(6), 1), 30))
+    write_mboxes(made, tmp_path)
+    found = [sample.is_spam for sample in read_sources(sources(tmp_path))]
+    assert sorted(found) == sorted(one.is_spam for one in made)
 
 
 def test_messages_are_varied_without_end_and_keep_their_words() -> None:

@@ -106,6 +106,18 @@ def test_a_cluster_without_workers(monkeypatch) -> None:
         DaskWorkers(empty.scheduler_address)
 
 
+def test_a_cluster_that_loses_all_its_workers(monkeypatch) -> None:
+    monkeypatch.setattr(cluster, "_ATTEMPTS", 2)
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as running:
+        with DaskWorkers(running.scheduler_address) as workers:
+            running.scale(0)
+            monkeypatch.setattr(cluster, "_CONNECT_S", 0.5)
+            while workers._client.nthreads():
+                time.sleep(0.05)
+            with pytest.raises(InputError, match="no workers left"):
+                list(workers.over([lambda: 1], slow, 2))
+
+
 def test_workers_of_another_version_are_refused(address: str, monkeypatch) -> None:
     monkeypatch.setattr(cluster, "VERSION", -1)
     with pytest.raises(InputError, match=r"has not darban .* install the same"):
