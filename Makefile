@@ -5,7 +5,7 @@ FUZZ_SECONDS ?= 60
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: run demo setup setup-dev test check unit fuzz bench bench-peers bench-growth lock clean
+.PHONY: run demo setup setup-dev test check unit fuzz bench bench-peers bench-filters bench-growth lock clean
 
 run: setup  ## start the gateway on its embedded default
 	@exec $(BIN)/darban run
@@ -63,6 +63,10 @@ bench: setup-dev  ## what a message costs, and what the gateway carries
 bench-peers: setup-dev  ## Darban beside Rspamd, spamd and bogofilter, over the same messages
 	@sh benchmarks/install_peers.sh
 	@$(BIN)/python -m benchmarks.peers --out benchmarks/results/peers.json --plot docs/images/peers.png
+
+bench-filters: setup-dev  ## how well bogofilter, Rspamd and SpamAssassin judge on the splits of `darban evaluate`
+	@sh benchmarks/install_peers.sh
+	@$(BIN)/python -m benchmarks.filters --out benchmarks/results/filters.json
 
 bench-growth: setup-dev  ## cost against the size of a message and the number of rules
 	@$(BIN)/python -m benchmarks.growth --out benchmarks/results/growth.json --plot docs/images/growth.png

@@ -53,15 +53,9 @@ def main() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     model = classify.load(Path(options.model))
     loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-<<<<<<< HEAD
-    mails = [
-        observe(MailObject(one.envelope(), parse(one.content))) for one in messages(options.number, options.messages)
-    ]
-=======
     least, most = options.sizes
     chosen = [one for one in messages(options.number, options.messages) if least <= len(one.content) <= most]
-    mails = [MailObject(one.envelope(), parse(one.content)) for one in chosen]
->>>>>>> explain
+    mails = [observe(MailObject(one.envelope(), parse(one.content))) for one in chosen]
     result = {
         "machine": describe(),
         "messages": len(mails),

@@ -44,6 +44,7 @@ class Answer:
 
     score: float
     symbols: tuple[str, ...]  # names of the rules that hit
+    learned: float | None = None  # what its trained classifier alone makes of it, more is spammier; None: nothing
 
 
 @dataclass(frozen=True, slots=True)

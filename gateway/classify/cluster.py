@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from gateway import __version__
@@ -22,7 +23,7 @@ _Given = TypeVar("_Given")
 _Result = TypeVar("_Result")
 
 _ATTEMPTS = 5  # of work whose worker died
-_CONNECT_S = 10
+_CONNECT_S = 30
 
 
 class DaskWorkers:
@@ -40,7 +41,11 @@ class DaskWorkers:
         except (OSError, ValueError, TimeoutError) as error:
             raise InputError(f"--dask {address}: no scheduler answers there ({error})") from None
         self._placed: dict[int, Any] = {}  # shard's number -> the future that holds it
-        self._check(address)
+        try:
+            self._check(address)
+        except InputError:
+            self._client.close()
+            raise
 
     def __enter__(self) -> DaskWorkers:
         return self
@@ -50,8 +55,10 @@ class DaskWorkers:
         self._client.close()
 
     def _check(self, address: str) -> None:
-        if not self._client.scheduler_info(n_workers=-1)["workers"]:
-            raise InputError(f"--dask {address}: the cluster has no workers")
+        try:
+            self._client.wait_for_workers(1, timeout=_CONNECT_S)
+        except TimeoutError:
+            raise InputError(f"--dask {address}: the cluster has no workers") from None
         for worker, found in self._client.run(_versions, on_error="return").items():
             if found != _versions():
                 raise InputError(
@@ -75,7 +82,7 @@ class DaskWorkers:
         self, loaders: Sequence[Callable[[], _Item]], function: Callable[[_Item, _Given], _Result], given: _Given
     ) -> Iterator[_Result]:
         """As Workers says. A shard stays with its worker from call to call."""
-        shared = self._client.scatter(given, broadcast=True, hash=False)
+        shared = self._send(given, everywhere=True)
         waiting: deque[tuple[int, Any]] = deque()
         for number in range(len(loaders)):
             waiting.append((number, self._submit(number, loaders, function, shared)))
@@ -86,8 +93,16 @@ class DaskWorkers:
 
     def _submit(self, number: int, loaders: Sequence[Callable[[], Any]], function: Any, shared: Any) -> Any:
         if number not in self._placed:
-            self._placed[number] = self._client.scatter(loaders[number](), hash=False)
+            self._placed[number] = self._send(loaders[number]())
         return self._client.submit(function, self._placed[number], shared, pure=False)
+
+    def _send(self, data: Any, *, everywhere: bool = False) -> Any:
+        """The future of data on a worker, or on all."""
+        for _ in range(_ATTEMPTS):
+            with suppress(OSError):  # a worker died while it was sent; also what runs into the timeout
+                self._client.wait_for_workers(1, timeout=_CONNECT_S)
+                return self._client.scatter(data, broadcast=everywhere, hash=False)
+        raise InputError("--dask: the cluster has no workers left")
 
     def _finish(self, number: int, future: Any, loaders: Sequence[Callable[[], Any]], function: Any, given: Any) -> Any:
         """What was scattered has no task to compute it again: send it once more where its worker died."""
@@ -96,7 +111,7 @@ class DaskWorkers:
                 return _result(future)
             except (CancelledError, asyncio.CancelledError):
                 del self._placed[number]
-                shared = self._client.scatter(given, broadcast=True, hash=False)
+                shared = self._send(given, everywhere=True)
                 future = self._submit(number, loaders, function, shared)
         return _result(future)
 

@@ -1,4 +1,4 @@
-"""A linear support vector machine over shards that do not fit in memory: the same minimum that `train._regress` finds in it.
+"""A linear support vector machine over shards that do not fit in memory: the minimum that `train._regress` finds in it.
 
 L-BFGS (Liu and Nocedal 1989) in the primal. Each pass reads every shard once and sums value and gradient of several
 regressions side by side: of all samples, and without each fold. Sums are in the order of the shards and without BLAS,

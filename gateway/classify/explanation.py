@@ -1,7 +1,7 @@
 """What a prediction is made of, as phrases and facts that a person reads.
 
 Every feature's weight is shared by the places it stands in, and belongs to the words there: a word's own weight, half
-of each pair with its neighbours, the 3-grams and 4-grams inside it, what it says as a word of the subject. So the sum over all
+of each pair with its neighbours, the n-grams inside it, what it says as a word of the subject. So the sum over all
 words and facts is the decision but for its constant. Shown are the loudest; words that stand side by side somewhere
 and speak for the same side are one phrase. Words of everyday language, numbers and lines of dashes are summed: one by
 one they tell nothing.

@@ -1,6 +1,6 @@
 """The language of a text as figures are told by it: fa, ar, en or other. By script, letters and a few common words.
 
-Cheap on purpose (the first 2,000 characters): it sorts the messages of a corpus, it decides nothing
+Cheap on purpose (the first 1,000 characters): it sorts the messages of a corpus, it decides nothing
 about one. A text without letters is "other".
 """
 
@@ -15,11 +15,10 @@ from gateway.types import Message
 Language = Literal["fa", "ar", "en", "other"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 
-_CHARACTERS = 2000
+_CHARACTERS = 1000
 _LATIN = re.compile(r"[A-Za-z]+")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _ARABIC_SCRIPT = re.compile("[\u0620-\u063f\u0641-\u064a\u0671-\u06d3\u06d5]+")
-_ADDRESS = ("@", "://", "www.")  # Latin in every language
 # Letters of one alphabet that the other has not. Arabic yeh and kaf are none: much Persian is typed with them.
 _PERSIAN = re.compile("[پچژگیک\u200c]")
 _ARABIC = re.compile("[ةىأإؤ]")
@@ -44,8 +43,9 @@ def detect_language(message: Message) -> Language:
 
 
 def language_of(text: str) -> Language:
-    """By the first 2,000 characters. Never raises."""
-    text = " ".join([word for word in text[:_CHARACTERS].split() if not any(mark in word for mark in _ADDRESS)])
+    """By the first 1,000 characters. Never raises."""
+    # addresses are Latin in every language
+    text = " ".join([word for word in text[:_CHARACTERS].split() if "@" not in word and "://" not in word])
     if not text.isascii():
         text = normalize("NFKC", text)  # styled letters, presentation forms
     letters = sum(map(len, _LETTERS.findall(text)))

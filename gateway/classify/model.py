@@ -103,7 +103,8 @@ def save(
 
     Raises InputError for weights that half precision does not hold: the model that was there stays.
     """
-    stored = np.asarray(weights, dtype=np.float64).astype(np.float16)
+    with np.errstate(over="ignore"):
+        stored = weights.astype(np.float16)
     if not (np.isfinite(stored).all() and np.isfinite(calibration).all()):
         raise InputError(f"{folder}: training found weights that are no numbers or above 65,504; nothing was written")
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 Passive-aggressive steps (PA-I, Crammer et al. 2006) on the vectors that are served, in log-odds: a lesson moves the
 weights along its message's features until the model is sure of the label (MARGIN), but no further than the caps leave.
-A step of length s moves no message by more than s * sqrt(PARTS), the length of the longest vector: that is its influence,
+A step of length s moves no message by more than s * sqrt(PARTS), the length of the longest vector: its influence,
 and the caps are limits on sums of it. So a trainer's day moves no message by more than `Caps.trainer_day`, whatever was
 taught; and a step is a proximal one, so it does not widen what steps before it set apart (docs/learning.md).
 

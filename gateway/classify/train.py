@@ -92,10 +92,11 @@ def extract_sources(
     header_words: bool = True,
 ) -> Matrix:
     """Features of every sample, in a fixed order, in memory. Raises InputError when there is no sample."""
-    parts = extract_rows(
-        sources, workers or LocalWorkers(), progress, body=body, relations=relations, header_words=header_words
-    )
-    return _matrix(list(parts))
+    hands = workers or LocalWorkers()
+    parts = list(extract_rows(sources, hands, progress, body=body, relations=relations, header_words=header_words))
+    if not parts:
+        raise InputError("the corpora hold no message")
+    return _matrix(parts)
 
 
 def extract_shards(sources: dict[str, Path], folder: Path, workers: Workers, progress: Progress = iter) -> Shards:

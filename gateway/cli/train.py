@@ -76,6 +76,8 @@ def train(
     if unknown:
         raise InputError(f"--exclude {sorted(unknown)[0]}: there is no such source in {corpora}")
     sources = {name: path for name, path in sources.items() if name not in exclude}
+    if not sources:
+        raise InputError("--exclude leaves no source")
     seed = training.SEED if seed is None else seed
     out.parent.mkdir(parents=True, exist_ok=True)
     with _workers(dask, jobs) as workers, TemporaryDirectory(prefix=".features-", dir=work or out.parent) as folder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -20,6 +21,8 @@ from benchmarks.scanners.bogofilter import Bogofilter
 from benchmarks.scanners.darban import Darban
 from benchmarks.scanners.rspamd import Instance, Rspamd
 from benchmarks.scanners.spamassassin import Spamd
+from benchmarks.training import varied, write_mboxes
+from gateway.classify.corpus import read_sources, sources
 from gateway.cli.demo import samples
 
 ROOT = Path(__file__).parent.parent.parent
@@ -56,6 +59,30 @@ def test_why(folder: Path) -> None:
     assert 0 < result["not_accepted"] == sum(result["enough"].values()) < result["messages"]
     assert 0 < result["cpu_ms"]["p50"] <= result["cpu_ms"]["max"]
     assert "reply_to" in result["changes"]
+
+
+def test_training(folder: Path) -> None:
+    (figures,) = run("training", "--messages", str(folder))["runs"]
+    assert (figures["messages"], figures["passes"]) == (40, 0)
+    assert 0 < figures["peak_pss_mib"] <= figures["peak_rss_mib"]
+
+
+def test_mboxes_hold_every_message(tmp_path: Path) -> None:
+    made = list(itertools.islice(varied(mail.made_up(6), 1), 30))
+    write_mboxes(made, tmp_path)
+    found = [sample.is_spam for sample in read_sources(sources(tmp_path))]
+    assert sorted(found) == sorted(one.is_spam for one in made)
+
+
+def test_messages_are_varied_without_end_and_keep_their_words() -> None:
+    made = list(mail.made_up(4))
+    again = list(itertools.islice(varied(made, 1), 12))
+    assert again == list(itertools.islice(varied(made, 1), 12))
+    assert again[:4] == made
+    assert len({one.content for one in again}) == 12
+    for number, one in enumerate(again):
+        assert sorted(one.content.split()) == sorted(made[number % 4].content.split())
+        assert one.is_spam == made[number % 4].is_spam
 
 
 def test_classify(folder: Path) -> None:
@@ -156,6 +183,53 @@ def test_an_unknown_peer_is_refused() -> None:
     command = [sys.executable, "-m", "benchmarks.peers", "--peers", "nobody"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.returncode, "choose among darban" in done.stderr) == (1, True)
+
+
+def corpus_of_ours(folder: Path) -> Path:
+    for sample in mail.training(120, "made up"):
+        place = folder / "spamassassin" / ("spam" if sample.is_spam else "ham") / f"{sample.path}.eml"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(sample.content)
+    return folder
+
+
+def test_filters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words of spam and of ham stand apart, so whoever learned them makes no mistake."""
+    monkeypatch.delenv("DARBAN_CORPORA", raising=False)
+    out = tmp_path / "filters.json"
+    command = [sys.executable, "-m", "benchmarks.filters", "--corpora", str(corpus_of_ours(tmp_path / "corpora"))]
+    command += ["--every", "--filters", "bogofilter", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(out.read_text())
+    assert [one["trained_on"] for one in result["splits"]] == ["spamassassin, half", "every source, half"]
+    for split in result["splits"]:
+        assert split["trained"] + split["tested"] == 120
+        assert set(split["filters"]) >= {"darban, classifier", "darban, verdict"}
+        assert "bogofilter" in result["absent"] or "bogofilter" in split["filters"]
+        for name, one in split["filters"].items():
+            assert one["pairs"][0]["one_minus_auc"] == 0 or name == "darban, verdict"
+            assert {(row["source"], row["spam"]) for row in one["flagged"]} == {
+                ("spamassassin", True),
+                ("spamassassin", False),
+            }
+            assert sum(row["of"] for row in one["flagged"]) == split["tested"]
+        assert split["filters"]["darban, classifier"]["pairs"][0]["difference"] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--filters nobody", "choose among bogofilter"),
+        ("", "name the folder of the corpora"),
+    ],
+)
+def test_filters_that_cannot_be_compared(options: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DARBAN_CORPORA", raising=False)
+    place = ["--corpora", "."] if "filters" in options else []
+    command = [sys.executable, "-m", "benchmarks.filters", *place, *options.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, says in done.stderr) == (1, True)
 
 
 def answers(*symbols: str) -> list[Answer]:

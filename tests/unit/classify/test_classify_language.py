@@ -31,6 +31,7 @@ TEXTS = {
         "",
         "12345 :-) !!!",
         "Sehr geehrte Damen und Herren, anbei erhalten Sie die Rechnung für den Monat März.",
+        "Sie haben das neue Modell gewonnen, bitte holen Sie es auf der Seite ab. Click here",
         "Estimado cliente, le informamos que su cuenta ha sido bloqueada por razones de seguridad.",
         "Добрый день, отправляю вам счёт за прошлый месяц",
         "尊敬的客户,您好 your invoice",

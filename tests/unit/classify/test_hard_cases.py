@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from gateway.app import load_pipeline
+from gateway.classify.evaluate.cases import Case, load_cases
 from gateway.config.settings import Settings
 from gateway.mail import parse
 from gateway.scan.pipeline import Pipeline
 from gateway.types import DomainPolicy, Verdict
-from tests.hard_case import HardCase, load_case, load_cases
 
-CASES = load_cases()
+CASES = load_cases(Path(__file__).parents[2] / "cases" / "hard")
 TAG_AT = DomainPolicy("darban.test", "").tag_at
 
 _SLACK = 0.25  # between today's score and a limit in the tables
@@ -129,7 +129,7 @@ def _pipeline() -> Pipeline:
     return load_pipeline(Settings(), None, offline=True)()
 
 
-async def judge(case: HardCase) -> Verdict:
+async def judge(case: Case) -> Verdict:
     return await _pipeline().score(case.envelope, case.content)
 
 
@@ -139,7 +139,7 @@ def seen(verdict: Verdict) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-async def test_case(case: HardCase) -> None:
+async def test_case(case: Case) -> None:
     verdict = await judge(case)
     assert all(words.startswith("dns: ") for words in verdict.incomplete), verdict.incomplete
     is_tagged = verdict.score >= TAG_AT
@@ -171,22 +171,8 @@ def test_no_two_are_the_same() -> None:
     assert [text for text, times in texts.items() if times > 1] == []
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("kind: k\nexpect: ham\n", "no line ---"),
-        ("kind: other\nexpect: ham\n---\n", "needs kind: k"),
-        ("kind: k\nexpect: good\n---\n", "needs kind: k and expect"),
-        ("kind: k\nexpect: ham\nexpect: spam\n---\n", "cannot read 'expect: spam'"),
-        ("kind: k\nexpect: ham\nclient: 192.0.2.1\n---\n", "cannot read 'client"),
-    ],
-)
-def test_slips_in_a_case_are_errors(text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.hard_case.FOLDER", tmp_path)
-    (tmp_path / "k").mkdir()
-    (tmp_path / "k" / "slip.case").write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=words):
-        load_case(tmp_path / "k" / "slip.case")
+def test_a_kind_is_its_folder() -> None:
+    assert [case.id for case in CASES if case.kind != case.id.partition("/")[0]] == []
 
 
 async def _print_tables() -> None:

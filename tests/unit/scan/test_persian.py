@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.app import load_pipeline
 from gateway.checks.obfuscation import Obfuscation
+from gateway.classify.facts import facts
 from gateway.classify.normalise import normalise
 from gateway.config.settings import Settings
 from gateway.mail import parse
@@ -40,10 +41,13 @@ async def judge(content: bytes) -> Verdict:
     return await _pipeline().score(envelope(), content)
 
 
-async def without_them(text: str, form: str) -> set[str]:
+async def without_them(seen: set[str], text: str, form: str) -> set[str]:
     """What is found in it both with ZWNJ left out and with a space in its place, digits Latin and no other marks."""
+    anyway = names(await judge(FORMS[form]("سلام")))
+    if seen <= anyway:  # which is nearly always, and saves two judgements
+        return anyway
     joined, spaced = [await judge(FORMS[form](without_marks(text, zwnj))) for zwnj in ("", " ")]
-    return names(joined) & names(spaced)
+    return anyway | names(joined) & names(spaced)
 
 
 def names(verdict: Verdict) -> set[str]:
@@ -52,18 +56,22 @@ def names(verdict: Verdict) -> set[str]:
 
 async def wrong(text: PersianText) -> list[str]:
     """What the marks cause, in words."""
-    found = []
+    caused = []
     for form, write in FORMS.items():
-        seen = names(await judge(write(text.text)))
-        found += [f"{text.id} ({form}): {name}" for name in sorted(seen - await without_them(text.text, form))]
-        found += [f"{text.id} ({form}): {name}" for name in sorted(seen & set(Obfuscation.findings))]
+        content = write(text.text)
+        seen = names(await judge(content))
+        mail = MailObject(envelope(), parse(content))
+        told = set(facts(mail, normalise(f"{mail.message.subject}\n{mail.message.text}")))
+        found = (
+            seen - await without_them(seen, text.text, form)
+            | seen & set(Obfuscation.findings)
+            | told & {"invisible", "twins"}
+        )
+        caused += [f"{text.id} ({form}): {name}" for name in sorted(found)]
     written, bare = normalise(text.text), normalise(without_marks(text.text, ""))
     if written.codes.tolist() != bare.codes.tolist():
-        found.append(f"{text.id}: the classifier reads other words")
-    found += [
-        f"{text.id}: {fact}" for fact, count in (("invisible", written.invisible), ("twins", written.twins)) if count
-    ]
-    return found
+        caused.append(f"{text.id}: the classifier reads other words")
+    return caused
 
 
 @pytest.mark.parametrize("text", OWN, ids=lambda text: text.id)

@@ -85,6 +85,9 @@ class Model:
         act(mail.message.subject, "explain")
         return ()
 
+    def refresh(self):
+        pass
+
 folder = Path(sys.argv[1])
 def make():
     return Pipeline(resolver=Resolver(), message_checks=(Check(),), envelope_checks=(Asking(),), rules=Rules(), classifier=Model(), deadline_s=5.0)
