@@ -13,7 +13,9 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import structlog
 from prometheus_client import Counter
@@ -26,7 +28,7 @@ from gateway.classify.packed import pack
 from gateway.errors import StoreError
 from gateway.mail import parse
 from gateway.ports import TrainingLedger
-from gateway.types import AuthResult, Envelope, LedgerCounts, Lesson, MailObject, Taught, Via
+from gateway.types import AuthResult, Envelope, LedgerCounts, Lesson, MailObject, Taught, TaughtHow, Via
 
 TAUGHT = Counter(
     "darban_taught_total", "Words of people on messages, by what became of them.", ["what", "label", "via"]
@@ -47,6 +49,8 @@ class Teacher:
         self._ledger = ledger
         self._daily_limit = daily_limit
         self._now = now
+        for what, label, via in product(get_args(TaughtHow), ("spam", "ham"), get_args(Via)):
+            TAUGHT.labels(what, label, via)  # a series that is there from the start can be alarmed on
 
     def teach(
         self,

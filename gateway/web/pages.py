@@ -12,8 +12,11 @@ from starlette.exceptions import HTTPException
 
 from gateway.config.settings import Web
 from gateway.errors import StoreError
-from gateway.ports import AccountStore, MessageLog, QuarantineStore
-from gateway.web.act import Release, act_routes
+from gateway.learning import LearningState
+from gateway.ports import AccountStore, MessageLog, QuarantineStore, TrainingLedger
+from gateway.review import Review
+from gateway.web.act import act_routes
+from gateway.web.learning import learning_routes
 from gateway.web.review import review_routes
 from gateway.web.session import session_routes
 from gateway.web.site import Site, error_page, guard
@@ -24,18 +27,21 @@ def create_app(
     quarantine: QuarantineStore,
     accounts: AccountStore,
     message_log: MessageLog,
-    release: Release,
+    ledger: TrainingLedger,
+    review: Review,
+    learning: LearningState | None,
     settings: Web,
     hostname: str,
     translations: Mapping[str, Mapping[str, str]],
 ) -> FastAPI:
-    """The application. `release` is service.Releaser.release; `translations` the rule files' (RuleFiles)."""
+    """The application. `learning` is None when it is off; `translations` are the rule files' (RuleFiles)."""
     site = Site.make(accounts, hostname, translations)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.middleware("http")(guard)
     app.include_router(session_routes(site, secure_cookies=settings.secure_cookies))
-    app.include_router(review_routes(site, quarantine, message_log))
-    app.include_router(act_routes(site, quarantine, release))
+    app.include_router(review_routes(site, quarantine, message_log, ledger))
+    app.include_router(act_routes(site, review))
+    app.include_router(learning_routes(site, ledger, quarantine, learning))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
 
     @app.exception_handler(HTTPException)
