@@ -52,6 +52,15 @@ def test_what_pretended_to_be_ours_stays_out() -> None:
     assert found.content == FORGED.split(b"X-Spam")[0] + message_bytes()
 
 
+def test_results_below_our_trace_are_not_ours() -> None:
+    """Nothing takes them out of a message that another way brought in."""
+    content = relayed(message_bytes())
+    place = content.index(b"From: Sara")
+    found = read_delivered(content[:place] + FORGED[FORGED.index(b"Auth") :] + content[place:], HOST)
+    assert found is not None
+    assert found.auth == AUTH
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -61,6 +70,7 @@ def test_what_pretended_to_be_ours_stays_out() -> None:
         relayed(message_bytes()).replace(b"by mx.darban.test", b"by mx.elsewhere.test"),
         relayed(message_bytes()).replace(b"X-Darban-Id: TESTQUEUEID1", b"X-Darban-Id: OTHERQUEUEID"),
         relayed(message_bytes()).replace(b"X-Darban-Id: TESTQUEUEID1", b"X-Darban-Id:"),
+        FORGED.replace(b"FORGED", b"TESTQUEUEID1") + message_bytes(X_Darban_Id="TESTQUEUEID1"),  # no trace below it
     ],
 )
 def test_what_did_not_come_through_us_is_nothing(content: bytes) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.policy.moves import MAX_KEPT, Look, Memory, Seen, is_new, moves, remember
 
@@ -72,3 +74,17 @@ def test_the_memory_has_an_end() -> None:
     many = [seen(str(number)) for number in range(MAX_KEPT + 10)]
     memory = remember(Memory(junk=("old",)), "Junk", LAST, many, [], is_junk=True)
     assert (len(memory.junk), memory.junk[0], memory.junk[-1]) == (MAX_KEPT, "10", str(MAX_KEPT + 9))
+
+
+@given(
+    st.lists(st.builds(Seen, st.just(1), st.sampled_from(["", "A", "B", "C"]), st.booleans(), st.floats(0, 2000), st.just(1))),
+    st.lists(st.sampled_from("ABC")), st.lists(st.sampled_from("ABC")), st.booleans(),
+)  # fmt: skip
+def test_no_rule_teaches(found: list[Seen], junk: list[str], rescued: list[str], is_junk: bool) -> None:
+    """Whatever is seen and remembered: nothing young, nothing foreign, nothing that only our own tag speaks of."""
+    for move in moves(Memory(junk=tuple(junk), rescued=tuple(rescued)), LAST, found, is_junk=is_junk):
+        assert move.is_spam is is_junk
+        assert move.seen.at < LAST.at
+        assert move.seen.queue_id
+        assert not move.is_spam or not move.seen.is_flagged or move.seen.queue_id in rescued
+        assert move.is_spam or move.seen.queue_id in junk
