@@ -1,4 +1,4 @@
-"""The features of a message as bytes, for the training ledger: which ones there are, sorted; about one byte each.
+"""The features of a message as bytes, for the training ledger: which ones there are, sorted; about 1.4 bytes each.
 
 Their values need no room: a feature counts once, and each part of the space has unit length (features.py).
 """
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from gateway.classify.features import SIZE
 
-_MAX_FEATURES = SIZE
 _WIDTH = 4  # bytes of an index
 
 
@@ -26,7 +25,7 @@ def unpack(packed: bytes) -> NDArray[np.intp]:
     """(n,) different feature indices, sorted. Raises ValueError for what `pack` cannot have made."""
     inflater = zlib.decompressobj()
     try:
-        planes = inflater.decompress(packed, _WIDTH * _MAX_FEATURES + 1)
+        planes = inflater.decompress(packed, _WIDTH * SIZE + 1)
     except zlib.error as error:
         raise ValueError(f"not packed features: {error}") from None
     if len(planes) % _WIDTH or not inflater.eof or inflater.unused_data:

@@ -141,9 +141,9 @@ async def _serve(connection: socket.socket, pipeline: Pipeline, marker: StageMar
 def _beat(loop: asyncio.AbstractEventLoop, pipeline: Pipeline, marker: StageMarker, pause_s: float) -> None:
     """The loop turns: what it does between the messages' stages counts against none of them."""
     marker.rearm()
+    loop.call_later(pause_s, _beat, loop, pipeline, marker, pause_s)
     if pipeline.classifier is not None:
         pipeline.classifier.refresh()
-    loop.call_later(pause_s, _beat, loop, pipeline, marker, pause_s)
 
 
 class _Child(asyncio.Protocol):

@@ -462,9 +462,9 @@ def active(ledger: SqlLedger, version: int = 3) -> list[int]:
 def test_lessons_come_back_as_they_were_in_the_order_of_time(ledger: SqlLedger) -> None:
     assert (active(ledger), ledger.list(Lessons()), ledger.revision()) == ([], ([], 0), 0)
     for number in (3, 1, 2):
-        assert ledger.add(lesson(number, at=1000.0 if number > 1 else 2000.0), 9) == Taught("learned", f"{number:016x}")
+        assert ledger.add(lesson(number, at=1000.1 if number > 1 else 2000.0), 9) == Taught("learned", f"{number:016x}")
     assert active(ledger) == [2, 3, 1]
-    assert next(iter(ledger.active(3))) == lesson(2, at=1000.0)
+    assert next(iter(ledger.active(3))) == lesson(2, at=1000.1)
     assert ledger.revision() == 3
     assert [one.id[-1] for one in ledger.list(Lessons(limit=2))[0]] == ["1", "3"]
     assert ledger.list(Lessons(offset=2))[0][0].id[-1] == "2"

@@ -83,6 +83,9 @@ def damaged(where: str) -> Callable[[Path], None]:
 
     return {
         "weights cut off": lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-9]),
+        "weights changed": lambda folder: (folder / WEIGHTS).write_bytes(
+            (folder / WEIGHTS).read_bytes()[:-4] + bytes(4)
+        ),
         "weights gone": lambda folder: (folder / WEIGHTS).unlink(),
         "manifest gone": lambda folder: (folder / MANIFEST).unlink(),
         "manifest cut off": lambda folder: (folder / MANIFEST).write_text("{"),
@@ -96,7 +99,7 @@ def damaged(where: str) -> Callable[[Path], None]:
 
 @pytest.mark.parametrize(
     "where",
-    ["weights cut off", "weights gone", "manifest gone", "manifest cut off", "manifest a list", "no hash",
+    ["weights cut off", "weights changed", "weights gone", "manifest gone", "manifest cut off", "manifest a list", "no hash",
      "not numbers", "too few", "another type"],
 )  # fmt: skip
 def test_a_broken_one_keeps_the_one_before(tmp_path: Path, where: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,6 +81,8 @@ class Model:
     def predict(self, mail):
         act(mail.message.subject, "classify")
         return Prediction(0.999, "model")
+    def refresh(self):
+        pass
 
 folder = Path(sys.argv[1])
 def make():
