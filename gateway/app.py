@@ -424,7 +424,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
         accounts=SqlAccounts(engine),
         message_log=message_log,
         ledger=ledger,
-        review=make_review(settings, _releaser(settings, next_hops, quarantine), quarantine, teacher),
+        review=make_review(settings, _releaser(settings, next_hops, quarantine), quarantine, teacher, publisher),
         learning=learning,
         settings=settings.web,
         hostname=settings.hostname,
@@ -525,7 +525,13 @@ def make_teacher(settings: Settings, ledger: TrainingLedger) -> Teacher:
     return Teacher(ledger, settings.learning.daily_lessons)
 
 
-def make_review(settings: Settings, releaser: Releaser, quarantine: QuarantineStore, teacher: Teacher) -> Review:
+def make_review(
+    settings: Settings,
+    releaser: Releaser,
+    quarantine: QuarantineStore,
+    teacher: Teacher,
+    publisher: Publisher | None = None,
+) -> Review:
     """Who carries out what people decide about held messages."""
     from gateway.review import Review
     from gateway.stores.counters import SqlCounters
@@ -537,6 +543,7 @@ def make_review(settings: Settings, releaser: Releaser, quarantine: QuarantineSt
         teacher=teacher,
         reputation=_reputation(settings, SqlCounters(make_engine(settings.storage.database))),
         hostname=settings.hostname,
+        is_spent=publisher.is_spent if publisher is not None else lambda _: False,
     )
 
 

@@ -141,6 +141,11 @@ class Publisher:
         if self._learner is not None:
             state.used = self._learner.budgets.used(self._caps, int(self._now() // 86_400))
 
+    def is_spent(self, trainer: str) -> bool:
+        """Whether what this trainer teaches today moves the model no further, as it was made last."""
+        learner = self._learner
+        return learner is not None and learner.budgets.is_spent(self._caps, trainer, int(self._now() // 86_400))
+
     def _publish(self, revision: int) -> None:
         began = time.perf_counter()
         learner = Learner(self._shipped, self._caps)

@@ -21,7 +21,8 @@ from gateway.scan.explain import auth_from_json
 from gateway.service import held_envelope
 from gateway.types import HeldMessage, TaughtHow
 
-Learned = TaughtHow | Literal["", "failed"]  # "": nothing was to be learned; failed: the ledger did not take it
+# "": nothing was to be learned; failed: the ledger did not take it; spent: it did, but a cap leaves nothing to move
+Learned = TaughtHow | Literal["", "failed", "spent"]
 
 log = structlog.get_logger("darban.review")
 
@@ -45,13 +46,15 @@ class Review:
         teacher: Teacher,
         reputation: Reputation,
         hostname: str,
+        is_spent: Callable[[str], bool],
     ) -> None:
-        """`release` is service.Releaser.release."""
+        """`release` is service.Releaser.release, `is_spent` learning.Publisher.is_spent."""
         self._quarantine = quarantine
         self._release = release
         self._teacher = teacher
         self._reputation = reputation
         self._hostname = hostname
+        self._is_spent = is_spent
 
     async def release(self, held_id: str, who: str, *, learns: bool = True) -> Reviewed:
         """Hand it to its next hop; taken there, it teaches that such mail is wanted. Raises InputError, StoreError."""
@@ -86,6 +89,7 @@ class Review:
         return self._learn(held, content, who, is_spam=False)
 
     def _learn(self, held: HeldMessage, content: bytes, who: str, *, is_spam: bool) -> Learned:
+        is_spent = self._is_spent(who)
         try:
             taught = self._teacher.teach(
                 trainer=who,
@@ -99,4 +103,4 @@ class Review:
             log.warning("nothing learned", held_id=held.id, trainer=who, is_spam=is_spam, error=str(error))
             return "failed"
         log.info("learned", held_id=held.id, trainer=who, is_spam=is_spam, taught=taught.what)
-        return taught.what
+        return "spent" if is_spent and taught.what in ("learned", "relearned") else taught.what

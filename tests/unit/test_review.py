@@ -41,7 +41,7 @@ class World:
 
         self.review = Review(
             quarantine=self.quarantine, release=release, teacher=Teacher(self.ledger, 2), reputation=self.reputation,
-            hostname="mx.darban.test",
+            hostname="mx.darban.test", is_spent=lambda who: who == "busy",
         )  # fmt: skip
 
     def lessons(self) -> list[Lesson]:
@@ -81,6 +81,14 @@ def world_envelope():
     from gateway.service import held_envelope
 
     return held_envelope(HELD, "mx.darban.test")
+
+
+async def test_a_lesson_that_moves_nothing_is_not_called_learned(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    assert (await world.review.release(HELD.id, "busy")).learned == "spent"
+    assert (await world.review.release(HELD.id, "busy")).learned == "known"
+    assert (await world.review.release(HELD.id, "sara")).learned == "learned"
+    assert {one.trainer for one in world.lessons()} == {"busy", "sara"}
 
 
 def test_an_act_that_comes_too_late_teaches_nothing(tmp_path: Path) -> None:

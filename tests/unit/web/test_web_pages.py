@@ -71,6 +71,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         teacher=Teacher(ledger, 3),
         reputation=Reputation(SqlCounters(engine), b"a secret of the tests"),
         hostname="mx.test",
+        is_spent=lambda _: made.is_spent,
     )
 
     app = create_app(
@@ -85,7 +86,8 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         translations={"fa": {"MONEY_WON": "می‌گوید جایزه برده‌اید"}},
     )
     with TestClient(app) as made:
-        made.setup, made.ledger, made.engine, made.next_hop_is_down = accounts.new_setup_token(), ledger, engine, True
+        made.setup, made.ledger, made.engine = accounts.new_setup_token(), ledger, engine
+        made.next_hop_is_down, made.is_spent = True, False
         yield made
     engine.dispose()
 
@@ -301,6 +303,14 @@ def test_the_address_alone_says_nothing_was_learned(client: TestClient) -> None:
     sign_in(client)
     assert "Learned" not in client.get(f"/held/{ID}?learned=learned").text
     assert client.get(f"/held/{ID}?learned=nonsense").status_code == 400
+
+
+def test_a_lesson_that_moves_nothing_is_not_called_learned(client: TestClient) -> None:
+    token, client.is_spent = sign_in(client), True
+    text = client.post(f"/held/{ID}/spam", data={"csrf": token}).text
+    assert "Noted, but not learned" in text
+    assert taught(client) == [("sara", True, "review")]
+    assert audited(client) == [("spam", "deleted: ; spent")]
 
 
 def teach(client: TestClient, *trainers: str) -> list[Lesson]:
