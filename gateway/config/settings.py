@@ -277,7 +277,9 @@ class LearningImap(Section):
     """[[learning.imap]]: mailboxes in which moving a message into or out of Junk teaches."""
 
     server: HostPort = Field(description="host:port of the IMAP server.")
-    tls: Literal["tls", "starttls", "none"] = Field("tls", description="none only on this machine.")
+    tls: Literal["tls", "starttls", "none"] = Field(
+        "tls", description="tls from the beginning, starttls, or none (only on this machine)."
+    )
     ca: str = Field("", description="PEM file of the authority behind the server's certificate; the system's if empty.")
     users: tuple[str, ...] = Field(description="Mailboxes, by the name that signs in.", min_length=1)
     master: str = Field("", description="A user who may open them all (SASL PLAIN); else each has the same password.")
