@@ -25,12 +25,12 @@ import structlog
 
 from gateway import log as logs
 from gateway.config.load import load_settings, state_dir
-from gateway.config.settings import Settings
+from gateway.config.settings import LearningImap, Settings
 from gateway.config.shipped import model_path, rules_path
 from gateway.mail.domain import to_a_label
 from gateway.policy.domains import ConfiguredDomains
 from gateway.supervisor import ProcessSpec, Ready, Supervisor
-from gateway.types import DmarcRow, DomainPolicy, HeldMessage, JournalRow, LogRow, Recipient
+from gateway.types import DmarcRow, DomainPolicy, HeldMessage, JournalRow, LogRow
 
 if TYPE_CHECKING:
     from gateway.auth.identity import Identity
@@ -38,8 +38,11 @@ if TYPE_CHECKING:
     from gateway.classify.online import Caps
     from gateway.digest.dmarc import DmarcReports, DmarcSender
     from gateway.learning import Publisher, Teacher
-    from gateway.ports import Counters, Sealer, TrainingLedger
+    from gateway.mailboxes import Learn, MailboxWatch
+    from gateway.net.imap import Server
+    from gateway.ports import Counters, QuarantineStore, Sealer, TrainingLedger
     from gateway.reputation import Reputation
+    from gateway.review import Review
     from gateway.scan.pipeline import Pipeline
     from gateway.service import Releaser
     from gateway.web.health import DnsState
@@ -48,6 +51,7 @@ log = structlog.get_logger("darban")
 
 _GRACE_S = 30.0
 _DNS_WATCH_S = 15.0
+_OUR_FIELDS = 1 << 18  # bytes that a message grows by at delivery, ours and the servers' behind us
 _generations = itertools.count(1)
 
 
@@ -83,6 +87,11 @@ class Places:
     def model(self) -> Path:
         """The online model."""
         return self.state / "model"
+
+    @property
+    def mailboxes(self) -> Path:
+        """What was seen in watched mailboxes."""
+        return self.state / "mailboxes"
 
     @property
     def cache(self) -> Path:
@@ -121,6 +130,8 @@ def check_settings(settings: Settings) -> None:
     dns_lists(settings.dns_list)
     tls_context(settings.smtp)
     make_sealer(settings)
+    for one in settings.learning.imap:
+        _imap_server(one)
 
 
 def make_sealer(settings: Settings) -> Sealer | None:
@@ -380,6 +391,7 @@ def _run_admin(settings: Settings, where: Places, ready: Ready) -> None:
 
 async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.errors import StoreError
+    from gateway.mailboxes import make_learn
     from gateway.net.journal import serve_journal
     from gateway.net.next_hop import NextHops
     from gateway.reputation import prune_now_and_then
@@ -406,7 +418,8 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
             log.warning("messages are missing in DMARC reports", error=str(error))
 
     journal = await serve_journal(where.journal, keep)
-    publisher = make_publisher(settings, SqlLedger(engine))
+    ledger = SqlLedger(engine)
+    teacher, publisher = make_teacher(settings, ledger), make_publisher(settings, ledger)
     learning = None if publisher is None else publisher.state
     tasks = [
         asyncio.create_task(prune_now_and_then(SqlCounters(engine))),
@@ -417,7 +430,9 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
         quarantine=quarantine,
         accounts=SqlAccounts(engine),
         message_log=message_log,
-        release=_releaser(settings, next_hops, quarantine).release,
+        ledger=ledger,
+        review=make_review(settings, _releaser(settings, next_hops, quarantine), quarantine, teacher, publisher),
+        learning=learning,
         why=_why(settings, where),
         settings=settings.web,
         hostname=settings.hostname,
@@ -429,8 +444,13 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
         await _serve_http(pages, settings.web.listen),
         await _serve_http(health_app(where.processes, quarantine, dns, learning), settings.metrics.listen),
     ]
+    watches = make_watches(settings, where, make_learn(teacher, message_log, settings.hostname))
+    for watch in watches:
+        watch.start()
     ready()
     await stopped
+    for watch in watches:
+        watch.stop()
     for task in tasks:
         task.cancel()
     for stop in servers:
@@ -495,7 +515,7 @@ def _why(settings: Settings, where: Places) -> Callable[[HeldMessage, bytes], Aw
         policy = policies.policy(held.domain)
         if policy is None:
             raise ScorerError(f"{held.domain} is no domain of ours any more")
-        envelope = held_envelope(held, Recipient(held.recipient, held.domain), settings.hostname)
+        envelope = held_envelope(held, settings.hostname)
         return await asking.ask(envelope, content, held.verdict_json, policy)
 
     return why
@@ -529,6 +549,63 @@ def make_teacher(settings: Settings, ledger: TrainingLedger) -> Teacher:
     from gateway.learning import Teacher
 
     return Teacher(ledger, settings.learning.daily_lessons)
+
+
+def make_review(
+    settings: Settings,
+    releaser: Releaser,
+    quarantine: QuarantineStore,
+    teacher: Teacher,
+    publisher: Publisher | None = None,
+) -> Review:
+    """Who carries out what people decide about held messages."""
+    from gateway.review import Review
+    from gateway.stores.counters import SqlCounters
+    from gateway.stores.engine import make_engine
+
+    return Review(
+        quarantine=quarantine,
+        release=releaser.release,
+        teacher=teacher,
+        reputation=_reputation(settings, SqlCounters(make_engine(settings.storage.database))),
+        hostname=settings.hostname,
+        is_spent=publisher.is_spent if publisher is not None else lambda _: False,
+    )
+
+
+def make_watches(settings: Settings, where: Places, learn: Learn) -> list[MailboxWatch]:
+    """Who looks into the mailboxes of [[learning.imap]]. Raises ConfigError."""
+    from gateway.mailboxes import MailboxWatch, Watched
+
+    return [
+        MailboxWatch(
+            Watched(
+                server=_imap_server(one),
+                users=one.users,
+                junk=one.junk,
+                folders=one.folders,
+                trainer=one.trainer,
+                every_s=one.every_s,
+                max_size=settings.smtp.max_message_size + _OUR_FIELDS,
+            ),
+            where.mailboxes,
+            learn,
+        )
+        for one in settings.learning.imap
+    ]
+
+
+def _imap_server(said: LearningImap) -> Server:
+    from gateway.config.load import read_secret
+    from gateway.errors import ConfigError
+    from gateway.net.imap import Server
+
+    host, _, port = said.server.rpartition(":")
+    try:
+        password = read_secret(said.password_file).decode().strip("\r\n")
+    except ValueError as error:
+        raise ConfigError(f"[[learning.imap]] password_file: {said.password_file}: {error}") from None
+    return Server(host.strip("[]"), int(port), said.tls, password, said.master, said.ca)
 
 
 def make_publisher(settings: Settings, ledger: TrainingLedger) -> Publisher | None:
@@ -576,15 +653,15 @@ def open_accounts(settings: Settings) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[Releaser]:
-    """The releasing half of the service, for the command line."""
+async def open_review(settings: Settings) -> AsyncIterator[Review]:
+    """What carries out a person's decisions, for the command line."""
     from gateway.net.next_hop import NextHops
-    from gateway.stores.engine import migrate
 
-    migrate(settings.storage.database)
+    ledger, quarantine = open_ledger(settings), _quarantine(settings)
     next_hops = NextHops(settings.hostname)
     try:
-        yield _releaser(settings, next_hops, _quarantine(settings))
+        releaser = _releaser(settings, next_hops, quarantine)
+        yield make_review(settings, releaser, quarantine, make_teacher(settings, ledger))
     finally:
         await next_hops.close()
 

@@ -25,3 +25,7 @@ class NextHopError(DarbanError):
 
 class ScorerError(DarbanError):
     """No verdict could be had. The client hears 451."""
+
+
+class MailboxError(DarbanError):
+    """A mailbox could not be looked at now. Its text is the server's, or the connection's."""

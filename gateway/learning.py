@@ -13,7 +13,9 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import structlog
 from prometheus_client import Counter
@@ -27,7 +29,7 @@ from gateway.classify.packed import pack
 from gateway.errors import StoreError
 from gateway.mail import parse
 from gateway.ports import TrainingLedger
-from gateway.types import AuthResult, Envelope, LedgerCounts, Lesson, MailObject, Taught, Via
+from gateway.types import AuthResult, Envelope, LedgerCounts, Lesson, MailObject, Taught, TaughtHow, Via
 
 TAUGHT = Counter(
     "darban_taught_total", "Words of people on messages, by what became of them.", ["what", "label", "via"]
@@ -48,6 +50,8 @@ class Teacher:
         self._ledger = ledger
         self._daily_limit = daily_limit
         self._now = now
+        for what, label, via in product(get_args(TaughtHow), ("spam", "ham"), get_args(Via)):
+            TAUGHT.labels(what, label, via)  # a series that is there from the start can be alarmed on
 
     def teach(
         self,
@@ -137,6 +141,11 @@ class Publisher:
             log.error("online model not published, the one before stays", error=str(error))
         if self._learner is not None:
             state.used = self._learner.budgets.used(self._caps, int(self._now() // 86_400))
+
+    def is_spent(self, trainer: str) -> bool:
+        """Whether what this trainer teaches today moves the model no further, as it was made last."""
+        learner = self._learner
+        return learner is not None and learner.budgets.is_spent(self._caps, trainer, int(self._now() // 86_400))
 
     def _publish(self, revision: int) -> None:
         began = time.perf_counter()

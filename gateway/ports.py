@@ -200,6 +200,9 @@ class QuarantineStore(Protocol):
     def list(self, query: HeldQuery) -> tuple[Sequence[HeldMessage], int]:
         """One page, newest first, and how many there are in all."""
 
+    def of_contents(self, content_hashes: Sequence[str]) -> Mapping[str, str]:
+        """Content hash -> the id of a message that has it, for those that there are."""
+
     def transition(
         self,
         held_id: str,
@@ -260,6 +263,9 @@ class MessageLog(Protocol):
     def search(self, text: str, limit: int = 50) -> Sequence[LogRow]:
         """Rows whose queue_id, message-id, addresses or subject contain text, newest first."""
 
+    def of_message(self, queue_id: str) -> Sequence[LogRow]:
+        """The rows of this queue id, one for each recipient; none for an id that we never gave."""
+
 
 class DmarcStore(Protocol):
     """What DMARC reports are made of, by UTC day, and which of them were sent. Blocking. Raises StoreError."""
@@ -311,8 +317,8 @@ class TrainingLedger(Protocol):
     def active(self, features_version: int) -> Iterable[Lesson]:
         """Those that count, in the order (at, id): not revoked, of this version, each trainer's newest on a content."""
 
-    def revoke(self, which: Lessons, by: str) -> int:
-        """They count no more; how many did until now. InputError when neither ids, trainer nor day are given."""
+    def revoke(self, which: Lessons, by: str, at: float | None = None) -> int:
+        """They count no more, from `at` (None: now) on; how many did until then. InputError when nothing is named."""
 
     def restore(self, which: Lessons) -> int:
         """They count again; how many did not until now."""

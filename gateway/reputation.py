@@ -51,7 +51,7 @@ log = structlog.get_logger("darban.reputation")
 
 
 class Reputation:
-    """One for a process; `start` it inside the loop. The command line only uses `learn_release`."""
+    """One for a process; `start` it inside the loop. The command line only uses `learn_release` and `forget`."""
 
     def __init__(
         self,
@@ -169,6 +169,16 @@ class Reputation:
         except StoreError as error:
             LOST.inc(len(lessons))
             log.warning("release not remembered", error=str(error))
+
+    def forget(self, envelope: Envelope, content: bytes) -> None:
+        """The message is unwanted, its recipient says: a stranger to him from now on. Blocking; never raises."""
+        names = self._names(envelope, peek_author(content))
+        try:
+            found = self._counters.get_many([*names.known, *names.met])
+            self._counters.add_many({key: -value for key, value in found.items()}, reputation.KEPT_S)
+        except StoreError as error:
+            LOST.inc()
+            log.warning("unwanted sender not remembered", error=str(error))
 
     # --- pieces -------------------------------------------------------------------------------------------------------
 

@@ -477,7 +477,9 @@ class Lessons:
     ids: tuple[str, ...] = ()
     trainer: str = ""
     day: int | None = None  # days since the epoch (UTC)
+    content_hash: str = ""
     is_revoked: bool | None = None
+    revoked_at: float | None = None  # by one act: all that it revoked have the same time
     limit: int = 50  # of a page; revoke and restore take all
     offset: int = 0
 

@@ -6,6 +6,8 @@ need() { command -v "$1" >/dev/null 2>&1 || [ -x "$1" ] || missing="$missing $2"
 need /usr/sbin/postfix postfix
 need /usr/sbin/dovecot dovecot-core
 [ -x /usr/lib/dovecot/lmtp ] || missing="$missing dovecot-lmtpd"
+[ -x /usr/lib/dovecot/imap ] || missing="$missing dovecot-imapd"
+[ -e /usr/lib/dovecot/libdovecot-sieve.so ] || missing="$missing dovecot-sieve"
 need swaks swaks
 need redis-server redis-server
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"

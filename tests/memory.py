@@ -42,6 +42,9 @@ class MemoryQuarantine:
         rows = [row for row in self.rows.values() if not query.state or row.state == query.state]
         return rows, len(rows)
 
+    def of_contents(self, content_hashes: Sequence[str]) -> Mapping[str, str]:
+        return {row.content_hash: row.id for row in self.rows.values() if row.content_hash in content_hashes}
+
     def transition(
         self,
         held_id: str,

@@ -70,13 +70,14 @@ class Text:
 
     def with_digits(self, number: int) -> Codes:
         """The first codes, where a digit is itself."""
-        head = self.original[: number + (0 if self.kept is None else len(self.original) - len(self.codes))]
-        written = np.frombuffer(head.encode("utf-32-le", "replace"), dtype="<u4")
-        if self.kept is not None:
-            written = written[self.kept[: len(written)]]
-        codes, written = self.codes[:number], written[:number]
+        codes = self.codes[:number]
+        if codes.itemsize == 1:
+            return np.frombuffer(self.original[:number].encode("ascii").translate(_ASCII_WITH_DIGITS), dtype=np.uint8)
+        written = np.frombuffer(self.original.encode("utf-32-le", "replace"), dtype="<u4")
+        written = (written if self.kept is None else written[self.kept])[:number]
         is_digit = (written - np.uint32(48)) < np.uint32(10)  # below it wraps around
-        return np.where(is_digit, WORD + written, codes).astype(codes.dtype, copy=False)
+        shown: NDArray[np.uint32] = np.where(is_digit, written + np.uint32(WORD), codes)
+        return shown
 
     def shown(self, start: int, end: int) -> str:
         """The folded characters from start to end."""
@@ -237,6 +238,7 @@ def _untwinned() -> NDArray[np.uint32]:
 _TABLE = _table()
 _UNTWINNED = _untwinned()
 _ASCII = _TABLE[:128].astype(np.uint8).tobytes().ljust(256)
+_ASCII_WITH_DIGITS = _ASCII[:48] + bytes(range(WORD + 48, WORD + 58)) + _ASCII[58:]
 _UNMARKED = bytes(range(WORD)) * 2
 _ACCENTS, _ACCENTS_SPAN, _GRAPHEME_JOINER = np.uint32(0x300), np.uint32(0x70), 0x34F
 _FOREIGN, _FOREIGN_SPAN = np.uint32(0x370 << 8), np.uint32((0x530 - 0x370) << 8)  # Greek and Cyrillic

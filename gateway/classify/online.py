@@ -31,6 +31,7 @@ MARGIN = 2.0  # log-odds: a lesson that the model is so sure of moves nothing (0
 RECENT = 200  # lessons that agreement and balance are counted over
 _UNIT = float(1 << 32)
 _DAY_S = 86_400
+_NOTHING = 1e-6  # log-odds
 
 CapName = Literal["trainer_day", "trainer", "day"]
 
@@ -83,6 +84,16 @@ class Budgets:
         self.of_day += influence
         self.of_trainer_day[trainer] = self.of_trainer_day.get(trainer, 0.0) + influence
         self.of_trainer[trainer] = self.of_trainer.get(trainer, 0.0) + influence
+
+    def is_spent(self, caps: Caps, trainer: str, day: int) -> bool:
+        """Whether nothing that this trainer teaches on this day moves the model any more."""
+        is_now = day == self.day
+        left = (
+            caps.trainer_day - self.of_trainer_day.get(trainer, 0.0) * is_now,
+            caps.trainer - self.of_trainer.get(trainer, 0.0),
+            caps.day - self.of_day * is_now,
+        )
+        return min(left) < _NOTHING
 
     def used(self, caps: Caps, day: int) -> dict[CapName, float]:
         """On this day, the largest share of each cap that is used up; 0..1."""

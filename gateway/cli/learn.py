@@ -20,13 +20,14 @@ from gateway.errors import InputError
 
 if TYPE_CHECKING:
     from gateway.config.settings import Settings
-    from gateway.types import Lesson, Lessons
+    from gateway.types import Envelope, Lesson, Lessons
 
 app = typer.Typer(no_args_is_help=True, help="Teach the classifier, and take back what it was taught.")
 _CONFIG = typer.Option(None, "--config", "-c", help="The configuration file (TOML).")
 _JSON = typer.Option(False, "--json", help="Print one JSON object a line.")
 _PATHS = typer.Argument(..., help="Files, folders, Maildirs, mboxes, or - for standard input.")
 _TEACHER = typer.Option("", "--trainer", help="In whose name; who runs the command when left out.")
+_DELIVERED = typer.Option(False, "--delivered", help="Only what this gateway delivered, as its message log says.")
 _IDS = typer.Argument(None, help="Ids of lessons, as `darban learn list` prints them.")
 _TRAINER = typer.Option("", "--trainer", help="Only lessons of this person.")
 _DAY = typer.Option("", "--day", help="Only lessons of this day, YYYY-MM-DD (UTC).")
@@ -35,18 +36,26 @@ _EPOCH = date(1970, 1, 1)
 
 @app.command("spam")
 def spam(
-    paths: list[str] = _PATHS, trainer: str = _TEACHER, as_json: bool = _JSON, config: Path | None = _CONFIG
+    paths: list[str] = _PATHS,
+    trainer: str = _TEACHER,
+    delivered: bool = _DELIVERED,
+    as_json: bool = _JSON,
+    config: Path | None = _CONFIG,
 ) -> None:
     """These messages are spam. Exit status 1 when the person has taught as much as a day allows."""
-    _teach(paths, True, trainer, config, as_json=as_json)
+    _teach(paths, True, trainer, config, delivered=delivered, as_json=as_json)
 
 
 @app.command("ham")
 def ham(
-    paths: list[str] = _PATHS, trainer: str = _TEACHER, as_json: bool = _JSON, config: Path | None = _CONFIG
+    paths: list[str] = _PATHS,
+    trainer: str = _TEACHER,
+    delivered: bool = _DELIVERED,
+    as_json: bool = _JSON,
+    config: Path | None = _CONFIG,
 ) -> None:
     """These messages are wanted. Exit status 1 when the person has taught as much as a day allows."""
-    _teach(paths, False, trainer, config, as_json=as_json)
+    _teach(paths, False, trainer, config, delivered=delivered, as_json=as_json)
 
 
 @app.command("list")
@@ -108,26 +117,46 @@ def status(as_json: bool = _JSON, config: Path | None = _CONFIG) -> None:
     raise typer.Exit(0 if found["is_current"] else 1)
 
 
-def _teach(paths: list[str], is_spam: bool, trainer: str, config: Path | None, *, as_json: bool) -> None:
-    from gateway.app import make_teacher
-    from gateway.types import Client, Envelope
+def _teach(
+    paths: list[str], is_spam: bool, trainer: str, config: Path | None, *, delivered: bool, as_json: bool
+) -> None:
+    from gateway.app import make_teacher, open_message_log
+    from gateway.provenance import trace_back
 
     messages = list_messages(paths)
     settings, ledger = _open(config)
+    message_log = open_message_log(settings)
     teacher, who = make_teacher(settings, ledger), trainer or getpass.getuser()
     counted: Counter[str] = Counter()
     for path, read in progress(messages, "learning"):
-        envelope = Envelope("", Client(""), "", (), time.time(), settings.hostname)
         content = _with_crlf(read)
-        taught = teacher.teach(trainer=who, is_spam=is_spam, via="command", envelope=envelope, content=content)
-        counted[taught.what] += 1
+        judged = trace_back(content, message_log, settings.hostname)
+        if judged is None and delivered:
+            what, lesson_id = "foreign", ""
+        else:
+            taught = teacher.teach(
+                trainer=who,
+                is_spam=is_spam,
+                via="command",
+                envelope=judged.envelope if judged else _unknown_envelope(settings.hostname),
+                content=judged.content if judged else content,
+                auth=judged.auth if judged else (),
+            )
+            what, lesson_id = taught.what, taught.lesson_id
+        counted[what] += 1
         if as_json:
-            typer.echo(json.dumps({"path": path, "what": taught.what, "lesson_id": taught.lesson_id}))
+            typer.echo(json.dumps({"path": path, "what": what, "lesson_id": lesson_id}))
     if not as_json:
         typer.echo(", ".join(f"{number} {what}" for what, number in sorted(counted.items())) or "no message there")
         if counted["limited"]:
             typer.echo(f"{printable(who)} has taught {settings.learning.daily_lessons} messages today; go on tomorrow")
     raise typer.Exit(1 if counted["limited"] else 0)
+
+
+def _unknown_envelope(hostname: str) -> Envelope:
+    from gateway.types import Client, Envelope
+
+    return Envelope("", Client(""), "", (), time.time(), hostname)
 
 
 def _with_crlf(read: Callable[[], bytes]) -> bytes:

@@ -1,8 +1,9 @@
-"""`darban quarantine list|show|release|delete`."""
+"""`darban quarantine list|show|release|spam|delete`."""
 
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import sys
 from collections.abc import Sequence
@@ -16,11 +17,13 @@ from gateway.errors import InputError
 
 if TYPE_CHECKING:
     from gateway.config.settings import Settings
+    from gateway.review import Reviewed
     from gateway.types import HeldMessage
 
 app = typer.Typer(no_args_is_help=True, help="Look at held messages, release or delete them.")
 _CONFIG = typer.Option(None, "--config", "-c", help="The configuration file (TOML).")
 _JSON = typer.Option(False, "--json", help="Print one JSON object a line.")
+_TRAINER = typer.Option("", "--trainer", help="In whose name is taught; who runs the command when left out.")
 _MIN_PREFIX = 6
 _ISOLATES = dict.fromkeys(map(ord, "\u2068\u2069"))  # few terminals know them
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
@@ -79,15 +82,32 @@ def show(
 @app.command("release")
 def release(
     held_ids: list[str] = typer.Argument(..., help="Ids, or the first characters of them."),
+    learn: bool = typer.Option(True, help="Learn that such mail is not spam."),
+    trainer: str = _TRAINER,
     config: Path | None = _CONFIG,
 ) -> None:
     """Hand messages to their next hop. Exit status 1 when one was not taken."""
     settings, store = _store(config)
     ids = [_find(store, held_id).id for held_id in held_ids]
-    results = asyncio.run(_release(settings, ids))
-    for held in results:
-        typer.echo(f"{held.id} {held.state}: {printable(held.note)}")
-    raise typer.Exit(0 if all(held.state == "released" for held in results) else 1)
+    results = asyncio.run(_release(settings, ids, trainer or getpass.getuser(), learns=learn))
+    for done in results:
+        typer.echo(f"{done.held.id} {done.held.state}{_learned(done)}: {printable(done.held.note)}")
+    raise typer.Exit(0 if all(done.held.state == "released" for done in results) else 1)
+
+
+@app.command("spam")
+def spam(
+    held_ids: list[str] = typer.Argument(..., help="Ids, or the first characters of them."),
+    trainer: str = _TRAINER,
+    config: Path | None = _CONFIG,
+) -> None:
+    """Delete messages for good, and learn that such mail is spam. Exit status 1 when one was not held."""
+    settings, store = _store(config)
+    ids = [_find(store, held_id).id for held_id in held_ids]
+    results = asyncio.run(_spam(settings, ids, trainer or getpass.getuser()))
+    for held_id, done in zip(ids, results, strict=True):
+        typer.echo(f"{held_id} {f'deleted{_learned(done)}' if done else 'is not held'}")
+    raise typer.Exit(0 if all(results) else 1)
 
 
 @app.command("delete")
@@ -102,6 +122,11 @@ def delete(
         done.append(store.transition(held.id, ("held",), "deleted"))
         typer.echo(f"{held.id} {'deleted' if done[-1] else f'is {held.state}, not held'}")
     raise typer.Exit(0 if all(done) else 1)
+
+
+def _learned(done: Reviewed) -> str:
+    words = {"": "", "failed": ", not learned: the log says why", "limited": ", not learned: the day is full"}
+    return words.get(done.learned, f", {done.learned}")
 
 
 def printable(text: str) -> str:
@@ -128,11 +153,24 @@ def _find(store: Any, held_id: str) -> HeldMessage:
     return held
 
 
-async def _release(settings: Settings, ids: Sequence[str]) -> list[HeldMessage]:
-    from gateway.app import open_service
+async def _release(settings: Settings, ids: Sequence[str], who: str, *, learns: bool) -> list[Reviewed]:
+    from gateway.app import open_review
 
-    async with open_service(settings) as service:
-        return [await service.release(held_id) for held_id in ids]
+    async with open_review(settings) as review:
+        return [await review.release(held_id, who, learns=learns) for held_id in ids]
+
+
+async def _spam(settings: Settings, ids: Sequence[str], who: str) -> list[Reviewed | None]:
+    from gateway.app import open_review
+
+    results: list[Reviewed | None] = []
+    async with open_review(settings) as review:
+        for held_id in ids:
+            try:
+                results.append(review.spam(held_id, who))
+            except InputError:
+                results.append(None)
+    return results
 
 
 def _line(held: HeldMessage) -> str:

@@ -228,6 +228,14 @@ def _absolute(settings: Settings, base: Path) -> Settings:
             "arc": settings.arc.model_copy(update={"key": at(settings.arc.key)}),
             "rules": settings.rules.model_copy(update={"paths": tuple(at(path) for path in settings.rules.paths)}),
             "classifier": settings.classifier.model_copy(update={"model": at(settings.classifier.model)}),
+            "learning": settings.learning.model_copy(
+                update={
+                    "imap": tuple(
+                        one.model_copy(update={"ca": at(one.ca), "password_file": at(one.password_file)})
+                        for one in settings.learning.imap
+                    )
+                }
+            ),
             "storage": storage.model_copy(
                 update={
                     "database": _sqlite_url(storage.database, base),
@@ -257,6 +265,8 @@ def _check_files(settings: Settings, name: str) -> None:
         "[arc] key": [settings.arc.key],
         "[rules] paths": list(settings.rules.paths),
         "[classifier] model": [settings.classifier.model],
+        "[[learning.imap]] ca": [one.ca for one in settings.learning.imap],
+        "[[learning.imap]] password_file": [one.password_file for one in settings.learning.imap],
     }
     for option, paths in files.items():
         for path in filter(None, paths):

@@ -273,6 +273,32 @@ class ClassifierSettings(Section):
     model: str = Field("", description="Model folder; the shipped default model when empty.")
 
 
+class LearningImap(Section):
+    """[[learning.imap]]: mailboxes in which moving a message into or out of Junk teaches."""
+
+    server: HostPort = Field(description="host:port of the IMAP server.")
+    tls: Literal["tls", "starttls", "none"] = Field(
+        "tls", description="tls from the beginning, starttls, or none (only on this machine)."
+    )
+    ca: str = Field("", description="PEM file of the authority behind the server's certificate; the system's if empty.")
+    users: tuple[str, ...] = Field(description="Mailboxes, by the name that signs in.", min_length=1)
+    master: str = Field("", description="A user who may open them all (SASL PLAIN); else each has the same password.")
+    password_file: str = Field(description="File with the password, which others must not read.", min_length=1)
+    junk: str = Field("", description="The Junk folder; the one the server marks so (RFC 6154) when empty.")
+    folders: tuple[str, ...] = Field(("INBOX",), description="Where what is moved out of Junk is looked for.")
+    trainer: str = Field("", description="In whose name is taught, for the caps; each user's own name when empty.")
+    every_s: float = Field(60.0, ge=1, description="Time between two looks.")
+
+    @model_validator(mode="after")
+    def _private(self) -> LearningImap:
+        host = self.server.rpartition(":")[0]
+        if self.tls == "none" and host != "localhost" and not host.startswith(("127.", "[::1]")):
+            raise ValueError('tls = "none" shows the password to the network; write "tls" or "starttls"')
+        if self.junk in self.folders:
+            raise ValueError("junk is one of the folders; what lies there cannot have been moved out of it")
+        return self
+
+
 class Learning(Section):
     """[learning]: what people teach the classifier (docs/learning.md). Caps are in log-odds: 0.7 doubles the odds."""
 
@@ -284,6 +310,7 @@ class Learning(Section):
     trainer_cap: float = Field(100.0, gt=0, description="The most by which one person's lessons do in all.")
     day_cap: float = Field(4.0, gt=0, description="The most by which all lessons of a day do, whoever taught them.")
     daily_lessons: int = Field(500, ge=1, description="Lessons of one person and day; more are not taken.")
+    imap: tuple[LearningImap, ...] = Field((), description="Mailboxes that are watched.")
 
 
 class Storage(Section):

@@ -82,9 +82,10 @@ class SqlLedger:
             for row in reading.execute(query).mappings():
                 yield _lesson(row)
 
-    def revoke(self, which: Lessons, by: str) -> int:
+    def revoke(self, which: Lessons, by: str, at: float | None = None) -> int:
         """Those that are revoked already keep their date."""
-        return self._set(which, False, {"revoked_at": self._now(), "revoked_by": storable(by)[:320]})
+        at = self._now() if at is None else at
+        return self._set(which, False, {"revoked_at": at, "revoked_by": storable(by)[:320]})
 
     def restore(self, which: Lessons) -> int:
         """The contrary of revoke."""
@@ -118,7 +119,7 @@ class SqlLedger:
             return connection.scalar(select(lesson_revision.c.revision)) or 0
 
     def _set(self, which: Lessons, is_revoked: bool, values: Mapping[str, Any]) -> int:
-        if not (which.ids or which.trainer or which.day is not None):
+        if not (which.ids or which.trainer or which.day is not None or which.content_hash or which.revoked_at):
             raise InputError("no lesson is named: write ids of lessons, a trainer or a day")
         state = table.c.revoked_at.isnot(None) if is_revoked else table.c.revoked_at.is_(None)
         with faults(_WHAT), self._engine.begin() as connection:
@@ -145,6 +146,10 @@ def _chosen(which: Lessons) -> ColumnElement[bool]:
         conditions.append(table.c.trainer == storable(which.trainer)[:320])
     if which.day is not None:
         conditions.append(table.c.day == which.day)
+    if which.content_hash:
+        conditions.append(table.c.content_hash == which.content_hash)
+    if which.revoked_at is not None:
+        conditions.append(table.c.revoked_at == which.revoked_at)
     if which.is_revoked is not None:
         conditions.append(table.c.revoked_at.isnot(None) if which.is_revoked else table.c.revoked_at.is_(None))
     return and_(*conditions)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import Engine, delete, insert, or_, select
 
@@ -36,19 +37,26 @@ class SqlMessageLog:
         query = select(message_log).order_by(message_log.c.number.desc()).limit(max(1, min(limit, _MAX_PAGE)))
         with faults("message log"), self._engine.connect().execution_options(read_only=True) as connection:
             rows = connection.execute(query.where(or_(*found)) if text else query).mappings().all()
-        return [
-            LogRow(
-                summary=Summary(**{name: row[name] for name in _SUMMARY}),
-                hits=tuple(row["hits"].split()),
-                **{name: row[name] for name in _PLAIN},
-            )
-            for row in rows
-        ]
+        return [_log_row(row) for row in rows]
+
+    def of_message(self, queue_id: str) -> Sequence[LogRow]:
+        """In the order of the recipients, at most as many as a search gives."""
+        query = select(message_log).where(message_log.c.queue_id == queue_id).order_by(message_log.c.number)
+        with faults("message log"), self._engine.connect().execution_options(read_only=True) as connection:
+            return [_log_row(row) for row in connection.execute(query.limit(_MAX_PAGE)).mappings()]
 
     def purge(self, older_than_s: float) -> int:
         """Forget rows older than so many seconds; how many went."""
         with faults("message log"), self._engine.begin() as connection:
             return connection.execute(delete(message_log).where(message_log.c.at < time.time() - older_than_s)).rowcount
+
+
+def _log_row(row: Mapping[Any, Any]) -> LogRow:
+    return LogRow(
+        summary=Summary(**{name: row[name] for name in _SUMMARY}),
+        hits=tuple(row["hits"].split()),
+        **{name: row[name] for name in _PLAIN},
+    )
 
 
 def _row(row: LogRow) -> dict[str, object]:

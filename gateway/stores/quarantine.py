@@ -76,6 +76,12 @@ class SqlQuarantine:
             total = connection.scalar(select(func.count()).select_from(held).where(*conditions))
         return [_message(row) for row in rows], int(total or 0)
 
+    def of_contents(self, content_hashes: Sequence[str]) -> Mapping[str, str]:
+        """Of several messages with one content the newest."""
+        query = select(held.c.content_hash, held.c.id).where(held.c.content_hash.in_(content_hashes))
+        with faults("quarantine"), self._read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query.order_by(held.c.received_at, held.c.id))}
+
     def transition(
         self,
         held_id: str,

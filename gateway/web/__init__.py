@@ -1,4 +1,4 @@
-"""Review pages: sign in, the quarantine, one message with its reasons, release, delete. No script is needed."""
+"""Review pages: sign in, the quarantine, one message and why, acts on it, what people taught. No script is needed."""
 
 from __future__ import annotations
 

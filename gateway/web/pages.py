@@ -12,20 +12,25 @@ from starlette.exceptions import HTTPException
 
 from gateway.config.settings import Web
 from gateway.errors import StoreError
-from gateway.ports import AccountStore, MessageLog, QuarantineStore
-from gateway.web.act import Release, act_routes
+from gateway.learning import LearningState
+from gateway.ports import AccountStore, MessageLog, QuarantineStore, TrainingLedger
+from gateway.review import Review
+from gateway.web.act import act_routes
+from gateway.web.learning import learning_routes
 from gateway.web.review import review_routes
 from gateway.web.session import session_routes
 from gateway.web.site import Site, error_page, guard
 from gateway.web.why import Why, why_routes
 
 
-def create_app(
+def create_app(  # noqa: PLR0913  all that the pages show and do
     *,
     quarantine: QuarantineStore,
     accounts: AccountStore,
     message_log: MessageLog,
-    release: Release,
+    ledger: TrainingLedger,
+    review: Review,
+    learning: LearningState | None,
     why: Why,
     settings: Web,
     hostname: str,
@@ -34,7 +39,7 @@ def create_app(
     """The application.
 
     Args:
-        release: service.Releaser.release.
+        learning: None when it is off.
         why: judges a held message again, for web/why.py.
         translations: the rule files' (RuleFiles).
     """
@@ -42,9 +47,10 @@ def create_app(
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.middleware("http")(guard)
     app.include_router(session_routes(site, secure_cookies=settings.secure_cookies))
-    app.include_router(review_routes(site, quarantine, message_log))
-    app.include_router(act_routes(site, quarantine, release))
+    app.include_router(review_routes(site, quarantine, message_log, ledger))
+    app.include_router(act_routes(site, review))
     app.include_router(why_routes(site, quarantine, why))
+    app.include_router(learning_routes(site, ledger, quarantine, learning))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
 
     @app.exception_handler(HTTPException)

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from gateway.mail import parse
-from gateway.ports import MessageLog, QuarantineStore
+from gateway.ports import MessageLog, QuarantineStore, TrainingLedger
+from gateway.review import Learned
 from gateway.scan.explain import auth_from_json
-from gateway.types import Account, HeldMessage, HeldQuery
+from gateway.types import Account, HeldMessage, HeldQuery, Lessons
 from gateway.web import safe_html
 from gateway.web.site import Site
 
@@ -18,7 +19,9 @@ _SOURCE = 200_000  # characters of the source shown on the page; the download ha
 State = Literal["", "held", "releasing", "released", "deleted"]
 
 
-def review_routes(site: Site, quarantine: QuarantineStore, message_log: MessageLog) -> APIRouter:
+def review_routes(
+    site: Site, quarantine: QuarantineStore, message_log: MessageLog, ledger: TrainingLedger
+) -> APIRouter:
     """Lists, one message, its safe view and source. Stores block: the routes that use them run in the thread pool."""
     routes = APIRouter()
     signed_in = Annotated[Account, Depends(site.account)]
@@ -45,12 +48,16 @@ def review_routes(site: Site, quarantine: QuarantineStore, message_log: MessageL
         return site.page(request, "log.html", rows=message_log.search(q, _PAGE), q=q, who=who)
 
     @routes.get("/held/{held_id}")
-    def held_page(request: Request, who: signed_in, held_id: str) -> Response:
+    def held_page(request: Request, who: signed_in, held_id: str, learned: Learned = "") -> Response:
         held = find(quarantine, held_id)
         site.accounts.audit(who.name, "view", held_id)
         message = parse(content(held)) if held.state != "deleted" else None
         source = message.raw[:_SOURCE].decode("utf-8", "replace") if message else ""
         told = {"verdict": json.loads(held.verdict_json), "auth": auth_from_json(held.verdict_json)}
+        lessons = ledger.list(Lessons(content_hash=held.content_hash))[0]
+        # the address is anybody's to write: what it says was learned has to be in the ledger
+        is_so = learned in ("limited", "failed") or any(one.trainer == who.name for one in lessons)
+        told |= {"learned": learned if is_so else "", "lessons": lessons}
         return site.page(request, "held.html", held=held, who=who, message=message, source=source, **told)
 
     @routes.get("/held/{held_id}/view")

@@ -7,6 +7,7 @@ import hmac
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,9 @@ def _environment(language: Language) -> Environment:
     )
     environment.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
     environment.filters["when"] = language.when
+    environment.filters["day"] = lambda at: language.when(at).partition(" ")[0]
+    environment.filters["iso_day"] = lambda at: datetime.fromtimestamp(at, UTC).date().isoformat()
+    environment.filters["percent"] = lambda share: f"{share:.0%}"
     environment.filters["number"] = language.number
     environment.filters["seen"] = seen
     environment.filters["evidence"] = evidence

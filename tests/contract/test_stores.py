@@ -103,6 +103,14 @@ def test_list_filters_and_pages(quarantine: SqlQuarantine) -> None:
     assert quarantine.list(HeldQuery(state="released"))[1] == 0
 
 
+def test_messages_are_found_by_their_content(quarantine: SqlQuarantine) -> None:
+    quarantine.hold([held(1), held(2)], CONTENT)
+    quarantine.hold([held(3, b"other")], b"other")
+    asked = [held(1).content_hash, held(3, b"other").content_hash, "f" * 64]
+    assert quarantine.of_contents(asked) == {asked[0]: held(2).id, asked[1]: held(3).id}
+    assert quarantine.of_contents([]) == {}
+
+
 def test_only_one_of_many_wins_a_transition(quarantine: SqlQuarantine) -> None:
     quarantine.hold([held(1)], CONTENT)
     won: list[bool] = []
@@ -189,6 +197,7 @@ def test_message_log(engine: Engine) -> None:
     assert [one.queue_id for one in log.search("")] == ["Q2", "Q1"]
     assert log.search("سلام")[1] == row
     assert log.search("nothing") == []
+    assert (log.of_message("Q1"), log.of_message("Q")) == ([row], [])
     assert log.purge(100.0) == 1
     assert [one.queue_id for one in log.search("")] == ["Q2"]
 
@@ -515,6 +524,24 @@ def test_lessons_are_revoked_and_restored_by_id_trainer_and_day(
     assert len(gone) == 4 - len(left) == 4 - ledger.list(Lessons(is_revoked=False))[1]
     assert ledger.restore(which) == 4 - len(left)
     assert active(ledger) == [1, 2, 3, 4]
+
+
+def test_one_act_of_revoking_is_undone_alone(ledger: SqlLedger) -> None:
+    for number in (1, 2, 3):
+        ledger.add(lesson(number), 9)
+    ledger.revoke(Lessons(ids=(lesson(1).id,)), "admin")
+    at = 600_000.1234567
+    assert ledger.revoke(Lessons(trainer="sara"), "admin", at) == 2
+    assert ledger.list(Lessons(revoked_at=at))[1] == 2
+    assert ledger.restore(Lessons(revoked_at=at)) == 2
+    assert active(ledger) == [2, 3]
+
+
+def test_lessons_of_a_content(ledger: SqlLedger) -> None:
+    ledger.add(lesson(1), 9)
+    ledger.add(lesson(2, trainer="reza", content_hash=lesson(1).content_hash), 9)
+    ledger.add(lesson(3), 9)
+    assert [int(one.id, 16) for one in ledger.list(Lessons(content_hash=lesson(1).content_hash))[0]] == [2, 1]
 
 
 def test_what_names_no_lesson_revokes_none(ledger: SqlLedger) -> None:

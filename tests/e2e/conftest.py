@@ -18,6 +18,7 @@ def postfix_behind() -> Iterator[peers.Postfix]:
 
 @pytest.fixture(scope="module")
 def door(postfix_behind: peers.Postfix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Gateway]:
-    """The gateway in front of it."""
-    with peers.gateway(tmp_path_factory.mktemp("gateway"), f"smtp://127.0.0.1:{postfix_behind.port}") as running:
+    """The gateway in front of it, in which nobody's day of teaching ends."""
+    hop, caps = f"smtp://127.0.0.1:{postfix_behind.port}", "[learning]\ntrainer_day_cap = 100.0\nday_cap = 100.0\n"
+    with peers.gateway(tmp_path_factory.mktemp("gateway"), hop, extra=caps) as running:
         yield running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import imaplib
 import itertools
 import os
 import pwd
@@ -268,33 +269,66 @@ queue_run_delay = 1s
 class Dovecot:
     folder: Path
     socket: Path
+    imap_port: int
+
+    @property
+    def ca(self) -> Path:
+        """The certificate it shows, which is its own authority."""
+        return self.folder / "cert.pem"
 
     def messages(self, user: str) -> list[bytes]:
         return [file.read_bytes() for file in sorted((self.folder / "mail" / user / "new").glob("*"))]
 
+    def reader(self, user: str) -> imaplib.IMAP4:
+        """What a person's mail program is: signed in."""
+        connection = imaplib.IMAP4("127.0.0.1", self.imap_port, timeout=20)
+        connection.login(user, PASSWORD)
+        return connection
+
+
+PASSWORD = "the mailbox's password"
+MASTER, MASTER_PASSWORD = "darban", "the master's password"
+
 
 @contextlib.contextmanager
-def dovecot(users: tuple[str, ...] = ("you@darban.test", "reza@darban.test")) -> Iterator[Dovecot]:
-    """Dovecot's LMTP on a unix socket, delivering into Maildirs of these users only."""
-    folder = Path(tempfile.mkdtemp(prefix="darban-dovecot-"))
+def dovecot(
+    users: tuple[str, ...] = ("you@darban.test", "reza@darban.test"), *, extra: str = "", sieve: str = ""
+) -> Iterator[Dovecot]:
+    """Dovecot's LMTP on a unix socket and IMAP, for Maildirs of these users only; `sieve` runs before every delivery."""
+    folder, port = Path(tempfile.mkdtemp(prefix="darban-dovecot-")), free_port()
     folder.chmod(0o755)
     nobody = pwd.getpwnam("nobody")
     (folder / "mail").mkdir()
     os.chown(folder / "mail", nobody.pw_uid, nobody.pw_gid)
     (folder / "users").write_text(
-        "".join(f"{user}:{{PLAIN}}x:{nobody.pw_uid}:{nobody.pw_gid}::/nonexistent::\n" for user in users)
+        "".join(f"{user}:{{PLAIN}}{PASSWORD}:{nobody.pw_uid}:{nobody.pw_gid}::/nonexistent::\n" for user in users)
     )
+    (folder / "masters").write_text(f"{MASTER}:{{PLAIN}}{MASTER_PASSWORD}\n")
+    make_certificate(folder)
+    if sieve:
+        (folder / "before.sieve").write_text(sieve)
+        folder_mode = "protocol lmtp {\n  mail_plugins = sieve\n}\n"
+        extra += f"{folder_mode}plugin {{\n  sieve_before = {folder}/before.sieve\n}}\n"
     config = folder / "dovecot.conf"
     config.write_text(
-        f"""protocols = lmtp
+        f"""protocols = lmtp imap
 base_dir = {folder}/run
 state_dir = {folder}/state
 log_path = {folder}/log
-ssl = no
+ssl = yes
+ssl_cert = <{folder}/cert.pem
+ssl_key = <{folder}/key.pem
+disable_plaintext_auth = no
 first_valid_uid = 1
 mail_location = maildir:{folder}/mail/%u
 mail_uid = {nobody.pw_uid}
 mail_gid = {nobody.pw_gid}
+lda_mailbox_autocreate = yes
+passdb {{
+  driver = passwd-file
+  args = {folder}/masters
+  master = yes
+}}
 passdb {{
   driver = passwd-file
   args = {folder}/users
@@ -303,25 +337,57 @@ userdb {{
   driver = passwd-file
   args = {folder}/users
 }}
+namespace inbox {{
+  inbox = yes
+  mailbox Spam {{
+    auto = subscribe
+    special_use = \\Junk
+  }}
+  mailbox Archive {{
+    auto = create
+  }}
+}}
 default_internal_user = dovecot
+default_login_user = dovenull
 service lmtp {{
   unix_listener {folder}/lmtp {{
     mode = 0666
   }}
 }}
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    address = 127.0.0.1
+    port = {port}
+  }}
+  inet_listener imaps {{
+    port = 0
+  }}
+}}
 service anvil {{
   chroot =
 }}
-"""
+{extra}"""
     )
     process = subprocess.Popen(["dovecot", "-F", "-c", str(config)])
-    running = Dovecot(folder, folder / "lmtp")
+    running = Dovecot(folder, folder / "lmtp", port)
     try:
         deadline = time.monotonic() + 30
         while not running.socket.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
+        wait_for_port(port, 30, process)
         yield running
     finally:
         process.terminate()
         process.wait(30)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_certificate(folder: Path, name: str = "localhost") -> None:
+    """cert.pem, which signs itself, and key.pem."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}",
+         "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")],
+        check=True, capture_output=True,
+    )  # fmt: skip

@@ -41,6 +41,7 @@ def review(door: peers.Gateway) -> peers.Gateway:
         assert peers.send(door.smtp_port, message_bytes(SPAM, Subject=f"Held for the browser {number}"))[0] == 250
     persian = message_bytes(SPAM, Subject="شما برنده شده‌اید، همین حالا کلیک کنید")
     assert peers.send(door.smtp_port, persian)[0] == 250
+    assert peers.send(door.smtp_port, message_bytes(SPAM, Subject="spam for the browser"))[0] == 250
     html = message_bytes(HTML, Subject="Held HTML", Content_Type="text/html; charset=utf-8")
     assert peers.send(door.smtp_port, html)[0] == 250
     return door
@@ -93,7 +94,7 @@ def test_pages_fit_and_speak_the_language(open_page, language: str, width: int) 
     assert page.inner_text("h1") == heading
     assert page.locator("tbody tr").count() >= 8
     assert page.locator("tbody tr button").first.inner_text() == release
-    for path in ("/", "/log", page.get_attribute("tbody tr a", "href")):
+    for path in ("/", "/log", page.get_attribute("tbody tr a", "href"), "/learning", "/learning/revoke?trainer=sara"):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
         assert page.get_attribute("html", "dir") == direction
@@ -143,6 +144,7 @@ def test_release(open_page, postfix_behind: peers.Postfix, script: bool, number:
     page.click("tbody tr button")
     page.wait_for_selector("strong.released")
     assert "queued as" in page.inner_text("main")
+    assert "Learned: such mail is not spam." in page.inner_text("main")
     eventually(lambda: len(arrived(postfix_behind, subject)) == 1)
 
 
@@ -150,10 +152,10 @@ def test_delete_asks_first(open_page, review: peers.Gateway) -> None:
     page, _ = open_page()
     page.goto("/?q=browser+2")
     page.once("dialog", lambda dialog: dialog.dismiss())
-    page.click("tbody tr button.quiet")
+    page.click("tbody tr form[action$=delete] button")
     assert page.locator("strong.deleted").count() == 0
     page.once("dialog", lambda dialog: dialog.accept())
-    page.click("tbody tr button.quiet")
+    page.click("tbody tr form[action$=delete] button")
     page.wait_for_selector("strong.deleted")
     assert review.cli("quarantine", "list", "--json", "--search", "browser 2").stdout == ""
 
@@ -163,11 +165,34 @@ def test_delete_asks_first_on_the_page_of_a_message(open_page) -> None:
     page.goto("/?q=browser+4")
     page.click("tbody tr a")
     page.once("dialog", lambda dialog: dialog.dismiss())
-    page.click("main .acts button.quiet")
+    page.click("main .acts form[action$=delete] button")
     assert page.locator("strong.deleted").count() == 0
     page.once("dialog", lambda dialog: dialog.accept())
-    page.click("main .acts button.quiet")
+    page.click("main .acts form[action$=delete] button")
     page.wait_for_selector("strong.deleted")
+
+
+def test_spam_is_taught_and_taken_back(open_page, review: peers.Gateway) -> None:
+    """On the page of a message, without a script; then on the page of lessons, with confirmation and undo."""
+    page, errors = open_page(script=False)
+    page.goto("/?q=spam+for+the+browser")
+    page.click("tbody tr a")
+    page.click("main .acts form[action$=spam] button")
+    assert "Learned: such mail is spam." in page.inner_text("[role=status].said")
+    assert page.locator("strong.deleted").count() == 1
+    for act, expected in (("Take", True), ("Undo", False)):
+        page.goto("/learning?trainer=sara")
+        if act == "Take":
+            page.locator("tr", has_text="spam, in the quarantine").get_by_role("link", name="Take back…").click()
+            assert "Take 1 lesson back" in page.inner_text("main")
+            page.click("main form button")
+            page.wait_for_selector("form.said")
+        else:
+            page.go_back()
+            page.click("form.said button")
+        row = page.locator("tr", has_text="spam, in the quarantine")
+        assert ("Taken back by sara" in row.inner_text()) is expected
+    assert errors == []
 
 
 def test_a_session_that_ended_leads_to_the_door(open_page) -> None:

@@ -92,3 +92,11 @@ def test_promtool_accepts_the_alerts() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "cases", sorted((peers.ROOT / "tests" / "cases" / "alerts").glob("*.yaml")), ids=lambda one: one.stem
+)
+def test_alerts_ring_when_they_should(cases: Path) -> None:
+    done = subprocess.run(["promtool", "test", "rules", str(cases)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

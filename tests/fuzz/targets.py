@@ -25,6 +25,7 @@ from gateway.mail.authentication_results import may_be_of
 from gateway.mail.authentication_results import parse as parse_results
 from gateway.mail.author_field import address_of, peek_author
 from gateway.mail.confusable import skeleton
+from gateway.mail.delivered import read_delivered
 from gateway.mail.domain import to_a_label
 from gateway.mail.edit import edit_header, inbound_field_to_strip, to_crlf
 from gateway.mail.html import render
@@ -37,7 +38,7 @@ from gateway.rules.reader import read
 from gateway.scan.change import Case, make, possible
 from gateway.types import Hit, MailObject, Message
 from tests.arc_chain import LIST, SCHOOL, chain
-from tests.builders import envelope, verdict
+from tests.builders import envelope, recipient, verdict
 from tests.dkim_keys import ed25519_key
 from tests.fuzz.test_mail_fuzz import DICTIONARY, SEEDS
 
@@ -61,7 +62,8 @@ class Target(NamedTuple):
 
 
 def mail(content: bytes) -> None:
-    """Invariant: any bytes give a Message that can be written; an edit keeps the body; its author is read alike."""
+    """Invariant: any bytes give a Message that can be written; an edit keeps the body; its author is read alike; what is
+    put on top at delivery comes off again."""
     parsed = parse(content)
     for part in parsed.parts:
         decode_body(part)
@@ -78,6 +80,10 @@ def mail(content: bytes) -> None:
     assert len(parse(to_crlf(content)).fields) == len(parsed.fields)
     if len(content) < 60_000:
         assert peek_author(content) in ("", address_of(parsed.author))
+    read_delivered(content, "mx.darban.test")
+    found = read_delivered(annotate(envelope(), content, verdict(1.0), [recipient()], 5.0), "mx.darban.test")
+    assert found is not None
+    assert found.content.endswith(to_crlf(content[parsed.body_offset :]))
 
 
 def change(content: bytes) -> None:

@@ -209,3 +209,13 @@ async def test_it_goes_on_by_itself(
         while not published.current(tmp_path / "model"):
             await asyncio.sleep(0.01)
     running.cancel()
+
+
+def test_who_has_used_up_the_day_is_known(ledger: SqlLedger, clock: FakeClock, tmp_path: Path) -> None:
+    one = Publisher(ledger, SHIPPED, Caps(lesson=1.0, trainer_day=0.5), tmp_path, clock.now)
+    assert not one.is_spent("sara")
+    teach(ledger, clock)
+    one.catch_up()
+    assert (one.is_spent("sara"), one.is_spent("reza")) == (True, False)
+    clock.advance(86_400.0)
+    assert not one.is_spent("sara")

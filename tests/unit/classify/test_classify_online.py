@@ -109,6 +109,27 @@ def test_what_is_left_of_the_caps() -> None:
     assert learner.budgets.used(CAPS, 2) == {"trainer_day": 0.0, "trainer": 0.25, "day": 0.0}
 
 
+@pytest.mark.parametrize(
+    ("before", "asked", "is_spent"),
+    [
+        ([], ("sara", 1), False),
+        ([("sara", 1)], ("sara", 1), False),
+        ([("sara", 1), ("sara", 1)], ("sara", 1), True),
+        ([("sara", 1), ("sara", 1)], ("sara", 2), False),
+        ([("sara", 1), ("sara", 1)], ("reza", 1), False),
+        ([("sara", 1), ("reza", 1), ("mina", 1)], ("pari", 1), True),
+        ([("sara", 1), ("reza", 1), ("mina", 1)], ("pari", 2), False),
+        ([("sara", 1), ("sara", 2), ("sara", 3), ("sara", 4)], ("sara", 5), True),
+    ],
+)
+def test_who_moves_the_model_no_further(before: list[tuple[str, int]], asked: tuple[str, int], is_spent: bool) -> None:
+    learner = Learner(shipped(offset=-50.0), CAPS)
+    for trainer, day in before:
+        learner.step(MESSAGE, True, trainer, day)
+    assert learner.budgets.is_spent(CAPS, *asked) is is_spent
+    assert (learner.step(MESSAGE, True, *asked).influence == 0.0) is is_spent
+
+
 def test_a_lessons_weight_makes_its_step_smaller() -> None:
     learner = Learner(shipped(offset=-50.0), Caps())
     step = learner.learn(lesson(weight=0.25))

@@ -10,6 +10,9 @@ from gateway.errors import ConfigError
 HOP = 'next_hop = "smtp://127.0.0.1:25"'
 
 
+BOX = 'users = ["sara"]\npassword_file = "pw"'
+
+
 def write(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "darban.toml"
     path.write_text(text)
@@ -57,6 +60,10 @@ def test_without_a_file_everything_is_on_loopback(tmp_path: Path, monkeypatch: p
         ('[[identity.person]]\nname = "Sara Rahimi"\naddress = "sara"', "write name@domain"),
         ('[[identity.person]]\nname = "Sara Rahimi"\naddress = "sara@a..b"', r"Sara Rahimi: address: 'a..b' is not"),
         ('[[identity.person]]\nname = "Sara Rahimi"\naddress = "s@a.test"\nalso = ["x y"]', "also: 'x y' is not"),
+        (f'[[learning.imap]]\nserver = "imap.test"\n{BOX}', r"\[learning.imap.0\] server: 'imap.test' is not host:port"),
+        (f'[[learning.imap]]\nserver = "imap.test:143"\ntls = "none"\n{BOX}', "shows the password to the network"),
+        (f'[[learning.imap]]\nserver = "imap.test:993"\njunk = "INBOX"\n{BOX}', "junk is one of the folders"),
+        (f'[[learning.imap]]\nserver = "imap.test:993"\n{BOX}', r"\[\[learning.imap\]\] password_file: .*pw does not exist"),
     ],
 )  # fmt: skip
 def test_faults_are_one_line(tmp_path: Path, text: str, said: str) -> None:

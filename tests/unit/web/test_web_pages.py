@@ -6,23 +6,42 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select, update
 
 from gateway.config.settings import Web
-from gateway.errors import InputError, ScorerError
+from gateway.errors import InputError, ScorerError, StoreError
+from gateway.learning import LearningState, Teacher
+from gateway.reputation import Reputation
+from gateway.review import Review
 from gateway.scan.explain import verdict_json
 from gateway.stores.accounts import SqlAccounts
 from gateway.stores.blobs import FileBlobs
+from gateway.stores.counters import SqlCounters
 from gateway.stores.engine import make_engine, migrate
+from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
-from gateway.types import AuthResult, Contribution, Disposition, HeldMessage, Hit, Prediction, Summary
+from gateway.stores.schema import account, audit
+from gateway.types import (
+    AuthResult,
+    Contribution,
+    Disposition,
+    HeldMessage,
+    Hit,
+    Lesson,
+    Lessons,
+    Prediction,
+    Summary,
+    Taught,
+)
 from gateway.web import create_app
-from tests.builders import recipient, verdict
+from tests.builders import envelope, recipient, verdict
 
 CONTENT = b"Subject: x\r\n\r\n<script>alert(1)</script>\r\n"
 ID = "a" * 32
@@ -69,8 +88,21 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         found = quarantine.get(held_id)
         if found is None or found.state != "held":
             raise InputError("not held")
-        quarantine.transition(held_id, ("held",), "held", "451 4.4.1 next hop down")
-        return replace(found, note="451")
+        if made.next_hop_is_down:
+            quarantine.transition(held_id, ("held",), "held", "451 4.4.1 next hop down")
+            return replace(found, note="451")
+        quarantine.transition(held_id, ("held",), "released", "250 2.0.0 taken")
+        return replace(found, state="released", note="250 2.0.0 taken")
+
+    ledger = SqlLedger(engine)
+    review = Review(
+        quarantine=quarantine,
+        release=release,
+        teacher=Teacher(ledger, 3),
+        reputation=Reputation(SqlCounters(engine), b"a secret of the tests"),
+        hostname="mx.test",
+        is_spent=lambda _: made.is_spent,
+    )
 
     async def why(held: HeldMessage, content: bytes) -> dict[str, Any]:
         assert (held.id, content) == (ID, CONTENT)
@@ -82,14 +114,17 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         quarantine=quarantine,
         accounts=accounts,
         message_log=SqlMessageLog(engine),
-        release=release,
+        ledger=ledger,
+        review=review,
+        learning=LearningState("shipped"),
         why=why,
         settings=Web(),
         hostname="mx.test",
         translations={"fa": {"MONEY_WON": "می‌گوید جایزه برده‌اید"}},
     )
     with TestClient(app) as made:
-        made.setup, made.flip = accounts.new_setup_token(), FLIP
+        made.setup, made.ledger, made.engine = accounts.new_setup_token(), ledger, engine
+        made.next_hop_is_down, made.is_spent, made.flip = True, False, FLIP
         yield made
     engine.dispose()
 
@@ -274,3 +309,160 @@ def test_view_and_source(client: TestClient) -> None:
     assert source.content == CONTENT
     assert source.headers["content-disposition"] == 'attachment; filename="Q1.eml"'
     assert source.headers["content-type"] == "application/octet-stream"
+
+
+# --- learning -----------------------------------------------------------------------------------------------------------
+
+
+def taught(client: TestClient) -> list[tuple[str, bool, str]]:
+    return [(one.trainer, one.is_spam, one.via) for one in client.ledger.list(Lessons())[0]]
+
+
+def audited(client: TestClient) -> list[tuple[str, str]]:
+    with client.engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(select(audit.c.act, audit.c.detail)) if row.act != "view"]
+
+
+def test_a_release_is_learned(client: TestClient) -> None:
+    token = sign_in(client)
+    client.post(f"/held/{ID}/release", data={"csrf": token})
+    assert taught(client) == [], "it was not released"
+    client.next_hop_is_down = False
+    text = client.post(f"/held/{ID}/release", data={"csrf": token}).text
+    assert "Learned: such mail is not spam." in text
+    assert '<a href="/learning?trainer=sara">' in text
+    assert taught(client) == [("sara", False, "release")]
+    assert audited(client)[-1] == ("release", "released: 250 2.0.0 taken; learned")
+
+
+def test_a_release_need_not_be_learned(client: TestClient) -> None:
+    token, client.next_hop_is_down = sign_in(client), False
+    text = client.post(f"/held/{ID}/release", data={"csrf": token, "learn": "no"}).text
+    assert 'class="released"' in text
+    assert "Learned" not in text
+    assert taught(client) == []
+    assert audited(client)[-1] == ("release", "released: 250 2.0.0 taken")
+
+
+def test_spam_is_deleted_and_learned(client: TestClient) -> None:
+    token = sign_in(client)
+    assert client.post(f"/held/{ID}/spam", data={"csrf": "x"}).status_code == 403
+    answer = client.post(f"/held/{ID}/spam", data={"csrf": token}, headers={"HX-Request": "true"})
+    assert answer.text.startswith("<tr>")
+    assert 'class="deleted"' in answer.text
+    assert "Learned: such mail is spam." in answer.text
+    assert taught(client) == [("sara", True, "review")]
+    assert audited(client) == [("spam", "deleted: ; learned")]
+    assert client.post(f"/held/{ID}/spam", data={"csrf": token}).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("what", "said"), [("limited", "as much as one day allows"), ("failed", "store did not answer")]
+)
+def test_what_was_not_learned_is_said(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, what: str, said: str
+) -> None:
+    def add(*_: object) -> Taught:
+        if what == "failed":
+            raise StoreError("down")
+        return Taught("limited")
+
+    monkeypatch.setattr(client.ledger, "add", add)
+    text = client.post(f"/held/{ID}/spam", data={"csrf": sign_in(client)}).text
+    assert 'class="deleted"' in text
+    assert said in text
+
+
+def test_the_address_alone_says_nothing_was_learned(client: TestClient) -> None:
+    sign_in(client)
+    assert "Learned" not in client.get(f"/held/{ID}?learned=learned").text
+    assert client.get(f"/held/{ID}?learned=nonsense").status_code == 400
+
+
+def test_a_lesson_that_moves_nothing_is_not_called_learned(client: TestClient) -> None:
+    token, client.is_spent = sign_in(client), True
+    text = client.post(f"/held/{ID}/spam", data={"csrf": token}).text
+    assert "Noted, but not learned" in text
+    assert taught(client) == [("sara", True, "review")]
+    assert audited(client) == [("spam", "deleted: ; spent")]
+
+
+def teach(client: TestClient, *trainers: str) -> list[Lesson]:
+    for trainer in trainers:
+        Teacher(client.ledger, 3).teach(
+            trainer=trainer, is_spam=True, via="imap", envelope=envelope(), content=trainer.encode()
+        )
+    return list(client.ledger.list(Lessons())[0])
+
+
+def revoked(client: TestClient) -> set[str]:
+    return {one.trainer for one in client.ledger.list(Lessons(is_revoked=True))[0]}
+
+
+def test_lessons_are_taken_back_after_asking_and_given_again(client: TestClient) -> None:
+    token = sign_in(client)
+    teach(client, "reza", "mina@darban.test", "sara")
+    asked = client.get("/learning/revoke?trainer=mina%40darban.test").text
+    assert "Take 1 lesson back" in asked
+    assert revoked(client) == set()
+    form = {"csrf": token, "trainer": "mina@darban.test", "lesson": "", "day": ""}
+    text = client.post("/learning/revoke", data=form).text
+    assert revoked(client) == {"mina@darban.test"}
+    assert "1 lesson was taken back." in text
+    undo = re.search(r'name="undo" value="([^"]+)"', text)[1]
+    client.post("/learning/restore", data={"csrf": token, "undo": undo})
+    assert revoked(client) == set()
+    assert audited(client) == [("revoke", "1 lessons: mina@darban.test"), ("restore", "1 lessons")]
+
+
+def test_one_lesson_and_a_day(client: TestClient) -> None:
+    token, lessons = sign_in(client), teach(client, "reza", "sara")
+    client.post("/learning/revoke", data={"csrf": token, "lesson": lessons[0].id})
+    assert revoked(client) == {lessons[0].trainer}
+    client.post("/learning/restore", data={"csrf": token, "lesson": lessons[0].id})
+    day = datetime.fromtimestamp(lessons[0].at, UTC).date().isoformat()
+    assert "2 lessons" in client.get(f"/learning?day={day}").text
+    assert "0 lessons" in client.get("/learning?day=2020-02-29").text
+    client.post("/learning/revoke", data={"csrf": token, "day": day})
+    assert revoked(client) == {"reza", "sara"}
+
+
+@pytest.mark.parametrize(
+    "form", [{}, {"day": "2026-13-01"}, {"day": "yesterday"}, {"trainer": "", "lesson": "", "day": ""}]
+)
+def test_nothing_chosen_is_not_everything(client: TestClient, form: dict[str, str]) -> None:
+    token = sign_in(client)
+    teach(client, "reza")
+    assert client.get("/learning/revoke", params=form).status_code == 400
+    assert client.post("/learning/revoke", data={"csrf": token} | form).status_code == 400
+    assert revoked(client) == set()
+
+
+def test_nothing_chosen_is_not_given_again(client: TestClient) -> None:
+    token = sign_in(client)
+    teach(client, "reza")
+    client.ledger.revoke(Lessons(trainer="reza"), "sara")
+    assert client.post("/learning/restore", data={"csrf": token}).status_code == 400
+    assert revoked(client) == {"reza"}
+
+
+def test_only_admins_take_back(client: TestClient) -> None:
+    token = sign_in(client)
+    teach(client, "reza")
+    with client.engine.begin() as connection:
+        connection.execute(update(account).values(role="reviewer"))
+    assert client.get("/learning/revoke?trainer=reza").status_code == 403
+    for path in ("revoke", "restore"):
+        assert client.post(f"/learning/{path}", data={"csrf": token, "trainer": "reza", "undo": 1}).status_code == 403
+    text = client.get("/learning").text
+    assert "reza" in text
+    assert "Take back…" not in text
+
+
+def test_the_message_of_a_lesson_is_linked_while_it_is_there(client: TestClient) -> None:
+    token, client.next_hop_is_down = sign_in(client), False
+    teach(client, "reza")
+    client.post(f"/held/{ID}/release", data={"csrf": token})
+    text = client.get("/learning").text
+    assert text.count(f'href="/held/{ID}"') == 1
+    assert text.count("not in the quarantine") == 1

@@ -1,0 +1,106 @@
+"""What a person decides about a held message, carried out (release, delete, spam), and what is learned from it.
+
+The act comes first and stands whatever becomes of the lesson; what is said afterwards is what happened. A message that
+was not released teaches nothing, nor does an act that came too late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+
+from gateway.errors import InputError, StoreError
+from gateway.learning import Teacher
+from gateway.ports import QuarantineStore
+from gateway.reputation import Reputation
+from gateway.scan.explain import auth_from_json
+from gateway.service import held_envelope
+from gateway.types import HeldMessage, TaughtHow
+
+# "": nothing was to be learned; failed: the ledger did not take it; spent: it did, but a cap leaves nothing to move
+Learned = TaughtHow | Literal["", "failed", "spent"]
+
+log = structlog.get_logger("darban.review")
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """A held message after an act, and what was learned from that."""
+
+    held: HeldMessage
+    learned: Learned = ""
+
+
+class Review:
+    """For the pages and the command line; composed in app.py."""
+
+    def __init__(
+        self,
+        *,
+        quarantine: QuarantineStore,
+        release: Callable[[str], Awaitable[HeldMessage]],
+        teacher: Teacher,
+        reputation: Reputation,
+        hostname: str,
+        is_spent: Callable[[str], bool],
+    ) -> None:
+        """`release` is service.Releaser.release, `is_spent` learning.Publisher.is_spent."""
+        self._quarantine = quarantine
+        self._release = release
+        self._teacher = teacher
+        self._reputation = reputation
+        self._hostname = hostname
+        self._is_spent = is_spent
+
+    async def release(self, held_id: str, who: str, *, learns: bool = True) -> Reviewed:
+        """Hand it to its next hop; taken there, it teaches that such mail is wanted. Raises InputError, StoreError."""
+        held = await self._release(held_id)
+        if held.state != "released" or not learns:
+            return Reviewed(held)
+        return Reviewed(held, await asyncio.to_thread(self._learn_release, held, who))
+
+    def spam(self, held_id: str, who: str) -> Reviewed:
+        """Delete it, and learn that such mail is not wanted. Blocking. Raises InputError, StoreError."""
+        held = self._quarantine.get(held_id)
+        content = self._quarantine.content(held_id) if held is not None and held.state == "held" else b""
+        held = self.delete(held_id)
+        self._reputation.forget(held_envelope(held, self._hostname), content)
+        return Reviewed(held, self._learn(held, content, who, is_spam=True))
+
+    def delete(self, held_id: str) -> HeldMessage:
+        """Blocking. Raises InputError when it is not held any more, StoreError."""
+        if not self._quarantine.transition(held_id, ("held",), "deleted"):
+            raise InputError(f"{held_id}: is not held")
+        held = self._quarantine.get(held_id)
+        if held is None:  # nothing takes rows out
+            raise StoreError(f"{held_id}: gone")
+        return held
+
+    def _learn_release(self, held: HeldMessage, who: str) -> Learned:
+        try:
+            content = self._quarantine.content(held.id)
+        except StoreError as error:
+            log.warning("nothing learned from a release", held_id=held.id, error=str(error))
+            return "failed"
+        return self._learn(held, content, who, is_spam=False)
+
+    def _learn(self, held: HeldMessage, content: bytes, who: str, *, is_spam: bool) -> Learned:
+        is_spent = self._is_spent(who)
+        try:
+            taught = self._teacher.teach(
+                trainer=who,
+                is_spam=is_spam,
+                via="review" if is_spam else "release",
+                envelope=held_envelope(held, self._hostname),
+                content=content,
+                auth=auth_from_json(held.verdict_json),
+            )
+        except StoreError as error:
+            log.warning("nothing learned", held_id=held.id, trainer=who, is_spam=is_spam, error=str(error))
+            return "failed"
+        log.info("learned", held_id=held.id, trainer=who, is_spam=is_spam, taught=taught.what)
+        return "spent" if is_spent and taught.what in ("learned", "relearned") else taught.what
