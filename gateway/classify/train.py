@@ -118,7 +118,7 @@ def fit(matrix: Matrix) -> Fitted:
     """Weights from all samples, calibration from held-out folds. Raises InputError unless both classes are there."""
     if matrix.is_spam.all() or not matrix.is_spam.any():
         raise InputError("training needs both spam and ham")
-    weights = _sample_weights(matrix)
+    weights = sample_weights(matrix.sources, matrix.is_spam)
     folds = np.array([int(hashlib.sha256(path.encode()).hexdigest(), 16) % FOLDS for path in matrix.paths])
     held_out = np.zeros(len(folds))
     for fold in range(FOLDS):
@@ -133,12 +133,13 @@ def fit(matrix: Matrix) -> Fitted:
     return Fitted(coefficients.astype(np.float32), bias, slope, offset, slope * held_out + offset)
 
 
-def _sample_weights(matrix: Matrix) -> NDArray[np.float64]:
+def sample_weights(sources: NDArray[np.str_], is_spam: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Each class weighs half; inside a class a source weighs by the square root of its size."""
-    groups = Counter(zip(matrix.sources.tolist(), matrix.is_spam.tolist(), strict=True))
-    raw = np.array([groups[key] ** -0.5 for key in zip(matrix.sources.tolist(), matrix.is_spam.tolist(), strict=True)])
+    keys = list(zip(sources.tolist(), is_spam.tolist(), strict=True))
+    groups = Counter(keys)
+    raw = np.array([groups[key] ** -0.5 for key in keys])
     for label in (True, False):
-        chosen = matrix.is_spam == label
+        chosen = is_spam == label
         raw[chosen] *= len(raw) / 2 / raw[chosen].sum()
     return raw
 

@@ -14,7 +14,7 @@ from gateway.ports import RuleSet
 from gateway.types import AuthResult, Hit, Prediction, Summary, Verdict
 
 CLASSIFIER = "CLASSIFIER"  # its `score` line is the weight at full certainty
-_FULL_LOG_ODDS = math.log(0.999 / 0.001)  # certainty beyond 99.9 % adds nothing
+_FULL_LOG_ODDS = math.log(0.99 / 0.01)  # certainty beyond 99 % adds nothing (docs/decisions/0016)
 _HAM_SHARE = 0.5  # a certain "not spam" takes away half of what a certain "spam" adds: it must not outvote the rules
 # the blocks that hold every character of classes R and AL (UAX #9)
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
@@ -55,13 +55,17 @@ def conclude(
 
 
 def prediction_hit(prediction: Prediction, weight: float) -> Hit:
-    """Log-odds of the probability, as a share of full certainty, times the weight."""
-    probability = min(max(prediction.probability, 1e-9), 1 - 1e-9)
-    share = max(-1.0, min(1.0, math.log(probability / (1 - probability)) / _FULL_LOG_ODDS))
-    score = weight * (share if share > 0 else share * _HAM_SHARE)
-    evidence = [f"{probability:.1%} likely spam"]
+    """The certainty times the weight."""
+    evidence = [f"{prediction.probability:.1%} likely spam"]
     evidence += [f"{_isolated(one.text)} ({one.weight:+.1f})" for one in prediction.contributions]
-    return Hit(CLASSIFIER, round(score, 2), _DESCRIPTION, tuple(evidence))
+    return Hit(CLASSIFIER, round(weight * certainty(prediction.probability), 2), _DESCRIPTION, tuple(evidence))
+
+
+def certainty(probability: float) -> float:
+    """Log-odds as a share of full certainty: 1 for a certain spam, -0.5 for a certain ham."""
+    bounded = min(max(probability, 1e-9), 1 - 1e-9)
+    share = max(-1.0, min(1.0, math.log(bounded / (1 - bounded)) / _FULL_LOG_ODDS))
+    return share if share > 0 else share * _HAM_SHARE
 
 
 def _isolated(text: str) -> str:

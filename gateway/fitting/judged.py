@@ -1,0 +1,102 @@
+"""Labelled mail, judged without a network: which rules and findings hit each message.
+
+Authentication is left out, and with it what follows from it: an answer that was not asked for is no sign of anything.
+A message is judged as of the day it came; one whose day is unknown as of the day it names itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.classify.corpus import Sample, read_source
+from gateway.errors import InputError
+from gateway.mail import parse
+from gateway.scan.conclude import CLASSIFIER
+from gateway.scan.pipeline import Pipeline
+
+_SKIPPED = ("authenticate", "conclude")
+# A text without a header says nothing about headers: it gets the one that any message has.
+_BARE = re.compile(rb"(?:(?:content-|mime-)[^\r\n]*\r\n)+\r\n", re.IGNORECASE)
+_HEADER = (
+    b"From: a@example.org\r\nTo: b@example.net\r\nSubject: text\r\nDate: Thu, 1 Jan 2026 12:00:00 +0000\r\n"
+    b"Message-ID: <1@example.org>\r\nMIME-Version: 1.0\r\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Messages and what hit them."""
+
+    hits: Any  # (n_messages, n_names) scipy CSR of 0 and 1
+    names: tuple[str, ...]  # sorted
+    probability: NDArray[np.float64]  # (n_messages,) of spam, as the classifier says
+    is_spam: NDArray[np.bool_]  # (n_messages,)
+    sources: NDArray[np.str_]  # (n_messages,)
+    paths: NDArray[np.str_]  # (n_messages,)
+
+
+def judge(
+    sources: dict[str, Path],
+    make_pipeline: Callable[[], Pipeline],
+    *,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> Judged:
+    """Every message of the sources, on all cores, in a fixed order. Raises InputError when there is none."""
+    from scipy.sparse import csr_matrix
+
+    facts: list[tuple[str, str, bool, float]] = []
+    columns: dict[str, int] = {}
+    places: list[int] = []
+    bounds = [0]
+    with multiprocessing.get_context("fork").Pool(os.cpu_count(), _start, (make_pipeline,)) as pool:
+        for fact, names in progress(pool.imap(_judge, _samples(sources), chunksize=16)):
+            facts.append(fact)
+            places += [columns.setdefault(name, len(columns)) for name in names]
+            bounds.append(len(places))
+    if not facts:
+        raise InputError("the corpora hold no message")
+    names = tuple(sorted(columns))
+    order = [columns[name] for name in names]
+    hits = csr_matrix((np.ones(len(places)), places, bounds), shape=(len(facts), len(columns)))[:, order]
+    of, paths, labels, probabilities = (np.array(column) for column in zip(*facts, strict=True))
+    return Judged(hits, names, probabilities, labels, of, paths)
+
+
+def _samples(sources: dict[str, Path]) -> Iterator[Sample]:
+    for name, path in sorted(sources.items()):
+        yield from read_source(name, path)
+
+
+_pipeline: list[Pipeline] = []  # this process's own
+
+
+def _start(make_pipeline: Callable[[], Pipeline]) -> None:
+    _pipeline[:] = [make_pipeline()]
+
+
+def _judge(sample: Sample) -> tuple[tuple[str, str, bool, float], list[str]]:
+    content = _HEADER + sample.content if _BARE.match(sample.content) else sample.content
+    envelope = replace(sample.envelope(), received_at=_day(sample.date) or parse(content).date or 0.0)
+    verdict = asyncio.run(_pipeline[0].score(envelope, content, _SKIPPED))
+    probability = verdict.prediction.probability if verdict.prediction else 0.5
+    names = {hit.name for hit in verdict.hits} - {CLASSIFIER}
+    return (sample.source, sample.path, sample.is_spam, probability), sorted(names)
+
+
+def _day(text: str) -> float:
+    """Of an ISO date; 0 for none."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return 0.0
