@@ -24,6 +24,7 @@ from gateway.errors import InputError
 from gateway.mail import parse
 from gateway.scan.conclude import CLASSIFIER
 from gateway.scan.pipeline import Pipeline
+from gateway.types import Envelope
 
 _SKIPPED = ("authenticate", "conclude")
 # A text without a header says nothing about headers: it gets the one that any message has.
@@ -86,12 +87,17 @@ def _start(make_pipeline: Callable[[], Pipeline]) -> None:
 
 
 def _judge(sample: Sample) -> tuple[tuple[str, str, bool, float], list[str]]:
-    content = _HEADER + sample.content if _BARE.match(sample.content) else sample.content
-    envelope = replace(sample.envelope(), received_at=_day(sample.date) or parse(content).date or 0.0)
-    verdict = asyncio.run(_pipeline[0].score(envelope, content, _SKIPPED))
+    verdict = asyncio.run(_pipeline[0].score(*as_received(sample), _SKIPPED))
     probability = verdict.prediction.probability if verdict.prediction else 0.5
     names = {hit.name for hit in verdict.hits} - {CLASSIFIER}
     return (sample.source, sample.path, sample.is_spam, probability), sorted(names)
+
+
+def as_received(sample: Sample) -> tuple[Envelope, bytes]:
+    """What a gateway would have seen."""
+    content = _HEADER + sample.content if _BARE.match(sample.content) else sample.content
+    received_at = _day(sample.date) or parse(content).date or 0.0
+    return replace(sample.envelope(), received_at=received_at), content
 
 
 def _day(text: str) -> float:

@@ -4,8 +4,9 @@ What a point is worth in log-odds is found first, with the scores as authors wro
 meaning. Then each score moves as far from its author's as labelled mail asks for: the prior is normal around the
 author's score, a standard deviation being half of it, and no message counts for more than one, so thin data changes
 little. The sign stays. What may grow, grows to twice the author's score at most, and below the score that tags mail:
-corpora show little of the ham that a company gets. What hits the spam of a single source does not grow at all: it may
-know the collector and not the spam (docs/decisions/0016-scores-are-fitted-around-what-authors-wrote.md).
+corpora show little of the ham that a company gets. Where there are several sources, what hits the spam of a single one
+does not grow at all: it may know the collector and not the spam
+(docs/decisions/0017-scores-are-fitted-around-what-authors-wrote.md).
 """
 
 from __future__ import annotations
@@ -75,17 +76,17 @@ def scale(points: Scores, table: Table, tag_at: float, rate: float) -> float:
 
 
 def _bounds(table: Table) -> list[tuple[float, float]]:
-    seen = _sources_seen(table)
+    enough = min(2, len(set(table.sources[table.is_spam].tolist())))
     return [
-        _bound(name, float(score), grows=name == CLASSIFIER or times >= 2)
-        for name, score, times in zip(table.names, table.authored, seen, strict=True)
+        _bound(name, float(score), grows=name == CLASSIFIER or times >= enough)
+        for name, score, times in zip(table.names, table.authored, _sources_seen(table), strict=True)
     ]
 
 
 def _bound(name: str, score: float, *, grows: bool) -> tuple[float, float]:
     """The least and the most a score may be."""
     most = max(abs(score), min(_GROWTH * abs(score), _MOST_OF_CLASSIFIER if name == CLASSIFIER else _MOST))
-    low, high = min(LEAST, abs(score)), most if grows else max(LEAST, abs(score))
+    low, high = min(LEAST, abs(score)), most if grows else abs(score)
     return (low, high) if score > 0 else (-high, -low)
 
 

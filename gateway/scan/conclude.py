@@ -14,7 +14,7 @@ from gateway.ports import RuleSet
 from gateway.types import AuthResult, Hit, Prediction, Summary, Verdict
 
 CLASSIFIER = "CLASSIFIER"  # its `score` line is the weight at full certainty
-_FULL_LOG_ODDS = math.log(0.99 / 0.01)  # certainty beyond 99 % adds nothing (docs/decisions/0016)
+_FULL_LOG_ODDS = math.log(0.99 / 0.01)  # certainty beyond 99 % adds nothing (docs/decisions/0017)
 _HAM_SHARE = 0.5  # a certain "not spam" takes away half of what a certain "spam" adds: it must not outvote the rules
 # the blocks that hold every character of classes R and AL (UAX #9)
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
