@@ -30,7 +30,7 @@ def messages(number: int, folder: str = "") -> list[Sample]:
 
 def training(number: int, folder: str = "") -> list[Sample]:
     """Half ham and half spam, none of them among the first FIXED messages; beside a folder's they are made up."""
-    rest = _in_turn(random.Random(2000))[FIXED:] if not folder else list(_made_up(number))
+    rest = _in_turn(random.Random(2000))[FIXED:] if not folder else list(made_up(number))
     halves = ([one for one in rest if one.is_spam is is_spam][: number // 2] for is_spam in (False, True))
     return [one for half in halves for one in half]
 
@@ -55,7 +55,7 @@ _HAM = "meeting report project tomorrow agenda review draft invoice thanks regar
 _SPAM = "winner prize lottery cheap pills click urgent account verify transfer million offer free bonus limited".split()
 
 
-def _made_up(number: int) -> Iterator[Sample]:
+def made_up(number: int) -> Iterator[Sample]:
     """Messages of nobody, all different, for the benchmarks' own tests."""
     chooser = random.Random(number)
     for turn in range(number):

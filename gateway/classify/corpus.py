@@ -1,18 +1,27 @@
-"""Labelled mail for training and evaluation: packs (NAME.tar.xz with an index.tsv) and plain folders (ham/, spam/)."""
+"""Labelled mail for training and evaluation, one message in memory at a time.
+
+A source is a pack (NAME.tar.xz with an index.tsv), a table of texts (NAME.tsv.xz) or a folder NAME with ham, spam or
+phish in it: a folder of files, a Maildir, or an mbox (ham.mbox).
+"""
 
 from __future__ import annotations
 
 import csv
 import lzma
 import tarfile
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from gateway.errors import InputError
+from gateway.mail.mailbox import list_mailbox
 from gateway.types import Client, Envelope
 
+LABELS = ("ham", "spam", "phish")
 SPAM_LABELS = frozenset(("spam", "phish"))
+_UNREADABLE = (OSError, EOFError, lzma.LZMAError, tarfile.TarError, csv.Error, UnicodeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,72 +45,143 @@ class Sample:
 
 def sources(folder: Path) -> dict[str, Path]:
     """Name -> pack, text table or folder. Raises InputError when there is none."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is not a folder")
     found = {path.name.partition(".")[0]: path for path in sorted(folder.glob("*.tar.xz"))}
     found |= {path.name.partition(".")[0]: path for path in sorted(folder.glob("*.tsv.xz"))}
-    found |= {
-        path.name: path for path in sorted(folder.iterdir()) if (path / "ham").is_dir() or (path / "spam").is_dir()
-    }
+    found |= {path.name: path for path in sorted(folder.iterdir()) if any(_places(path))}
     if not found:
-        raise InputError(f"{folder}: no corpora there (NAME.tar.xz, or folders with ham/ and spam/)")
+        raise InputError(f"{folder}: no corpora there (NAME.tar.xz, NAME.tsv.xz, or folders with ham and spam)")
     return found
 
 
+def read_sources(sources: dict[str, Path]) -> Iterator[Sample]:
+    """Every sample, in a fixed order. Raises InputError for a source that cannot be read or holds no message."""
+    for name, path in sorted(sources.items()):
+        empty = True
+        for sample in read_source(name, path):
+            empty = False
+            yield sample
+        if empty:
+            raise InputError(f"{path}: holds no message; fill it, or leave it out by --exclude {name}")
+
+
 def read_source(name: str, path: Path) -> Iterator[Sample]:
-    """Every sample of one source, in a fixed order."""
+    """Every sample of one source, in a fixed order. Raises InputError."""
     if path.is_dir():
         yield from _folder(name, path)
-    elif path.name.endswith(".tsv.xz"):
-        yield from _table(name, path)
-    else:
-        yield from _pack(name, path)
+        return
+    try:
+        yield from (_table if path.name.endswith(".tsv.xz") else _pack)(name, path)
+    except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.strerror:
+            where = error.filename or f"{tempfile.gettempdir()} (TMPDIR names another folder)"
+            raise InputError(f"{where}: {error.strerror}") from None
+        raise InputError(f"{path}: cannot be read ({error}); copy it again") from None
 
 
 def _pack(name: str, path: Path) -> Iterator[Sample]:
-    with tarfile.open(path, "r:xz") as archive:
-        contents: dict[str, bytes] = {}
-        rows: list[dict[str, str]] = []
-        for member in archive:
+    """In the order of the paths, which is not that of the archive: the contents wait in a file that has no name."""
+    index: list[str] | None = None
+    where: dict[str, tuple[int, int]] = {}
+    with (
+        lzma.open(path) as stream,  # reads no further than it is asked, which "r|xz" does
+        tarfile.open(fileobj=stream, mode="r|") as archive,
+        tempfile.TemporaryFile() as spool,
+    ):
+        while member := archive.next():
+            archive.members.clear()  # type: ignore[attr-defined]  # it remembers every one
             file = archive.extractfile(member) if member.isfile() else None
             if file is None:
                 continue
             inner = member.name.partition("/")[2]
             if inner == "index.tsv":
-                rows = list(
-                    csv.DictReader(file.read().decode("utf-8", "replace").splitlines(), delimiter="\t", quoting=3)
-                )
+                index = file.read().decode("utf-8", "replace").splitlines()
             else:
-                contents[inner] = file.read()
-    for row in sorted(rows, key=lambda row: row["path"]):
-        content = contents.get(row["path"])
-        if content is not None:
+                where[inner] = spool.tell(), member.size
+                _copy(file, spool)
+        if index is None:
+            raise InputError(f"{path}: has no index.tsv")
+        yield from _indexed(name, path, index, where, spool)
+
+
+def _copy(source: IO[bytes], target: IO[bytes]) -> None:
+    while block := source.read(1 << 20):
+        target.write(block)
+
+
+def _indexed(
+    name: str, path: Path, index: list[str], where: dict[str, tuple[int, int]], spool: IO[bytes]
+) -> Iterator[Sample]:
+    columns = index[0].split("\t") if index else []
+    if not {"path", "label"} <= set(columns):
+        raise InputError(f"{path}: its index.tsv has no columns path and label")
+    at = columns.index("path")
+    for line in sorted(index[1:], key=lambda line: line.split("\t")[at : at + 1]):
+        row = dict(zip(columns, line.split("\t"), strict=False))
+        if row.get("path", "") in where:
+            start, size = where[row["path"]]
+            spool.seek(start)
             yield Sample(
                 name,
                 row["path"],
-                row["label"] in SPAM_LABELS,
-                content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"),
-                row.get("date", ""),
-                row.get("mail_from", ""),
-                row.get("client_ip", ""),
-                row.get("helo", ""),
+                _is_spam(row.get("label", ""), f"{path}: {row['path']}"),
+                _crlf(spool.read(size)),
+                *(row.get(column, "") for column in ("date", "mail_from", "client_ip", "helo")),
             )
+
+
+def _is_spam(label: str, where: str) -> bool:
+    if label not in LABELS:
+        raise InputError(f"{where}: label {label!r}; labels are {', '.join(LABELS)}")
+    return label in SPAM_LABELS
 
 
 def _table(name: str, path: Path) -> Iterator[Sample]:
     """Body texts only; each becomes the smallest message that holds it."""
     with lzma.open(path, "rt", encoding="utf-8") as file:
-        rows = list(csv.reader(file, delimiter="\t", quoting=3))
-    head = [column.lower() for column in rows[0]]
-    label, text = head.index("label"), next(i for i, column in enumerate(head) if column in ("text", "body"))
-    for number, row in enumerate(rows[1:]):
-        if len(row) > max(label, text):
-            body = row[text].replace("\\n", "\n").replace("\n", "\r\n")
-            content = f"Content-Type: text/plain; charset=utf-8\r\n\r\n{body}\r\n".encode()
-            yield Sample(name, str(number), row[label] in SPAM_LABELS, content)
+        rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        head = [column.lower() for column in next(rows, [])]
+        text = next((i for i, column in enumerate(head) if column in ("text", "body")), None)
+        if text is None or "label" not in head:
+            raise InputError(f"{path}: has no columns label and text")
+        label = head.index("label")
+        for number, row in enumerate(rows):
+            if len(row) > max(label, text):
+                body = row[text].replace("\\n", "\n").replace("\n", "\r\n")
+                content = f"Content-Type: text/plain; charset=utf-8\r\n\r\n{body}\r\n".encode()
+                yield Sample(name, str(number), _is_spam(row[label], f"{path}: line {number + 2}"), content)
 
 
-def _folder(name: str, path: Path) -> Iterator[Sample]:
-    for label in ("ham", "spam", "phish"):
-        for file in sorted((path / label).rglob("*")):
-            if file.is_file():
-                content = file.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-                yield Sample(name, f"{label}/{file.name}", label in SPAM_LABELS, content)
+def _places(folder: Path) -> Iterator[tuple[str, Path]]:
+    """(label, place) of the labelled folders and mboxes in a source's folder."""
+    for label in LABELS:
+        if (folder / label).is_dir():
+            yield label, folder / label
+        if (folder / f"{label}.mbox").is_file():
+            yield label, folder / f"{label}.mbox"
+
+
+def _folder(name: str, folder: Path) -> Iterator[Sample]:
+    for label, place in _places(folder):
+        for found, read in list_mailbox(place):
+            inner = Path(found).relative_to(folder).as_posix().partition(":2,")[0]  # a Maildir's flags come and go
+            yield Sample(name, inner, label in SPAM_LABELS, _crlf(read()))
+
+
+def _crlf(content: bytes) -> bytes:
+    return content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+def in_chunks(samples: Iterable[Sample], size: int, size_bytes: int) -> Iterator[list[Sample]]:
+    """So many samples together at most, or so many that their contents just exceed so many bytes."""
+    chunk: list[Sample] = []
+    held = 0
+    for sample in samples:
+        chunk.append(sample)
+        held += len(sample.content)
+        if len(chunk) >= size or held >= size_bytes:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
+        yield chunk

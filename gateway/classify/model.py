@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.classify.features import HALF, SIZE, VERSION, Features, extract
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, InputError
 from gateway.types import Contribution, MailObject, Prediction
 
 WEIGHTS, MANIFEST = "weights.npz", "manifest.json"
@@ -48,16 +49,19 @@ class Model:
             raise ConfigError(f"{path}: {error.strerror}") from None
         if hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
             raise ConfigError(f"{path}: is not the file its manifest names; copy the model folder again")
-        if manifest.get("features", {}).get("version") != VERSION:
+        features = manifest.get("features")
+        if not isinstance(features, dict) or features.get("version") != VERSION:
             raise ConfigError(f"{folder / MANIFEST}: made for other features; train it again with `darban train`")
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 weights = arrays["weights"].astype(np.float32)
                 bias, slope, offset = (float(value) for value in arrays["calibration"])
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        except (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
             raise ConfigError(f"{path}: not a model: {error}") from None
         if weights.shape != (SIZE,):
             raise ConfigError(f"{path}: {weights.shape} weights where {SIZE} belong")
+        if not (np.isfinite(weights).all() and all(map(math.isfinite, (bias, slope, offset)))):
+            raise ConfigError(f"{path}: holds weights that are no numbers; train it again with `darban train`")
         return Model(str(manifest["id"]), weights, bias, slope, offset)
 
     def decide(self, features: Features) -> float:
@@ -104,9 +108,16 @@ def _largest(values: Weights, number: int) -> list[int]:
 def save(
     folder: Path, weights: NDArray[np.float32], calibration: tuple[float, float, float], facts: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write weights and manifest; the same input gives the same bytes. Returns the manifest."""
+    """Write weights and manifest; the same input gives the same bytes. Returns the manifest.
+
+    Raises InputError for weights that half precision does not hold: the model that was there stays.
+    """
+    with np.errstate(over="ignore"):
+        stored = weights.astype(np.float16)
+    if not (np.isfinite(stored).all() and np.isfinite(calibration).all()):
+        raise InputError(f"{folder}: training found weights that are no numbers or above 65,504; nothing was written")
     folder.mkdir(parents=True, exist_ok=True)
-    content = _npz(weights=weights.astype(np.float16), calibration=np.array(calibration, dtype=np.float64))
+    content = _npz(weights=stored, calibration=np.array(calibration, dtype=np.float64))
     (folder / WEIGHTS).write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     manifest = {

@@ -7,13 +7,11 @@ about foreign mail (docs/model.md).
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import multiprocessing
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,17 +19,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.classify.corpus import Sample, read_source
-from gateway.classify.features import SIZE, extract
+from gateway.classify.descent import EVERYTHING, held_out_scores, load_block, solve
+from gateway.classify.extraction import extract_rows
+from gateway.classify.rows import FOLDS, Rows, Shards, fold_of, join, read_shard
+from gateway.classify.workers import LocalWorkers, Workers
 from gateway.errors import InputError
-from gateway.mail import parse
-from gateway.types import MailObject
 
 SEED = 20261123
-FOLDS = 5
+IN_MEMORY = 40_000_000  # features of all samples, at 40 bytes each while they are solved; some 40,000 messages
 _C = 100.0
 _FOREIGN_DOUBT = 0.5
-_MAX_BYTES = 1 << 20
+_BOTH = "training needs both spam and ham"
+
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,17 @@ class Matrix:
     sources: NDArray[np.str_]  # (n_samples,)
     paths: NDArray[np.str_]  # (n_samples,)
     dates: NDArray[np.str_]  # (n_samples,) ISO, "" unknown
+    languages: NDArray[np.str_]  # (n_samples,) as language.py tells them
 
     def part(self, chosen: NDArray[Any]) -> Matrix:
         """Some of the samples, by mask or index."""
         return Matrix(
-            self.rows[chosen], self.is_spam[chosen], self.sources[chosen], self.paths[chosen], self.dates[chosen]
+            self.rows[chosen],
+            self.is_spam[chosen],
+            self.sources[chosen],
+            self.paths[chosen],
+            self.dates[chosen],
+            self.languages[chosen],
         )
 
 
@@ -60,6 +66,8 @@ class Fitted:
     slope: float
     offset: float
     held_out: NDArray[np.float64]  # (n_samples,) log-odds of each training sample by a fold that had not seen it
+    calibration: dict[str, float] = field(default_factory=dict)  # how the probabilities of held_out fare
+    passes: int = 0  # over the shards; 0: solved in memory
 
     def log_odds(self, rows: Any) -> NDArray[np.float64]:
         """(n_samples,) calibrated log-odds of spam."""
@@ -76,79 +84,123 @@ def require_learning() -> None:
 def extract_sources(
     sources: dict[str, Path],
     *,
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    progress: Progress = iter,
+    workers: Workers | None = None,
     body: bool = True,
     relations: bool = True,
+    header_words: bool = True,
 ) -> Matrix:
-    """Features of every sample, on all cores, in a fixed order. Raises InputError when there is no sample."""
-    from scipy.sparse import csr_matrix
-
-    facts: list[tuple[str, str, bool, str]] = []
-    columns: list[NDArray[np.intp]] = []
-    values: list[NDArray[np.float32]] = []
-    work = partial(_extract, body=body, relations=relations)
-    with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
-        for fact, indices, weights in progress(pool.imap(work, _samples(sources), chunksize=16)):
-            facts.append(fact)
-            columns.append(indices)
-            values.append(weights)
-    if not facts:
+    """Features of every sample, in a fixed order, in memory. Raises InputError when there is no sample."""
+    hands = workers or LocalWorkers()
+    parts = list(extract_rows(sources, hands, progress, body=body, relations=relations, header_words=header_words))
+    if not parts:
         raise InputError("the corpora hold no message")
-    bounds = np.concatenate([[0], np.cumsum([len(one) for one in columns])])
-    rows = csr_matrix((np.concatenate(values), np.concatenate(columns), bounds), shape=(len(facts), SIZE))
-    names, paths, labels, dates = zip(*facts, strict=True)
-    return Matrix(rows, np.array(labels), np.array(names), np.array(paths), np.array(dates))
+    return _matrix(parts)
 
 
-def _samples(sources: dict[str, Path]) -> Iterator[Sample]:
-    for name, path in sorted(sources.items()):
-        yield from read_source(name, path)
+def extract_shards(sources: dict[str, Path], folder: Path, workers: Workers, progress: Progress = iter) -> Shards:
+    """The same, on disk: the memory this takes does not grow with the number of samples. Raises InputError."""
+    shards = Shards(folder)
+    shards.write(extract_rows(sources, workers, progress))
+    return shards
 
 
-def _extract(
-    sample: Sample, *, body: bool, relations: bool
-) -> tuple[tuple[str, str, bool, str], NDArray[np.intp], NDArray[np.float32]]:
-    mail = MailObject(sample.envelope(), parse(sample.content[:_MAX_BYTES]))
-    indices, values = extract(mail, body=body, relations=relations).vector()
-    order = np.argsort(indices, kind="stable")
-    return (sample.source, sample.path, sample.is_spam, sample.date), indices[order], values[order]
+def _matrix(parts: Sequence[Rows]) -> Matrix:
+    rows = join(parts)
+    return Matrix(rows.matrix(), rows.is_spam, rows.sources, rows.paths, rows.dates, rows.languages)
 
 
-def fit(matrix: Matrix) -> Fitted:
+def fit(matrix: Matrix, seed: int = SEED, progress: Progress = iter) -> Fitted:
     """Weights from all samples, calibration from held-out folds. Raises InputError unless both classes are there."""
     if matrix.is_spam.all() or not matrix.is_spam.any():
-        raise InputError("training needs both spam and ham")
+        raise InputError(_BOTH)
     weights = sample_weights(matrix.sources, matrix.is_spam)
-    folds = np.array([int(hashlib.sha256(path.encode()).hexdigest(), 16) % FOLDS for path in matrix.paths])
+    folds = fold_of(matrix.paths.tolist())
     held_out = np.zeros(len(folds))
-    for fold in range(FOLDS):
-        inside = folds != fold
-        if matrix.is_spam[inside].all() or not matrix.is_spam[inside].any() or inside.all():
-            continue
-        coefficients, bias = _regress(matrix.rows[inside], matrix.is_spam[inside], weights[inside])
-        held_out[~inside] = matrix.rows[~inside] @ coefficients + bias
-    slope, offset = _calibrate(held_out, matrix.is_spam, weights)
-    coefficients, bias = _regress(matrix.rows, matrix.is_spam, weights)
+    with _one_thread():  # sums of several threads differ with their number
+        for fold in progress(range(FOLDS)):
+            inside = folds != fold
+            if matrix.is_spam[inside].all() or not matrix.is_spam[inside].any() or inside.all():
+                continue
+            coefficients, bias = _regress(matrix.rows[inside], matrix.is_spam[inside], weights[inside], seed)
+            held_out[~inside] = matrix.rows[~inside] @ coefficients + bias
+        coefficients, bias = _regress(matrix.rows, matrix.is_spam, weights, seed)
+        return _calibrated(coefficients, bias, held_out, matrix.is_spam, weights)
+
+
+def fit_shards(shards: Shards, workers: Workers, *, seed: int = SEED, progress: Progress = iter) -> Fitted:
+    """The same of shards, whatever their number; few enough of them go to `fit`."""
+    if shards.features <= IN_MEMORY:
+        return fit(_matrix([read_shard(path, Rows) for path in shards.files]), seed, progress)
+    classes = {label for _, label in shards.groups}
+    if len(classes) < 2:
+        raise InputError(_BOTH)
+    group_weights = _group_weights(shards.groups)
+    blocks = [partial(load_block, path, group_weights) for path in shards.files]
+    total = Counter(dict.fromkeys(classes, 0))
+    for (_, label), number in shards.folds.items():
+        total[label] += number
+    folds = [fold for fold in range(FOLDS) if all(shards.folds[fold, one] < total[one] for one in classes)]
+    columns, passes = solve(workers, blocks, [EVERYTHING, *folds], _C, progress)
+    parts = list(workers.over(blocks, held_out_scores, columns))
+    held_out, is_spam, weights = (np.concatenate([part[i] for part in parts]) for i in range(3))
+    weight = columns.points[:, 0]
+    with _one_thread():
+        fitted = _calibrated(weight[:-1], float(weight[-1]), held_out, is_spam, weights)
+    return replace(fitted, passes=passes)
+
+
+def _one_thread() -> AbstractContextManager[None]:
+    from threadpoolctl import threadpool_limits  # scikit-learn needs it too
+
+    limits: AbstractContextManager[None] = threadpool_limits(1)
+    return limits
+
+
+def _calibrated(
+    coefficients: NDArray[np.float64],
+    bias: float,
+    held_out: NDArray[np.float64],
+    is_spam: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+) -> Fitted:
+    slope, offset = _calibrate(held_out, is_spam, weights)
     slope, offset = slope * _FOREIGN_DOUBT, offset * _FOREIGN_DOUBT
-    return Fitted(coefficients.astype(np.float32), bias, slope, offset, slope * held_out + offset)
+    log_odds = slope * held_out + offset
+    return Fitted(
+        coefficients.astype(np.float32),
+        bias,
+        slope,
+        offset,
+        log_odds,
+        _calibration(slope, offset, log_odds, is_spam, weights),
+    )
 
 
 def sample_weights(sources: NDArray[np.str_], is_spam: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Each class weighs half; inside a class a source weighs by the square root of its size."""
-    keys = list(zip(sources.tolist(), is_spam.tolist(), strict=True))
-    groups = Counter(keys)
-    raw = np.array([groups[key] ** -0.5 for key in keys])
-    for label in (True, False):
-        chosen = is_spam == label
-        raw[chosen] *= len(raw) / 2 / raw[chosen].sum()
-    return raw
+    groups = list(zip(sources.tolist(), is_spam.tolist(), strict=True))
+    weights = _group_weights(Counter(groups))
+    return np.array([weights[group] for group in groups])
 
 
-def _regress(rows: Any, is_spam: NDArray[np.bool_], weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+def _group_weights(groups: Counter[tuple[str, bool]]) -> dict[tuple[str, bool], float]:
+    """What a sample of each source and class weighs; one on the average."""
+    every = groups.total()
+    sums = Counter({True: 0.0, False: 0.0})
+    for (_, is_spam), number in sorted(groups.items()):
+        sums[is_spam] += number**0.5
+    return {group: number**-0.5 * every / 2 / sums[group[1]] for group, number in groups.items()}
+
+
+def _regress(
+    rows: Any, is_spam: NDArray[np.bool_], weights: NDArray[np.float64], seed: int
+) -> tuple[NDArray[np.float64], float]:
+    """In memory. What does not fit is solved by descent.py, which must have the same loss and penalty."""
     from sklearn.linear_model import LogisticRegression
 
     # coordinate descent in the dual: the same weights as in the primal, in a twentieth of the time
-    model = LogisticRegression(C=_C, solver="liblinear", dual=True, random_state=SEED, max_iter=500, tol=1e-2)
+    model = LogisticRegression(C=_C, solver="liblinear", dual=True, random_state=seed, max_iter=500, tol=1e-2)
     model.fit(rows, is_spam, sample_weight=weights)
     return model.coef_[0], float(model.intercept_[0])
 
@@ -162,15 +214,33 @@ def _calibrate(
     return float(model.coef_[0][0]), float(model.intercept_[0])
 
 
+def _calibration(
+    slope: float, offset: float, log_odds: NDArray[np.float64], is_spam: NDArray[np.bool_], weights: NDArray[np.float64]
+) -> dict[str, float]:
+    """How the probabilities of held-out samples fare, weighed as in training."""
+    shares = weights / weights.sum()
+    misses = np.where(is_spam, -log_odds, log_odds)
+    return {
+        "slope": slope,
+        "offset": offset,
+        "log_loss": float((shares * np.logaddexp(0.0, misses)).sum()),
+        "brier": float((shares * np.exp(-2 * np.logaddexp(0.0, -misses))).sum()),
+    }
+
+
 def describe_sources(matrix: Matrix, terms: dict[str, str]) -> list[dict[str, object]]:
-    """For the manifest: each source's counts and terms."""
-    names: Sequence[str] = sorted(set(matrix.sources.tolist()))
+    """For a report: each source's counts and terms."""
+    return describe_groups(Counter(zip(matrix.sources.tolist(), matrix.is_spam.tolist(), strict=True)), terms)
+
+
+def describe_groups(groups: Counter[tuple[str, bool]], terms: dict[str, str]) -> list[dict[str, object]]:
+    """The same, by the number of samples of each source and class."""
     return [
         {
             "name": name,
-            "ham": int(((matrix.sources == name) & ~matrix.is_spam).sum()),
-            "spam": int(((matrix.sources == name) & matrix.is_spam).sum()),
+            "ham": groups[name, False],
+            "spam": groups[name, True],
             "terms": terms.get(name, "own material"),
         }
-        for name in names
+        for name in sorted({name for name, _ in groups})
     ]

@@ -168,44 +168,9 @@ def list_messages(paths: Iterable[str]) -> list[tuple[str, Callable[[], bytes]]]
 
 
 def _messages(path: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    from gateway.mail.mailbox import list_mailbox
+
     if path == "-":
         yield "-", sys.stdin.buffer.read
-        return
-    place = Path(path)
-    if place.is_dir():
-        yield from _folder(place)
-    elif _is_mbox(place):
-        yield from _mbox(place)
     else:
-        yield str(place), lambda: _read(place)
-
-
-def _folder(place: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    is_maildir = (place / "cur").is_dir() and (place / "new").is_dir()
-    roots = [place / "cur", place / "new"] if is_maildir else [place]
-    for root in roots:
-        for file in sorted(root.rglob("*")):
-            if file.is_file() and "tmp" not in file.relative_to(place).parts[:-1]:
-                yield from _messages(str(file))
-
-
-def _is_mbox(place: Path) -> bool:
-    """ "From " first, and once more behind an empty line: a single message saved with its envelope line is no mbox."""
-    content = _read(place, 5)
-    return content == b"From " and b"\n\nFrom " in _read(place).replace(b"\r\n", b"\n")
-
-
-def _mbox(place: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    import mailbox
-
-    box = mailbox.mbox(str(place), create=False)
-    for key in box.iterkeys():
-        yield f"{place}:{key}", lambda key=key: box.get_bytes(key)  # type: ignore[misc]
-
-
-def _read(place: Path, limit: int = -1) -> bytes:
-    try:
-        with place.open("rb") as file:
-            return file.read(limit)
-    except OSError as error:
-        raise InputError(f"{place}: {error.strerror}") from None
+        yield from list_mailbox(Path(path))

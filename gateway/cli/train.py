@@ -5,15 +5,23 @@ The verb is a group that works by itself: what else is fitted to labelled mail i
 
 from __future__ import annotations
 
+import json
 import os
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import typer
 
+from gateway import __version__
 from gateway.cli import train_scores
 from gateway.cli.progress import track_progress
 from gateway.errors import InputError
+
+if TYPE_CHECKING:
+    from gateway.classify.workers import Workers
 
 TERMS = {
     "spamassassin": "public corpus, repackaged under PDDL/CC0; texts belong to their senders",
@@ -23,7 +31,7 @@ TERMS = {
     "phishing_pot": "CC BY-NC 4.0: non-commercial use only",
     "nazario": "none stated; research use with credit",
 }
-_FREE = frozenset(("spamassassin", "list_usrp_users", "bounces_sisimai", "persian_text"))
+_RESTRICTED = frozenset(("phishing_pot", "nazario"))
 
 
 app = typer.Typer(invoke_without_command=True)
@@ -34,10 +42,22 @@ app.command("scores")(train_scores.scores)
 def train(
     context: typer.Context,
     corpora: Path | None = typer.Option(
-        None, "--corpora", help="Folder with packs or with NAME/ham and NAME/spam folders."
+        None,
+        "--corpora",
+        help="Folder with packs, or with NAME/ham and NAME/spam: folders of messages, Maildirs, mboxes.",
     ),
     out: Path | None = typer.Option(None, "--out", help="Folder of the new model."),
     exclude: list[str] = typer.Option([], "--exclude", help="A source to leave out (repeatable)."),
+    seed: int | None = typer.Option(
+        None, "--seed", min=0, max=2**32 - 1, help="Of the solver; a fixed one by default."
+    ),
+    jobs: int | None = typer.Option(None, "--jobs", min=1, help="Processes; as many as there are cores by default."),
+    work: Path | None = typer.Option(
+        None, "--work", help="Where features wait (4 KB a message); beside --out by default."
+    ),
+    dask: str | None = typer.Option(None, "--dask", metavar="ADDRESS", help="Work on a Dask cluster: its scheduler."),
+    metrics: Path | None = typer.Option(None, "--metrics", help="An evaluation.json, for the card."),
+    as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON."),
 ) -> None:
     """Train a model and write it with its manifest and card."""
     if context.invoked_subcommand is not None:
@@ -46,41 +66,45 @@ def train(
         return
     if corpora is None or out is None:
         raise InputError("write --corpora FOLDER and --out FOLDER; see darban train --help")
-    from gateway.classify import corpus, model
+    from gateway.classify import card, corpus, model
     from gateway.classify import train as training
 
     training.require_learning()
-    sources = {name: path for name, path in corpus.sources(corpora).items() if name not in exclude}
-    unknown = set(exclude) - set(corpus.sources(corpora))
+    evaluation = card.read_metrics(metrics) if metrics else None
+    sources = corpus.sources(corpora)
+    unknown = set(exclude) - set(sources)
     if unknown:
         raise InputError(f"--exclude {sorted(unknown)[0]}: there is no such source in {corpora}")
-    matrix = training.extract_sources(sources, progress=track_progress)
-    fitted = training.fit(matrix)
-    described = training.describe_sources(matrix, TERMS)
+    sources = {name: path for name, path in sources.items() if name not in exclude}
+    if not sources:
+        raise InputError("--exclude leaves no source")
+    seed = training.SEED if seed is None else seed
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _workers(dask, jobs) as workers, TemporaryDirectory(prefix=".features-", dir=work or out.parent) as folder:
+        shards = training.extract_shards(sources, Path(folder), workers, track_progress)
+        fitted = training.fit_shards(shards, workers, seed=seed, progress=partial(track_progress, words="training"))
     facts = {
         "created": os.environ.get("SOURCE_DATE", ""),
-        "data": described,
-        "use": "any" if set(sources) <= _FREE else "non-commercial: see the terms of each source",
+        "darban": __version__,
+        "data": training.describe_groups(shards.groups, TERMS),
+        "use": "non-commercial: see the terms of each source" if _RESTRICTED & set(sources) else "any",
         "algorithm": "logistic regression, balanced by source and class; Platt calibration on held-out folds",
+        "training": {"seed": seed, "messages": shards.groups.total(), "passes": fitted.passes},
+        "calibration": {name: round(value, 6) for name, value in fitted.calibration.items()},
     }
     manifest = model.save(out, fitted.weights, (fitted.bias, fitted.slope, fitted.offset), facts)
-    (out / "card.md").write_text(_card(manifest), "utf-8")
-    typer.echo(f"{manifest['id']}: {matrix.rows.shape[0]} messages, {len(sources)} sources, in {out}")
+    (out / "card.md").write_text(card.write_card(manifest, evaluation), "utf-8")
+    if as_json:
+        typer.echo(json.dumps({"out": str(out), **manifest}, ensure_ascii=False))
+    else:
+        typer.echo(f"{manifest['id']}: {shards.groups.total()} messages, {len(sources)} sources, in {out}")
 
 
-def _card(manifest: dict[str, Any]) -> str:
-    rows = "\n".join(f"| {one['name']} | {one['ham']} | {one['spam']} | {one['terms']} |" for one in manifest["data"])
-    return f"""# Model {manifest["id"]}
+def _workers(dask: str | None, jobs: int | None) -> AbstractContextManager[Workers]:
+    if dask is None:
+        from gateway.classify.workers import LocalWorkers
 
-Judges whether a message is unwanted, from its text, subject, links and structure. Use: {manifest["use"]}.
+        return nullcontext(LocalWorkers(jobs))
+    from gateway.classify.cluster import DaskWorkers
 
-| source | ham | spam | terms |
-|---|---|---|---|
-{rows}
-
-{manifest["algorithm"]}. Features: version {manifest["features"]["version"]} (gateway/classify/features.py).
-
-Limits: the sources are mostly mailing-list ham and spam of other years; across sources recall falls and false positives
-rise (docs/model.md has the figures). It is one hit among others, weighted by the CLASSIFIER score line, and its
-"not spam" counts half.
-"""
+    return DaskWorkers(dask)

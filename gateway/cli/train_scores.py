@@ -14,17 +14,19 @@ from gateway.cli.progress import track_progress
 from gateway.errors import InputError
 
 if TYPE_CHECKING:
+    from gateway.classify.workers import Workers
     from gateway.fitting.outcome import Held, Outcome
 
 _SHOWN = 20
 
 
 def scores(
-    corpora: Path = typer.Option(..., "--corpora", help="Folder with packs or with NAME/ham and NAME/spam folders."),
+    corpora: Path = typer.Option(..., "--corpora", help="Folder with packs, or with NAME/ham and NAME/spam."),
     rules: list[Path] = typer.Option([], "--rules", help="Rule files or folders (repeatable); without it what ships."),
     model: Path | None = typer.Option(None, "--model", help="Folder of the classifier's model; without it what ships."),
     out: Path | None = typer.Option(None, "--out", help="The rule file to write; without it only the summary is made."),
     exclude: list[str] = typer.Option([], "--exclude", help="A source to leave out (repeatable)."),
+    jobs: int | None = typer.Option(None, "--jobs", min=1, help="Processes; as many as there are cores by default."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Fit the scores of rules and findings, and the classifier's weight, on labelled mail.
@@ -34,6 +36,7 @@ def scores(
     """
     from gateway.classify import corpus
     from gateway.classify import train as training
+    from gateway.classify.workers import LocalWorkers
     from gateway.config.shipped import model_path, rules_path
     from gateway.fitting import rule_file
 
@@ -43,13 +46,13 @@ def scores(
         if sources.pop(name, None) is None:
             raise InputError(f"--exclude {name}: there is no such source in {corpora}")
     files = rule_file.authored_files(rules or [rules_path()])
-    outcome = _fit(sources, files, model or model_path())
+    outcome = _fit(sources, files, model or model_path(), LocalWorkers(jobs))
     if out is not None:
         out.write_text(rule_file.text_of(outcome), "utf-8")
     typer.echo(json.dumps(dataclasses.asdict(outcome)) if as_json else "\n".join(_summary(outcome)))
 
 
-def _fit(sources: dict[str, Path], files: list[Path], model: Path) -> Outcome:
+def _fit(sources: dict[str, Path], files: list[Path], model: Path, workers: Workers) -> Outcome:
     from gateway.app import cache_dir, load_pipeline
     from gateway.classify.model import read_manifest
     from gateway.config.settings import ClassifierSettings, Rules, Settings
@@ -61,8 +64,8 @@ def _fit(sources: dict[str, Path], files: list[Path], model: Path) -> Outcome:
 
     settings = Settings(rules=Rules(paths=tuple(map(str, files))), classifier=ClassifierSettings(model=str(model)))
     make_pipeline = load_pipeline(settings, cache_dir(settings), offline=True)
-    judged = judge(sources, make_pipeline, progress=partial(track_progress, description="judging mail"))
-    judged = unseen(judged, model, sources, progress=track_progress)
+    judged = judge(sources, make_pipeline, workers, progress=partial(track_progress, words="judging mail"))
+    judged = unseen(judged, model, sources, workers, progress=track_progress)
     policy = settings.domain[0]
     thresholds = Thresholds(policy.tag_at, policy.quarantine_at)
     return fit_and_check(judged, make_table(judged, read(files)), thresholds, str(read_manifest(model)["id"]))

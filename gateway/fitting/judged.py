@@ -7,10 +7,8 @@ A message is judged as of the day it came; one whose day is unknown as of the da
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,13 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.classify.corpus import Sample, read_source
+from gateway.classify.corpus import Sample, in_chunks, read_sources
+from gateway.classify.workers import Workers
 from gateway.errors import InputError
 from gateway.mail import parse
 from gateway.scan.conclude import CLASSIFIER
 from gateway.scan.pipeline import Pipeline
 from gateway.types import Envelope
 
+_CHUNK, _CHUNK_BYTES = 32, 1 << 20  # messages, and their bytes, that a worker is given at a time
 _SKIPPED = ("authenticate", "conclude")
 # A text without a header says nothing about headers: it gets the one that any message has.
 _BARE = re.compile(rb"(?:(?:content-|mime-)[^\r\n]*\r\n)+\r\n", re.IGNORECASE)
@@ -33,6 +33,8 @@ _HEADER = (
     b"From: a@example.org\r\nTo: b@example.net\r\nSubject: text\r\nDate: Thu, 1 Jan 2026 12:00:00 +0000\r\n"
     b"Message-ID: <1@example.org>\r\nMIME-Version: 1.0\r\n"
 )
+
+_Fact = tuple[str, str, bool, float]  # source, path, whether it is spam, the classifier's probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +52,22 @@ class Judged:
 def judge(
     sources: dict[str, Path],
     make_pipeline: Callable[[], Pipeline],
+    workers: Workers,
     *,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Judged:
-    """Every message of the sources, on all cores, in a fixed order. Raises InputError when there is none."""
+    """Every message of the sources, in a fixed order. `workers` have to be of this machine. Raises InputError."""
     from scipy.sparse import csr_matrix
 
-    facts: list[tuple[str, str, bool, float]] = []
+    facts: list[_Fact] = []
     columns: dict[str, int] = {}
     places: list[int] = []
     bounds = [0]
-    with multiprocessing.get_context("fork").Pool(os.cpu_count(), _start, (make_pipeline,)) as pool:
-        for fact, names in progress(pool.imap(_judge, _samples(sources), chunksize=16)):
+    _pipeline[:] = [make_pipeline()]
+    for part in workers.stream(_judge, in_chunks(progress(read_sources(sources)), _CHUNK, _CHUNK_BYTES)):
+        for fact, hit in part:
             facts.append(fact)
-            places += [columns.setdefault(name, len(columns)) for name in names]
+            places += [columns.setdefault(name, len(columns)) for name in hit]
             bounds.append(len(places))
     if not facts:
         raise InputError("the corpora hold no message")
@@ -74,19 +78,14 @@ def judge(
     return Judged(hits, names, probabilities, labels, of, paths)
 
 
-def _samples(sources: dict[str, Path]) -> Iterator[Sample]:
-    for name, path in sorted(sources.items()):
-        yield from read_source(name, path)
+_pipeline: list[Pipeline] = []  # made before the workers are forked; each of them judges one message at a time
 
 
-_pipeline: list[Pipeline] = []  # this process's own
+def _judge(samples: Sequence[Sample]) -> list[tuple[_Fact, list[str]]]:
+    return [_judge_one(sample) for sample in samples]
 
 
-def _start(make_pipeline: Callable[[], Pipeline]) -> None:
-    _pipeline[:] = [make_pipeline()]
-
-
-def _judge(sample: Sample) -> tuple[tuple[str, str, bool, float], list[str]]:
+def _judge_one(sample: Sample) -> tuple[_Fact, list[str]]:
     verdict = asyncio.run(_pipeline[0].score(*as_received(sample), _SKIPPED))
     probability = verdict.prediction.probability if verdict.prediction else 0.5
     names = {hit.name for hit in verdict.hits} - {CLASSIFIER}

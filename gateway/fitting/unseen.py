@@ -11,6 +11,7 @@ import numpy as np
 
 from gateway.classify import train as training
 from gateway.classify.model import read_manifest
+from gateway.classify.workers import Workers
 from gateway.fitting.judged import Judged
 
 
@@ -18,6 +19,7 @@ def unseen(
     judged: Judged,
     model: Path,
     sources: dict[str, Path],
+    workers: Workers,
     *,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Judged:
@@ -26,7 +28,7 @@ def unseen(
     inside = np.isin(judged.sources, sorted(trained))
     if not inside.any():
         return judged
-    matrix = training.extract_sources({name: sources[name] for name in trained}, progress=progress)
+    matrix = training.extract_sources({name: sources[name] for name in trained}, workers=workers, progress=progress)
     assert matrix.paths.tolist() == judged.paths[inside].tolist()
     probability = judged.probability.copy()
     probability[inside] = 1.0 / (1.0 + np.exp(-np.clip(training.fit(matrix).held_out, -30.0, 30.0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from benchmarks.scanners.bogofilter import Bogofilter
 from benchmarks.scanners.darban import Darban
 from benchmarks.scanners.rspamd import Instance, Rspamd
 from benchmarks.scanners.spamassassin import Spamd
+from benchmarks.training import varied
 from gateway.cli.demo import samples
 
 ROOT = Path(__file__).parent.parent.parent
@@ -49,6 +51,23 @@ def test_scan(folder: Path) -> None:
     assert result["messages_per_s"] > 0
     assert set(result["stages"]) == {"parse", "authenticate", "checks", "rules", "classify"}
     assert abs(sum(stage["share"] for stage in result["stages"].values()) - 1) < 0.01
+
+
+def test_training(folder: Path) -> None:
+    (figures,) = run("training", "--messages", str(folder))["runs"]
+    assert (figures["messages"], figures["passes"]) == (40, 0)
+    assert 0 < figures["peak_pss_mib"] <= figures["peak_rss_mib"]
+
+
+def test_messages_are_varied_without_end_and_keep_their_words() -> None:
+    made = list(mail.made_up(4))
+    again = list(itertools.islice(varied(made, 1), 12))
+    assert again == list(itertools.islice(varied(made, 1), 12))
+    assert again[:4] == made
+    assert len({one.content for one in again}) == 12
+    for number, one in enumerate(again):
+        assert sorted(one.content.split()) == sorted(made[number % 4].content.split())
+        assert one.is_spam == made[number % 4].is_spam
 
 
 def test_classify(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from pathlib import Path
 
@@ -75,6 +77,11 @@ def test_held_out_scores_are_of_every_sample(corpora: Path) -> None:
     assert (fitted.held_out[matrix.is_spam].mean() > 0) and (fitted.held_out[~matrix.is_spam].mean() < 0)
 
 
+def test_there_must_be_mail() -> None:
+    with pytest.raises(InputError, match="hold no message"):
+        train.extract_sources({})
+
+
 def test_training_needs_both_classes(corpora: Path) -> None:
     matrix = train.extract_sources(corpus.sources(corpora))
     with pytest.raises(InputError, match="both"):
@@ -101,7 +108,7 @@ def test_intervals_hold_the_figures_and_shrink_with_more_mail() -> None:
         rows = csr_matrix(scores.reshape(-1, 1))
         unknown = np.full(2 * number, "")
         fitted = train.Fitted(np.ones(1, np.float32), 0.0, 1.0, 0.0, scores)
-        matrix = train.Matrix(rows, spam, unknown, unknown, unknown)
+        matrix = train.Matrix(rows, spam, unknown, unknown, unknown, unknown)
         result = evaluate.measure("half", "a", "b", fitted, matrix, 2.0)
         assert result.one_minus_auc == pytest.approx(25, abs=0.1)
         assert result.recall == (0.5, 0.5)
@@ -117,6 +124,22 @@ def test_no_interval_without_both_classes(corpora: Path) -> None:
     assert (result.one_minus_auc, result.intervals, result.ham) == (None, (), 0)
 
 
+def put(folder: Path, content: bytes) -> None:
+    """These weights, as if they were the manifest's."""
+    (folder / WEIGHTS).write_bytes(content)
+    manifest = json.loads((folder / MANIFEST).read_text()) | {"sha256": hashlib.sha256(content).hexdigest()}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def put_arrays(folder: Path, **arrays: np.ndarray) -> None:
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    put(folder, out.getvalue())
+
+
+NOTHING, EVEN = np.zeros(SIZE, np.float16), np.array((0.0, 1.0, 0.0))
+
+
 @pytest.mark.parametrize(
     ("break_it", "says"),
     [
@@ -125,13 +148,37 @@ def test_no_interval_without_both_classes(corpora: Path) -> None:
         (lambda folder: (folder / WEIGHTS).write_bytes(b"PK"), "is not the file its manifest names"),
         (lambda folder: (folder / MANIFEST).write_text("{"), "not JSON"),
         (lambda folder: (folder / MANIFEST).write_text("[]"), "has no id"),
+        (lambda folder: (folder / MANIFEST).write_bytes(b"\xff"), "not JSON"),
+        (lambda folder: put(folder, b""), "not a model"),
+        (lambda folder: put(folder, (folder / WEIGHTS).read_bytes()[:-40]), "not a model"),
+        (lambda folder: put(folder, b"\x93NUMPY"), "not a model"),
+        (lambda folder: put_arrays(folder, weights=NOTHING), "not a model"),
+        (lambda folder: put_arrays(folder, weights=NOTHING, calibration=EVEN[:2]), "not a model"),
+        (lambda folder: put_arrays(folder, weights=np.array(["x"] * SIZE), calibration=EVEN), "not a model"),
+        (lambda folder: put_arrays(folder, weights=NOTHING[:7], calibration=EVEN), "(7,) weights where"),
+        (lambda folder: put_arrays(folder, weights=NOTHING.reshape(2, -1), calibration=EVEN), "weights where"),
+        (lambda folder: put_arrays(folder, weights=NOTHING + np.nan, calibration=EVEN), "no numbers"),
+        (lambda folder: put_arrays(folder, weights=NOTHING + np.inf, calibration=EVEN), "no numbers"),
+        (lambda folder: put_arrays(folder, weights=NOTHING, calibration=EVEN / 0), "no numbers"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
 def test_a_broken_model_is_refused(tmp_path: Path, break_it, says: str) -> None:
     model.save(tmp_path, np.zeros(SIZE, np.float32), (0.0, 1.0, 0.0), {})
     break_it(tmp_path)
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError) as caught:
         classify.load(tmp_path)
+    assert says in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf, 1e9])
+def test_weights_that_cannot_be_stored_leave_the_model_that_was_there(tmp_path: Path, weight: float) -> None:
+    before = model.save(tmp_path, np.zeros(SIZE, np.float32), (0.0, 1.0, 0.0), {})
+    with pytest.raises(InputError, match="nothing was written"):
+        model.save(tmp_path, np.full(SIZE, weight, np.float32), (0.0, 1.0, 0.0), {})
+    assert classify.load(tmp_path).model_id == before["id"]
 
 
 @pytest.mark.parametrize(("size", "version"), [(SIZE, VERSION - 1), (SIZE // 2, VERSION)])

@@ -120,6 +120,7 @@ def test_the_trained_sources_are_judged_by_folds(corpora: Path, rules: Path, tmp
     """A model that has seen the mail is surer of it than folds that have not."""
     from gateway.app import load_pipeline
     from gateway.classify import corpus
+    from gateway.classify.workers import LocalWorkers
     from gateway.config.settings import ClassifierSettings, Rules, Settings
     from gateway.fitting.judged import judge
     from gateway.fitting.unseen import unseen
@@ -128,8 +129,8 @@ def test_the_trained_sources_are_judged_by_folds(corpora: Path, rules: Path, tmp
     app(["train", "--corpora", str(corpora), "--exclude", "office", "--out", str(model)], standalone_mode=False)
     sources = corpus.sources(corpora)
     settings = Settings(rules=Rules(paths=(str(rules),)), classifier=ClassifierSettings(model=str(model)))
-    judged = judge(sources, load_pipeline(settings, None, offline=True))
-    held = unseen(judged, model, sources)
+    judged = judge(sources, load_pipeline(settings, None, offline=True), LocalWorkers(2))
+    held = unseen(judged, model, sources, LocalWorkers(2))
     is_shop = judged.sources == "shop"
     assert (held.probability[~is_shop] == judged.probability[~is_shop]).all()
     assert (held.probability[is_shop] != judged.probability[is_shop]).all()

@@ -1,0 +1,107 @@
+"""The minimum over shards: it is liblinear's, to the bit the same by any number of hands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.classify import rows, train
+from gateway.classify.corpus import Sample
+from gateway.classify.descent import EVERYTHING, Columns, descend, load_block, losses, solve
+from gateway.classify.features import SIZE
+from gateway.classify.rows import Shards, pack
+from gateway.classify.workers import LocalWorkers
+
+
+def minimum(function: Callable, start: np.ndarray, limit: int = 500) -> tuple[np.ndarray, int]:
+    descent = descend(start)
+    point = next(descent)
+    for turn in range(limit):
+        try:
+            point = descent.send(function(point))
+        except StopIteration as end:
+            return end.value, turn + 1
+    raise AssertionError("no end")
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.floats(0.1, 100), min_size=2, max_size=8), st.lists(st.floats(-50, 50), min_size=8, max_size=8)
+)  # fmt: skip
+def test_it_finds_the_minimum_of_a_bowl(curves: list[float], centre: list[float]) -> None:
+    curve, place = np.array(curves), np.array(centre[: len(curves)])
+
+    def bowl(point: np.ndarray) -> tuple[float, np.ndarray]:
+        away = point - place
+        return 1.0 + float((curve * away * away).sum()) / 2, curve * away
+
+    found, _ = minimum(bowl, np.zeros(len(curves)))
+    assert bowl(found)[0] < 1.0 + 1e-3 * bowl(np.zeros(len(curves)))[0]
+
+
+@pytest.fixture
+def shards(tmp_path: Path, monkeypatch) -> Shards:
+    """600 samples that overlap, in five shards."""
+    monkeypatch.setattr(rows, "SHARD_ROWS", 120)
+    draw = np.random.default_rng(1)
+    made = Shards(tmp_path)
+    parts = []
+    for part in range(10):
+        samples = [Sample("own", f"{part}/{turn}", bool(draw.random() < 0.4), b"") for turn in range(60)]
+        vectors = []
+        for sample in samples:
+            words = np.unique(draw.integers(0, 300, 20) + (150 if sample.is_spam else 0))
+            vectors.append((words, np.full(len(words), len(words) ** -0.5, np.float32)))
+        parts.append(pack(samples, ["en"] * 60, vectors))
+    made.write(parts)
+    assert len(made.files) == 5
+    return made
+
+
+def test_the_gradient_is_the_values_slope(shards: Shards) -> None:
+    block = load_block(shards.files[0], {("own", True): 2.0, ("own", False): 0.5})
+    draw = np.random.default_rng(2)
+    point, direction = (draw.normal(size=(SIZE + 1, 1)) for _ in range(2))
+    fold = np.array([3], dtype=np.int16)
+    step = 1e-6
+    ahead, behind = (losses(block, Columns(point + way * step * direction, fold))[0][0] for way in (1, -1))
+    gradient = losses(block, Columns(point, fold))[1]
+    assert (ahead - behind) / (2 * step) == pytest.approx(float((gradient * direction).sum()), rel=1e-5)
+
+
+def test_a_column_does_not_see_the_fold_it_leaves_out(shards: Shards) -> None:
+    block = load_block(shards.files[0], {("own", True): 1.0, ("own", False): 1.0})
+    values, _ = losses(block, Columns(np.zeros((SIZE + 1, 2)), np.array([EVERYTHING, 2], dtype=np.int16)))
+    others = int((block.rows.folds != 2).sum())
+    assert values.tolist() == pytest.approx([120 * np.log(2), others * np.log(2)])
+
+
+def test_it_is_liblinears_minimum(shards: Shards, monkeypatch) -> None:
+    inside = train.fit_shards(shards, LocalWorkers(1))
+    monkeypatch.setattr(train, "IN_MEMORY", 0)
+    outside = train.fit_shards(shards, LocalWorkers(1))
+    assert (inside.passes, outside.passes > 10) == (0, True)
+    both = np.corrcoef(inside.held_out, outside.held_out)[0, 1]
+    assert both > 0.999
+    assert np.abs(inside.weights - outside.weights).max() < 0.02 * np.abs(inside.weights).max()
+    assert (outside.slope, outside.offset) == pytest.approx((inside.slope, inside.offset), abs=0.02)
+
+
+def test_the_number_of_hands_leaves_no_trace(shards: Shards, monkeypatch) -> None:
+    monkeypatch.setattr(train, "IN_MEMORY", 0)
+    one, three = (train.fit_shards(shards, LocalWorkers(jobs)) for jobs in (1, 3))
+    assert one.weights.tobytes() == three.weights.tobytes()
+    assert (one.bias, one.slope, one.offset) == (three.bias, three.slope, three.offset)
+
+
+def test_what_was_not_done_in_time_is_taken_as_it_is(shards: Shards, monkeypatch) -> None:
+    monkeypatch.setattr("gateway.classify.descent.MAX_PASSES", 4)
+    blocks = [lambda path=path: load_block(path, {("own", True): 1.0, ("own", False): 1.0}) for path in shards.files]
+    columns, passes = solve(LocalWorkers(1), blocks, [EVERYTHING], 1.0)
+    assert (passes, columns.points.shape) == (4, (SIZE + 1, 1))
+    assert np.abs(columns.points).max() > 0
