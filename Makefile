@@ -54,6 +54,7 @@ fuzz: setup-dev  ## the parsers under bytes made to break them: FUZZ_SECONDS (60
 bench: setup-dev  ## what a message costs, and what the gateway carries
 	@$(BIN)/python -m benchmarks.scan --out benchmarks/results/scan.json
 	@$(BIN)/python -m benchmarks.classify --out benchmarks/results/classify.json
+	@$(BIN)/python -m benchmarks.learn --out benchmarks/results/learn.json
 	@$(BIN)/python -m benchmarks.authentication --out benchmarks/results/authentication.json
 	@$(BIN)/python -m benchmarks.dns --out benchmarks/results/dns.json
 	@$(BIN)/python -m benchmarks.scorers --out benchmarks/results/scorers.json

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import itertools
+import math
 import os
 import shutil
 import signal
@@ -29,12 +30,15 @@ from gateway.config.shipped import model_path, rules_path
 from gateway.mail.domain import to_a_label
 from gateway.policy.domains import ConfiguredDomains
 from gateway.supervisor import ProcessSpec, Ready, Supervisor
-from gateway.types import DmarcRow, DomainPolicy, JournalRow, LogRow
+from gateway.types import DmarcRow, DomainPolicy, HeldMessage, JournalRow, LogRow, Recipient
 
 if TYPE_CHECKING:
     from gateway.auth.identity import Identity
+    from gateway.classify.model import Model
+    from gateway.classify.online import Caps
     from gateway.digest.dmarc import DmarcReports, DmarcSender
-    from gateway.ports import Counters, Sealer
+    from gateway.learning import Publisher, Teacher
+    from gateway.ports import Counters, Sealer, TrainingLedger
     from gateway.reputation import Reputation
     from gateway.scan.pipeline import Pipeline
     from gateway.service import Releaser
@@ -74,6 +78,11 @@ class Places:
     def secret(self) -> Path:
         """What the keys of the memory are hashed with."""
         return self.state / "secret"
+
+    @property
+    def model(self) -> Path:
+        """The online model."""
+        return self.state / "model"
 
     @property
     def cache(self) -> Path:
@@ -189,14 +198,27 @@ def make_identity(settings: Settings) -> Identity:
     )
 
 
-def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = False) -> Callable[[], Pipeline]:
+def load_model(settings: Settings) -> Model:
+    """What [classifier] names, else the model that ships. Raises ConfigError."""
+    from gateway import classify
+
+    return classify.load(Path(settings.classifier.model) if settings.classifier.model else model_path())
+
+
+def load_pipeline(
+    settings: Settings, cache: Path | None, *, offline: bool = False, explain_all: bool = False
+) -> Callable[[], Pipeline]:
     """Load rules and model now; the function makes a pipeline with a resolver of its own (after a fork, in a loop).
+
+    Predictions get their words from the lowest tag_at on, or all of them: what is delivered as plain mail keeps no
+    verdict, and nobody would read them.
 
     Raises ConfigError when a rule file or the model cannot be used: a gateway that cannot judge does not start.
     """
-    from gateway import classify, rules
+    from gateway import rules
     from gateway.checks import ENVELOPE_CHECKS, make_checks
     from gateway.checks.dns_list import DnsLists
+    from gateway.classify.published import CurrentModel
     from gateway.config.dns_lists import dns_lists
     from gateway.net.dns import CachingResolver, OfflineResolver
     from gateway.scan.pipeline import Pipeline, Trust
@@ -204,7 +226,7 @@ def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = Fal
     lists = dns_lists(settings.dns_list)
     ruleset = rules.load(rule_paths(settings), cache)
     checks = make_checks(make_identity(settings))
-    model = classify.load(Path(settings.classifier.model) if settings.classifier.model else model_path())
+    shipped, folder = load_model(settings), places(settings).model
 
     def make() -> Pipeline:
         dns = settings.dns
@@ -215,11 +237,12 @@ def load_pipeline(settings: Settings, cache: Path | None, *, offline: bool = Fal
             message_checks=checks,
             envelope_checks=() if offline else (*ENVELOPE_CHECKS, *asked),
             rules=ruleset,
-            classifier=model,
+            classifier=CurrentModel(shipped, folder) if settings.learning.enabled else shipped,
             deadline_s=min(settings.limits.scan_s / 2, dns.timeout_s * 5),
             max_queries=dns.max_queries,
             trouble=known.trouble,
             trust_in=Trust(settings.dmarc.organisational_domain, frozenset(settings.arc.trusted_sealers)),
+            explain_at=-math.inf if explain_all else min(domain.tag_at for domain in settings.domain),
         )
 
     return make
@@ -365,6 +388,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.stores.counters import SqlCounters
     from gateway.stores.dmarc_feedback import SqlDmarcFeedback
     from gateway.stores.engine import make_engine
+    from gateway.stores.ledger import SqlLedger
     from gateway.stores.message_log import SqlMessageLog
     from gateway.web import create_app
     from gateway.web.health import DnsState, health_app
@@ -382,27 +406,33 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
             log.warning("messages are missing in DMARC reports", error=str(error))
 
     journal = await serve_journal(where.journal, keep)
-    pruning = asyncio.create_task(prune_now_and_then(SqlCounters(engine)))
+    publisher = make_publisher(settings, SqlLedger(engine))
+    learning = None if publisher is None else publisher.state
+    tasks = [
+        asyncio.create_task(prune_now_and_then(SqlCounters(engine))),
+        *([asyncio.create_task(publisher.run())] if publisher is not None else []),
+    ]
     next_hops = NextHops(settings.hostname)
     pages = create_app(
         quarantine=quarantine,
         accounts=SqlAccounts(engine),
         message_log=message_log,
         release=_releaser(settings, next_hops, quarantine).release,
+        why=_why(settings, where),
         settings=settings.web,
         hostname=settings.hostname,
         translations=read_rules(rule_paths(settings)).translations,
     )
     dns = DnsState()
-    watching = asyncio.create_task(_watch_dns(settings, dns))
+    tasks.append(asyncio.create_task(_watch_dns(settings, dns)))
     servers = [
         await _serve_http(pages, settings.web.listen),
-        await _serve_http(health_app(where.processes, quarantine, dns), settings.metrics.listen),
+        await _serve_http(health_app(where.processes, quarantine, dns, learning), settings.metrics.listen),
     ]
     ready()
     await stopped
-    pruning.cancel()
-    watching.cancel()
+    for task in tasks:
+        task.cancel()
     for stop in servers:
         await stop()
     journal.close()
@@ -453,6 +483,24 @@ def _releaser(settings: Settings, next_hops: Any, quarantine: Any) -> Releaser:
     )
 
 
+def _why(settings: Settings, where: Places) -> Callable[[HeldMessage, bytes], Awaitable[dict[str, Any]]]:
+    """What would have had a held message delivered: the scorers are asked, as they are now."""
+    from gateway.errors import ScorerError
+    from gateway.scan.why import Why
+    from gateway.service import held_envelope
+
+    policies, asking = domain_policies(settings), Why(where.scorers, settings.limits.scan_s)
+
+    async def why(held: HeldMessage, content: bytes) -> dict[str, Any]:
+        policy = policies.policy(held.domain)
+        if policy is None:
+            raise ScorerError(f"{held.domain} is no domain of ours any more")
+        envelope = held_envelope(held, Recipient(held.recipient, held.domain), settings.hostname)
+        return await asking.ask(envelope, content, held.verdict_json, policy)
+
+    return why
+
+
 def _reputation(settings: Settings, counters: Counters) -> Reputation:
     from gateway.policy.greylist import Delays
     from gateway.policy.rates import Limits
@@ -466,6 +514,39 @@ def _reputation(settings: Settings, counters: Counters) -> Reputation:
         limits=Limits(hourly.messages, hourly.recipients, hourly.unknown_recipients, hourly.domain_messages),
         delays=Delays(said.greylist_wait_s, said.greylist_window_s),
     )
+
+
+def learning_caps(settings: Settings) -> Caps:
+    """[learning]'s."""
+    from gateway.classify.online import Caps
+
+    said = settings.learning
+    return Caps(said.lesson_cap, said.trainer_day_cap, said.trainer_cap, said.day_cap)
+
+
+def make_teacher(settings: Settings, ledger: TrainingLedger) -> Teacher:
+    """Who writes lessons, for every door people teach through."""
+    from gateway.learning import Teacher
+
+    return Teacher(ledger, settings.learning.daily_lessons)
+
+
+def make_publisher(settings: Settings, ledger: TrainingLedger) -> Publisher | None:
+    """Who makes the online model; None when [learning] is off. Raises ConfigError."""
+    from gateway.learning import Publisher
+
+    if not settings.learning.enabled:
+        return None
+    return Publisher(ledger, load_model(settings), learning_caps(settings), places(settings).model)
+
+
+def open_ledger(settings: Settings) -> Any:
+    """The training ledger, for the command line."""
+    from gateway.stores.engine import make_engine, migrate
+    from gateway.stores.ledger import SqlLedger
+
+    migrate(settings.storage.database)
+    return SqlLedger(make_engine(settings.storage.database))
 
 
 def open_quarantine(settings: Settings) -> Any:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from gateway.types import (
     Account,
+    Contribution,
     Delivery,
     Disposition,
     DmarcRow,
@@ -22,6 +23,9 @@ from gateway.types import (
     HeldQuery,
     Hit,
     JournalRow,
+    LedgerCounts,
+    Lesson,
+    Lessons,
     LogRow,
     MailObject,
     Missing,
@@ -29,6 +33,7 @@ from gateway.types import (
     QuarantineState,
     Recipient,
     Reply,
+    Taught,
     Verdict,
 )
 
@@ -101,7 +106,13 @@ class Classifier(Protocol):
         """Names the weights; stands in every prediction."""
 
     def predict(self, mail: MailObject) -> Prediction:
-        """Judge one message. Never raises on any mail."""
+        """Judge one message, without contributions. Never raises on any mail."""
+
+    def explain(self, mail: MailObject) -> tuple[Contribution, ...]:
+        """The strongest parts of the prediction, strongest first. Never raises on any mail."""
+
+    def refresh(self) -> None:
+        """Take up a newer model where there is one; cheap, and never raises."""
 
 
 class Scorer(Protocol):
@@ -286,3 +297,28 @@ class Counters(Protocol):
 
     def prune(self, prefix: str, keep: int) -> int:
         """Of the keys with this prefix leave so many, the largest values; how many went. (Redis evicts by itself.)"""
+
+
+class TrainingLedger(Protocol):
+    """What people taught the classifier. Nothing is ever taken out, only revoked. Blocking. Raises StoreError."""
+
+    def add(self, lesson: Lesson, daily_limit: int) -> Taught:
+        """Write it, unless its trainer's newest word on this content is the same, or the day is full for him."""
+
+    def list(self, which: Lessons) -> tuple[Sequence[Lesson], int]:
+        """One page, newest first, and how many there are in all."""
+
+    def active(self, features_version: int) -> Iterable[Lesson]:
+        """Those that count, in the order (at, id): not revoked, of this version, each trainer's newest on a content."""
+
+    def revoke(self, which: Lessons, by: str) -> int:
+        """They count no more; how many did until now. InputError when neither ids, trainer nor day are given."""
+
+    def restore(self, which: Lessons) -> int:
+        """They count again; how many did not until now."""
+
+    def counts(self, features_version: int) -> LedgerCounts:
+        """How much was taught."""
+
+    def revision(self) -> int:
+        """Another number after every change."""

@@ -301,7 +301,7 @@ class Releaser:
             return Reply(451, "4.3.5", f"{held.domain} is not configured any more")
         content = await asyncio.to_thread(self._quarantine.content, held.id)
         recipient = Recipient(held.recipient, held.domain)
-        envelope = _held_envelope(held, recipient, self._hostname)
+        envelope = held_envelope(held, recipient, self._hostname)
         auth = auth_from_json(held.verdict_json)
         annotated = await asyncio.to_thread(annotate_release, envelope, content, auth, [recipient], self._sealer)
         replies = await self._next_hop(policy.next_hop).deliver(envelope, annotated, [recipient])
@@ -314,7 +314,7 @@ class Releaser:
         except StoreError as error:
             log.warning("release not remembered", held_id=held.id, error=str(error))
             return
-        envelope = _held_envelope(held, Recipient(held.recipient, held.domain), self._hostname)
+        envelope = held_envelope(held, Recipient(held.recipient, held.domain), self._hostname)
         self._reputation.learn_release(envelope, content, auth_from_json(held.verdict_json))
 
     def _settle(self, held: HeldMessage, reply: Reply) -> HeldMessage:
@@ -354,7 +354,8 @@ def _held_instead(refused: Delivery) -> Disposition:
     return Disposition(refused.recipient, "quarantine", reason, 0.0)
 
 
-def _held_envelope(held: HeldMessage, recipient: Recipient, hostname: str) -> Envelope:
+def held_envelope(held: HeldMessage, recipient: Recipient, hostname: str) -> Envelope:
+    """The envelope a held message came in, for one recipient; nothing is remembered of its sender."""
     return Envelope(
         queue_id=held.queue_id,
         client=Client(held.client_ip, helo=held.helo),

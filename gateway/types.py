@@ -17,6 +17,8 @@ AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
 DnsStatus = Literal["noerror", "nodata", "nxdomain", "servfail", "timeout", "refused", "invalid", "limit"]
 DmarcSending = Literal["sent", "refused", "failed"]
 QuarantineState = Literal["held", "releasing", "released", "deleted"]
+Via = Literal["release", "review", "digest", "imap", "command"]
+TaughtHow = Literal["learned", "relearned", "known", "limited"]
 
 
 # --- the envelope -------------------------------------------------------------------------------------------------
@@ -249,9 +251,10 @@ class Hit(NamedTuple):
 
 
 class Contribution(NamedTuple):
-    """One feature's part in a prediction, as a person reads it."""
+    """One thing's part in a prediction; scan/wording.py has the words for it."""
 
-    text: str  # the word, fragment or relation
+    kind: str  # "words", "link", ...
+    value: str  # the words as they are written, the link's domain; "" where the kind says it all
     weight: float  # log-odds; positive speaks for spam
 
 
@@ -432,3 +435,58 @@ class DmarcRow:
 
 
 JournalRow = LogRow | DmarcRow
+
+
+# --- what people teach --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One person's word on one message: its features, never its content."""
+
+    id: str  # stable; with `at` the order in which lessons count
+    at: float
+    trainer: str  # who taught
+    is_spam: bool
+    via: Via  # through which door
+    content_hash: str  # sha256 hex of the content
+    features_version: int  # lessons of another version are kept, and not used
+    indices: bytes  # which features the message has (classify/packed.py)
+    weight: float = 1.0  # of the largest step it may make
+    revoked_at: float | None = None  # None: it counts
+    revoked_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What became of a lesson.
+
+    learned: new; relearned: the trainer had said the opposite; known: had said the same, nothing was written;
+    limited: the trainer has taught as much as a day allows, nothing was written.
+    """
+
+    what: TaughtHow
+    lesson_id: str = ""  # of the lesson that counts now; "" when limited
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """Which lessons: those for which all holds that is given. Nothing given: all of them, but not to revoke them."""
+
+    ids: tuple[str, ...] = ()
+    trainer: str = ""
+    day: int | None = None  # days since the epoch (UTC)
+    is_revoked: bool | None = None
+    limit: int = 50  # of a page; revoke and restore take all
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerCounts:
+    """How much was taught."""
+
+    lessons: Mapping[tuple[bool, Via], int]  # (is_spam, via) -> lessons that count
+    revoked: int
+    superseded: int  # their trainer said the opposite later
+    foreign: int  # of another version of the features
+    newest_at: float  # of any; 0.0 when there is none

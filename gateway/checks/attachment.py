@@ -14,7 +14,10 @@ _PROGRAMS = frozenset(
 )
 _MACROS = frozenset("docm dotm xlsm xltm xlam pptm potm ppam ppsm sldm".split())
 _DOCUMENTS = frozenset("pdf doc docx xls xlsx ppt pptx txt rtf jpg jpeg png gif zip mp3 mp4 csv odt ods".split())
-_OVERRIDES = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_OVERRIDE = re.compile("[\u202d\u202e]")
+_RIGHT_TO_LEFT = re.compile("[\u202b\u2067]")  # an embedding or isolate: out of place where no letter is written so
+_RIGHT_TO_LEFT_LETTER = re.compile("[\u05d0-\u05ea\u0620-\u064a\u066e-\u06d3\u0750-\u077f\ufb1d-\ufdfd\ufe70-\ufefc]")
 _EXTENSION = re.compile(r"\.([a-z0-9-]{1,12})$")
 _DOUBLE = re.compile(r"\.([a-z0-9]{2,5})[\s_.]*\.([a-z0-9-]{1,12})$")
 _IGNORED_AT_THE_END = " .\t\r\n'\"\u200b\u200c\u200d\u2060\ufeff"
@@ -51,7 +54,7 @@ class Attachment:
 
 def _by_name(filename: str) -> Iterator[Finding]:
     shown = filename[:120]
-    if _OVERRIDES.search(filename):
+    if _is_turned(filename):
         yield Finding(
             "ATTACHMENT_NAME_OVERRIDE", (f"the name {shown!r} turns its reading direction to hide its ending",)
         )
@@ -81,6 +84,13 @@ def _extension(filename: str) -> str:
     return match[1] if match else ""
 
 
+def _is_turned(filename: str) -> bool:
+    """Shown in another order than its letters call for: by an override, or as if Latin ran from right to left."""
+    if _OVERRIDE.search(filename):
+        return True
+    return bool(_RIGHT_TO_LEFT.search(filename) and not _RIGHT_TO_LEFT_LETTER.search(filename))
+
+
 def _as_stored(filename: str) -> str:
     """The name of the file a reader makes: Windows drops dots and spaces at the end, many readers what a NUL hides."""
-    return _OVERRIDES.sub("", filename).partition("\0")[0].rstrip(_IGNORED_AT_THE_END).lower()
+    return _DIRECTION.sub("", filename).partition("\0")[0].rstrip(_IGNORED_AT_THE_END).lower()

@@ -16,6 +16,8 @@ _TWINS = frozenset("асеорхуіјѕԁһԛԝАВСЕНІЈКМОРЅТХУΑ
 _FORMULA = re.compile("[A-Z0-9]*[α-ω][A-Z0-9]*")  # NFκB, PPARα
 _OVERRIDES = "\u202d\u202e"
 _BOLD = re.compile("[\U0001d400-\U0001d7ff]{3}")
+_SMALL = re.compile("[\u1d00-\u1d22\u0262\u026a\u029c\u029f\u0274\u0280\u028f\u0299\ua730\ua731]{3}")  # capitals
+_WHITE_ON_BLACK = re.compile("[\U0001f150-\U0001f169\U0001f170-\U0001f189]{3}")
 _WIDE = re.compile("[\uff21-\uff3a\uff41-\uff5a]{3}")
 _EAST_ASIAN = re.compile("[\u3041-\u30ff\u4e00-\u9fff\uac00-\ud7a3]")  # full-width Latin is at home there
 _ASCII = bytes(range(128))
@@ -43,7 +45,7 @@ class Obfuscation:
         if not present.isdisjoint(_OVERRIDES):
             yield Finding("TEXT_DIRECTION_OVERRIDE", ("the text turns the reading direction",))
         if _is_fancy(text, present):
-            yield Finding("TEXT_FANCY_LETTERS", ("words are written in mathematical or full-width letters",))
+            yield Finding("TEXT_FANCY_LETTERS", ("words are written in letters made for decoration",))
 
 
 def _foreign_letters(text: str) -> set[str]:
@@ -66,7 +68,11 @@ def _mixed(text: str) -> Iterator[Finding]:
 
 
 def _is_fancy(text: str, present: set[str]) -> bool:
-    if any("\U0001d400" <= char <= "\U0001d7ff" for char in present) and _BOLD.search(text):
+    if any("\u1d00" <= char <= "\u1d22" for char in present) and _SMALL.search(text):
+        return True
+    if any("\U0001d400" <= char <= "\U0001f189" for char in present) and (
+        _BOLD.search(text) or _WHITE_ON_BLACK.search(text)
+    ):
         return True
     is_wide = any("\uff21" <= char <= "\uff5a" for char in present)
     return bool(is_wide and _WIDE.search(text) and not _EAST_ASIAN.search(text))

@@ -12,40 +12,20 @@ from gateway.types import Html, MailObject
 
 _MAX_LINKS, _MAX_PARTS = 50, 30
 _TAGS = ("form", "script", "iframe", "input", "marquee", "map")
-_SHOWN = {
-    "part": "an attachment of type {}",
-    "extension": "an attachment .{}",
-    "tag": "<{}> in the HTML",
-    "hidden": "text hidden from the reader",
-    "length": "a text of {} characters",
-    "invisible": "invisible characters inside words",
-    "twins": "foreign look-alikes of letters inside words",
-    "exclamations": "{} exclamation marks",
-    "dollars": "{} dollar signs",
-    "subject_capitals": "a subject in capitals",
-    "links": "{} links",
-    "link": "link to {}",
-    "tld": "link into .{}",
-    "link_address": "link to a bare address",
-    "reply_to_elsewhere": "answers go to another domain",
-    "spf": "SPF {}",
-    "dmarc": "DMARC {}",
-}
-_FEW = ("no", "1", "2 or 3", "4 or more")  # by the bits of a count
+_FEW = ("0", "1", "2-3", "4+")  # by the bits of a count
 
 
-def describe(key: str) -> str:
-    """The fact in words."""
+def describe(key: str) -> tuple[str, str]:
+    """Kind and value of the fact, as scan/wording.py knows them."""
     kind, _, detail = key.partition(":")
     if kind in ("links", "length"):
         least, most = (1 << int(detail)) >> 1, (1 << int(detail)) - 1
-        detail = f"{least} to {most}" if least < most else str(most or "no")
+        detail = f"{least}-{most}" if least < most else str(most)
     elif kind in ("exclamations", "dollars"):
         detail = _FEW[int(detail)]
     elif kind in ("link", "tld"):
         detail = to_u_label(detail)
-    shown = _SHOWN[kind].format(detail)
-    return shown.removesuffix("s") if detail == "1" else shown
+    return kind, detail
 
 
 def facts(mail: MailObject, text: Text) -> Iterator[str]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gateway.classify import facts
 from gateway.classify.normalise import FIELD_END, MAX_CHARACTERS, normalise
-from gateway.classify.words import Words
+from gateway.classify.words import Hashes, Words
 from gateway.types import MailObject
 
 VERSION = 3
@@ -38,10 +38,11 @@ class Features:
 
     indices: Indices  # with repetitions: the named ones first, then the 3-grams
     named: int  # how many are named
+    last: NDArray[np.uint16]  # of each, where the last one of the same index stands
     counted: NDArray[np.bool_]  # the last of each that is repeated
     scales: tuple[float, float]  # the value of each named one, and of each 3-gram
-    _facts: list[str]
-    _words: Words
+    facts: list[str]  # the keys of the first named ones
+    words: Words  # of the other named ones and of the 3-grams
 
     def vector(self) -> tuple[Indices, NDArray[np.float32]]:
         """Indices and values of the scaled sparse vector, each index once."""
@@ -49,11 +50,11 @@ class Features:
         values[: self.named] = self.scales[0]
         return self.indices[self.counted], values[self.counted]
 
-    def describe(self, number: int) -> str:
-        """What the named feature of this number is, for people."""
-        if number < len(self._facts):
-            return facts.describe(self._facts[number])
-        return self._words.describe(number - len(self._facts))
+    def describe(self, number: int) -> tuple[str, str]:
+        """What the named feature of this number is: kind and value, as scan/wording.py knows them."""
+        if number < len(self.facts):
+            return facts.describe(self.facts[number])
+        return self.words.describe(number - len(self.facts))
 
 
 def extract(mail: MailObject, *, body: bool = True, relations: bool = True) -> Features:
@@ -63,12 +64,18 @@ def extract(mail: MailObject, *, body: bool = True, relations: bool = True) -> F
     keys = [*(facts.facts(mail, text) if body else ()), *(facts.relations(mail) if relations else ())]
     grams = words.grams()
     hashes = np.concatenate([np.array([_hash(key) for key in keys], dtype=np.uint32), *words.hashes(), grams])
-    indices = np.right_shift(hashes, 32 - _BITS, dtype=np.intp)
+    indices = named_indices(hashes)
     named = len(indices) - len(grams)
     indices[named:] += HALF
-    counted = _last_of_each(indices)
+    last = _last_of_each(indices)
+    counted = last == _ORDER[: len(indices)]
     scales = _unit(counted[:named]), _unit(counted[named:])
-    return Features(indices, named, counted, scales, keys, words)
+    return Features(indices, named, last, counted, scales, keys, words)
+
+
+def named_indices(hashes: Hashes) -> Indices:
+    """Where features of these hashes stand in the lower half."""
+    return np.right_shift(hashes, 32 - _BITS, dtype=np.intp)
 
 
 def _unit(counted: NDArray[np.bool_]) -> float:
@@ -81,12 +88,11 @@ def _text(mail: MailObject) -> str:
     return FIELD_END.join((name, message.subject[:_SUBJECT_CHARACTERS], message.text[:MAX_CHARACTERS]))
 
 
-def _last_of_each(indices: Indices) -> NDArray[np.bool_]:
-    """True in one place for each different index. No sort: the last writer of a slot stays."""
+def _last_of_each(indices: Indices) -> NDArray[np.uint16]:
+    """Where the last of the same index stands. No sort: the last writer of a slot stays."""
     slots = np.empty(SIZE, dtype=np.uint16)
-    order = _ORDER[: len(indices)]
-    slots[indices] = order
-    last: NDArray[np.bool_] = slots.take(indices) == order
+    slots[indices] = _ORDER[: len(indices)]
+    last: NDArray[np.uint16] = slots.take(indices)
     return last
 
 

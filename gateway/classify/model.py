@@ -11,19 +11,19 @@ import json
 import math
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.classify.explanation import contributions
 from gateway.classify.features import HALF, SIZE, VERSION, Features, extract
 from gateway.errors import ConfigError, InputError
 from gateway.types import Contribution, MailObject, Prediction
 
 WEIGHTS, MANIFEST = "weights.npz", "manifest.json"
-_CONTRIBUTIONS = 6
 
 Weights = NDArray[np.float32]
 
@@ -64,16 +64,26 @@ class Model:
             raise ConfigError(f"{path}: holds weights that are no numbers; train it again with `darban train`")
         return Model(str(manifest["id"]), weights, bias, slope, offset)
 
+    def with_weights(self, model_id: str, weights: Weights) -> Model:
+        """The same bias and calibration under other weights."""
+        return replace(self, model_id=model_id, weights=weights)
+
     def decide(self, features: Features) -> float:
         """Log-odds of spam."""
         return self._log_odds(features, self._weights(features))
 
     def predict(self, mail: MailObject) -> Prediction:
-        """Probability and what spoke loudest."""
+        """The probability; what it is made of costs more, and is asked for by `explain`."""
+        log_odds = max(-30.0, min(30.0, self.decide(extract(mail))))
+        return Prediction(1.0 / (1.0 + math.exp(-log_odds)), self.model_id)
+
+    def explain(self, mail: MailObject) -> tuple[Contribution, ...]:
+        """What spoke loudest; see explanation.py."""
         features = extract(mail)
-        weights = self._weights(features)
-        log_odds = max(-30.0, min(30.0, self._log_odds(features, weights)))
-        return Prediction(1.0 / (1.0 + math.exp(-log_odds)), self.model_id, self._contributions(features, weights))
+        return contributions(features, self._weights(features), self.slope)
+
+    def refresh(self) -> None:
+        """It stays what it is."""
 
     def _weights(self, features: Features) -> Weights:
         """The weight of each feature where it counts, else 0."""
@@ -85,24 +95,6 @@ class Model:
         named, grams = np.add.reduce(weights[: features.named]), np.add.reduce(weights[features.named :])
         score = float(named) * features.scales[0] + float(grams) * features.scales[1]
         return self.slope * (score + self.bias) + self.offset
-
-    def _contributions(self, features: Features, weights: Weights) -> tuple[Contribution, ...]:
-        """The strongest named features; the 3-grams repeat what the words say and have no name."""
-        scale = self.slope * features.scales[0]
-        strongest = _largest(np.abs(weights[: features.named]), _CONTRIBUTIONS)
-        return tuple([Contribution(features.describe(i), float(weights[i]) * scale) for i in strongest])
-
-
-def _largest(values: Weights, number: int) -> list[int]:
-    """Where the largest positive values stand, the largest first. Empties them."""
-    found: list[int] = []
-    for _ in range(min(number, len(values))):
-        largest = int(values.argmax())
-        if not values[largest] > 0:
-            break
-        found.append(largest)
-        values[largest] = 0
-    return found
 
 
 def save(

@@ -1,8 +1,9 @@
 """Text as the model sees it: an array of folded characters, one look-up in a table for the whole text.
 
-Case, accents and styled forms go (NFKC and the bare letter); digits become 0; every white space a space; invisible
-characters vanish. Persian and Arabic: yeh, kaf, digits, kashida and vowel signs as rules.regex.fold has them; ZWNJ
-joins a word (it vanishes too, so that می‌شود is one word). URLs and addresses go: their hosts are features of their own.
+Case, accents and styled forms go (NFKC, small capitals, the bare letter); digits become 0; every white space a space;
+invisible characters vanish. Persian and Arabic: hamza, madda, kashida and vowel signs go, letters that look alike are
+one; ZWNJ joins a word (it vanishes too, so that می‌شود is one word). URLs and addresses go: their hosts are features of
+their own.
 What stood there before is not forgotten: invisible characters inside Latin words and look-alikes of Latin letters are
 counted.
 """
@@ -17,23 +18,34 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.mail.arabic import KASHIDA, MARKS, SAME_LETTER
+
 Codes = NDArray[np.uint8] | NDArray[np.uint32]  # ASCII as it is, other code points times 256; + WORD inside words
 MAX_CHARACTERS = 12_500
+_ZWNJ = "\u200c"
+_BLANKS = re.compile(r"[^\S\x1e]+")
+_JOINER = re.compile("(?<=[\u0600-\u06ff])\u200c(?=[\u0600-\u06ff])")
 FIELD_END = "\x1e"  # white space that stays what it is
 WORD = 0x80
 _LETTER = 1 << 20  # marks, while the table is made, the code points that words are made of
 _GONE, _SEVERAL, _SPACE = 0, 1, 32  # what a code point may fold to besides another
 _LIMIT = 0x20000  # code points from here on (rare ideographs, tags) are taken for invisible
+_SMALL_CAPITALS = "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘꞯʀꜱᴛᴜᴠᴡʏᴢ"  # there is none of x
 _FOLD = {
-    **{ord(a): _LETTER + ord(b) for a, b in zip("يىئكةۀ", "ییئکهه", strict=True)},
-    **dict.fromkeys([*range(0x300, 0x370), *range(0x64B, 0x653), *range(0xFE00, 0xFE10)], _GONE),
-    **dict.fromkeys([0x640, 0x670, 0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F)], _GONE),
+    **{ord(other): _LETTER + ord(letter) for other, letter in SAME_LETTER.items()},
+    **dict.fromkeys(map(ord, MARKS + KASHIDA), _GONE),
+    **dict.fromkeys([*range(0x300, 0x370), *range(0xFE00, 0xFE10)], _GONE),
+    **dict.fromkeys([0xAD, 0x61C, *range(0x200B, 0x2010), *range(0x202A, 0x202F)], _GONE),
     **dict.fromkeys([*range(0x2060, 0x2070), 0xFEFF], _GONE),
+    **dict.fromkeys([0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x3164, 0xFFA0], _GONE),  # without a form
+    **{ord(a): _LETTER + ord(b) for a, b in zip(_SMALL_CAPITALS, "abcdefghijklmnopqrstuvwyz", strict=True)},
+    **{start + place: _LETTER + 97 + place for start in (0x1F150, 0x1F170) for place in range(26)},  # white on black
     # would fold to several characters, and are too common for that
     **{ord(a): ord(b) for a, b in zip("…™´¨¯¸", ". '   ", strict=True)},
     **dict.fromkeys(map(ord, "¼½¾"), _LETTER + 48),
     **dict.fromkeys(map(ord, "'’"), _LETTER + ord("'")),
-    ord("-"): _LETTER + ord("-"),
+    **dict.fromkeys(map(ord, "-‐‑"), _LETTER + ord("-")),
+    **{ord(a): _LETTER + ord(b) for a, b in zip("ıɡɑ", "iga", strict=True)},
 }
 # look-alikes of Latin letters, folded inside words that have Latin letters too
 _TWINS = dict(
@@ -53,6 +65,8 @@ class Text:
     codes: Codes  # (n,) a space at either end
     invisible: int  # invisible characters between ASCII letters
     twins: int  # look-alikes inside Latin words
+    original: str  # what was folded, a space at either end, without what fell out below
+    kept: NDArray[np.bool_] | None = None  # of the original's characters, those that are in codes; None: all
 
     def shown(self, start: int, end: int) -> str:
         """The folded characters from start to end."""
@@ -61,14 +75,26 @@ class Text:
             return codes.tobytes().translate(_UNMARKED).decode("ascii")
         return "".join([chr(code >> 8 or code & ~WORD) for code in codes.tolist()])
 
+    def written(self, start: int, end: int) -> str:
+        """What stood there before it was folded, without characters that nobody sees but a joiner inside a word."""
+        if self.kept is not None:
+            places = self.kept.nonzero()[0]
+            start, end = int(places[start]), int(places[end - 1]) + 1
+        shown = self.original[start:end]
+        if shown.isprintable():
+            return shown
+        joined = _JOINER.split(shown)
+        return _ZWNJ.join(["".join(filter(str.isprintable, _BLANKS.sub(" ", part))) for part in joined])
+
 
 def normalise(text: str) -> Text:
     """Fold the first MAX_CHARACTERS. Never raises."""
     text = without_addresses(text[:MAX_CHARACTERS])
     if text.isascii():
-        return Text(np.frombuffer(f" {text} ".encode().translate(_ASCII), dtype=np.uint8), 0, 0)
+        text = f" {text} "
+        return Text(np.frombuffer(text.encode().translate(_ASCII), dtype=np.uint8), 0, 0, text)
     raw, codes = _gather(text)
-    invisible = 0
+    invisible, present = 0, None
     if codes.min() <= _SEVERAL:
         if (codes == _SEVERAL).any():
             text = _EXPANDING.sub(lambda match: _EXPANSIONS[match[0]], text, _MAX_EXPANDED)[:MAX_CHARACTERS]
@@ -77,7 +103,7 @@ def normalise(text: str) -> Text:
         invisible = _invisible(raw, ~present)
         codes = codes[present]
     codes, twins = _untwin(codes)
-    return Text(codes, invisible, twins)
+    return Text(codes, invisible, twins, f" {text} ", present)
 
 
 def _gather(text: str) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
@@ -88,7 +114,8 @@ def _gather(text: str) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
 def _invisible(raw: NDArray[np.uint32], gone: NDArray[np.bool_]) -> int:
     lower = raw | 32
     latin = (lower >= 97) & (lower <= 122)
-    return int(np.count_nonzero(latin[:-2] & gone[1:-1] & latin[2:]))
+    accent = ((raw - _ACCENTS) < _ACCENTS_SPAN) & (raw != _GRAPHEME_JOINER)  # below them it wraps around
+    return int(np.count_nonzero(latin[:-2] & (gone & ~accent)[1:-1] & latin[2:]))
 
 
 def _untwin(codes: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], int]:
@@ -201,6 +228,7 @@ _TABLE = _table()
 _UNTWINNED = _untwinned()
 _ASCII = _TABLE[:128].astype(np.uint8).tobytes().ljust(256)
 _UNMARKED = bytes(range(WORD)) * 2
+_ACCENTS, _ACCENTS_SPAN, _GRAPHEME_JOINER = np.uint32(0x300), np.uint32(0x70), 0x34F
 _FOREIGN, _FOREIGN_SPAN = np.uint32(0x370 << 8), np.uint32((0x530 - 0x370) << 8)  # Greek and Cyrillic
 # only these are expanded: NFKC of a whole text is quadratic in its runs of combining marks
 _EXPANSIONS = {

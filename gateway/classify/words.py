@@ -15,13 +15,16 @@ from gateway.classify.normalise import FIELD_END, MAX_CHARACTERS, Text, word_edg
 _FIELD_CHARACTERS = 600  # before these, both fields end
 _MAX_WORDS = 2000
 _GRAM_CHARACTERS = 8192
-_SHOWN_CHARACTERS = 32
+_SHOWN_CHARACTERS, _PHRASE_CHARACTERS = 32, 80
 
 _BASE = 0x9E3779B1  # odd, so that it has an inverse modulo 2^32
 _MIX = 0x85EBCA6B
 _LEFT, _SUBJECT, _NAME = np.uint32(0xC2B2AE35), np.uint32(0x27D4EB2F), np.uint32(0x165667B1)
 
+_MAX_GAP, _GAP = 2, frozenset(' ,،/&"“”«»‘')  # between words of one phrase
+
 Hashes = NDArray[np.uint32]
+Shares = NDArray[np.float64]
 
 
 def _powers(first: int, base: int) -> Hashes:
@@ -44,7 +47,10 @@ class Words:
         self._subject_start = head.find(ord(FIELD_END))
         ends = (self._subject_start, head.find(ord(FIELD_END), self._subject_start + 1))
         subject, text_start = self._edges[0::2].searchsorted(ends).tolist()
-        self._firsts = (subject, max(subject, text_start))  # first word of the subject, and of the text
+        self._firsts: tuple[int, int] = (
+            subject,
+            max(subject, text_start),
+        )  # first word of the subject, and of the text
 
     def hashes(self) -> list[Hashes]:
         """Of words, neighbours, words of the subject and words of the name, in this order."""
@@ -60,22 +66,73 @@ class Words:
         grams: Hashes = (sums[3:] - sums[:-3]) * _INVERSE_POWERS[start:][: max(0, len(sums) - 3)]
         return grams
 
-    def describe(self, number: int) -> str:
-        """What the hash of this number stands for, for people."""
+    def shares(self, named: Shares, grams: Shares) -> tuple[Shares, NDArray[np.intp], int]:
+        """What each word says, by what its hashes and 3-grams say.
+
+        Half of what a pair says belongs to either word, a 3-gram to the word its middle stands in or behind.
+
+        Args:
+            named: of each hash of `hashes`, in their order.
+            grams: of each of `grams`.
+
+        Returns:
+            Of each word, the name's first; where in `named` the word's own hash stands; how many are the name's.
+        """
+        subject, text = self._firsts
+        number = len(self._edges) // 2
+        words, pairs = number - subject, max(0, number - subject - 1)
+        said = np.zeros(number)
+        said[subject:] = named[:words]
+        halves = named[words : words + pairs] / 2
+        said[subject : subject + pairs] += halves
+        said[number - pairs :] += halves
+        rest = words + pairs
+        said[subject:text] += named[rest : rest + text - subject]
+        said[:subject] = named[rest + text - subject :]
+        if words:
+            before = self._edges[2 * subject :: 2] - max(0, self._subject_start - 1)  # what stands before each word
+            bounds = np.clip(np.append(before, len(grams)) - 1, 0, len(grams))
+            bounds[0] = 0
+            sums = np.append(0.0, grams).cumsum()
+            said[subject:] += np.diff(sums.take(bounds))
+        own = np.concatenate([np.arange(rest + text - subject, len(named)), np.arange(words)])
+        return said, own, subject
+
+    def is_of_subject(self, number: int) -> bool:
+        """Whether this word stands in the subject."""
+        return self._firsts[0] <= number < self._firsts[1]
+
+    def is_one_phrase(self, first: int, last: int) -> bool:
+        """Whether nothing ends between these words: no sentence, no field."""
+        gaps: list[int] = self._edges[2 * first + 1 : 2 * last + 1].tolist()
+        return all(
+            end - start <= _MAX_GAP and _GAP.issuperset(self._text.written(start + 1, end + 1) or FIELD_END)
+            for start, end in zip(gaps[0::2], gaps[1::2], strict=True)
+        )
+
+    def phrase(self, first: int, last: int) -> str:
+        """The words from first to last as they are written."""
+        start, end = int(self._edges[2 * first]) + 1, int(self._edges[2 * last + 1]) + 1
+        shown = self._text.written(start, min(end, start + _PHRASE_CHARACTERS)).strip("-'’")
+        return shown if end - start <= _PHRASE_CHARACTERS else f"{shown}…"
+
+    def describe(self, number: int) -> tuple[str, str]:
+        """What the hash of this number stands for: kind and value, as scan/wording.py knows them."""
         subject, text = self._firsts
         words = len(self._edges) // 2 - subject
         pairs = max(0, words - 1)
         if number < words:
-            return f"word “{self._word(subject + number)}”"
+            return "words", self._word(subject + number)
         if number < words + pairs:
             first = subject + number - words
-            return f"words “{self._word(first)} {self._word(first + 1)}”"
+            return "words", f"{self._word(first)} {self._word(first + 1)}"
         number -= words + pairs
-        if number < text:  # those of the subject, then those of the name
-            is_subject = number < text - subject
-            word = self._word(subject + number if is_subject else number - (text - subject))
-            return f"“{word}” in the subject" if is_subject else f"“{word}” in the sender's name"
-        raise IndexError(number)
+        if number >= text:  # those of the subject, then those of the name
+            raise IndexError(number)
+        of_subject = text - subject
+        if number < of_subject:
+            return "subject", self._word(subject + number)
+        return "name", self._word(number - of_subject)
 
     def _word(self, number: int) -> str:
         before, last = self._edges[2 * number : 2 * number + 2].tolist()

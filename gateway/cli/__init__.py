@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from gateway import __version__, log
-from gateway.cli import admin, config, demo, dmarc, domain, evaluate, quarantine, rules, run, scan, trace, train
+from gateway.cli import admin, config, demo, dmarc, domain, evaluate, learn, quarantine, rules, run, scan, trace, train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,6 +21,7 @@ app.command("trace")(trace.trace)
 app.add_typer(train.app, name="train")
 app.add_typer(rules.app, name="rules")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(learn.app, name="learn")
 app.add_typer(domain.app, name="domain")
 app.add_typer(config.app, name="config")
 app.add_typer(admin.app, name="admin")

@@ -22,6 +22,7 @@ app = typer.Typer(no_args_is_help=True, help="Look at held messages, release or 
 _CONFIG = typer.Option(None, "--config", "-c", help="The configuration file (TOML).")
 _JSON = typer.Option(False, "--json", help="Print one JSON object a line.")
 _MIN_PREFIX = 6
+_ISOLATES = dict.fromkeys(map(ord, "\u2068\u2069"))  # few terminals know them
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 _STATES = ("held", "releasing", "released", "deleted", "any")
 
@@ -105,6 +106,7 @@ def delete(
 
 def printable(text: str) -> str:
     """Nothing in here can steer a terminal. The joiners stay: Persian is not written without them."""
+    text = text.translate(_ISOLATES)
     return "".join(char if char.isprintable() or char in _JOINERS else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 

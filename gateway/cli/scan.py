@@ -20,7 +20,7 @@ from gateway.errors import InputError
 
 if TYPE_CHECKING:
     from gateway.scan.pipeline import Pipeline
-    from gateway.types import DomainPolicy, Verdict
+    from gateway.types import DomainPolicy, Envelope, Verdict
 
 _AT_ONCE = 16  # messages waiting for DNS side by side
 
@@ -33,6 +33,7 @@ def scan(
     mail_from: str = typer.Option("", help="The reverse-path; empty is the null reverse-path."),
     rcpt_to: list[str] = typer.Option([], help="A recipient (repeatable)."),
     no_dns: bool = typer.Option(False, "--no-dns", help="Ask no DNS: authentication is left out."),
+    why: bool = typer.Option(False, "--why", help="Say what would have had it delivered: it is judged again, changed."),
     config: Path | None = typer.Option(None, "--config", "-c", help="The configuration file (TOML)."),
 ) -> None:
     """Judge messages and say why."""
@@ -42,8 +43,8 @@ def scan(
     settings = load_settings(config)
     messages = list_messages(paths)
     context = _Context(settings, client_ip, helo, mail_from, rcpt_to)
-    make_pipeline = load_pipeline(settings, cache_dir(settings), offline=no_dns)
-    found = asyncio.run(_scan(messages, make_pipeline, context, as_json=as_json))
+    make_pipeline = load_pipeline(settings, cache_dir(settings), offline=no_dns, explain_all=True)
+    found = asyncio.run(_scan(messages, make_pipeline, context, as_json=as_json, why=why))
     raise typer.Exit(1 if found else 0)
 
 
@@ -102,28 +103,44 @@ async def _scan(
     context: _Context,
     *,
     as_json: bool,
+    why: bool,
 ) -> bool:
-    found = False
-    async for path, verdict in _judge(_progress(messages), make_pipeline(), context):
+    found, pipeline = False, make_pipeline()
+    async for path, case, verdict in _judge(progress(messages, "scanning"), pipeline, context):
         action = _action(verdict, context.policy)
         found = found or action != "accept"
-        _print(path, verdict, action, context.policy.tag_at, as_json=as_json)
+        flip = _flip(pipeline, case, verdict, context.policy) if why and action != "accept" else None
+        _print(path, verdict, action, context.policy.tag_at, flip, as_json=as_json)
     return found
+
+
+def _flip(
+    pipeline: Pipeline, case: tuple[Envelope, bytes], verdict: Verdict, policy: DomainPolicy
+) -> dict[str, Any] | None:
+    from gateway.errors import ScorerError
+    from gateway.scan.counterfactual import find_flip, flip_object
+
+    try:
+        return flip_object(find_flip(pipeline.case(*case, verdict), verdict, pipeline.judge_again, policy))
+    except ScorerError as error:
+        typer.echo(f"{verdict.queue_id}: {error}", err=True)
+        return None
 
 
 async def _judge(
     messages: Iterable[tuple[str, Callable[[], bytes]]], pipeline: Pipeline, context: _Context
-) -> AsyncIterator[tuple[str, Verdict]]:
-    """Verdicts in the order of the messages, several in flight."""
-    waiting: list[tuple[str, asyncio.Task[Verdict]]] = []
+) -> AsyncIterator[tuple[str, tuple[Envelope, bytes], Verdict]]:
+    """Messages and verdicts in the order of the messages, several in flight."""
+    waiting: list[tuple[str, tuple[Envelope, bytes], asyncio.Task[Verdict]]] = []
     for path, read in messages:
-        waiting.append((path, asyncio.create_task(pipeline.score(context.envelope(), read()))))
+        case = (context.envelope(), read())
+        waiting.append((path, case, asyncio.create_task(pipeline.score(*case))))
         await asyncio.sleep(0)
-        while len(waiting) >= _AT_ONCE or (waiting and waiting[0][1].done()):
-            first, task = waiting.pop(0)
-            yield first, await task
-    for path, task in waiting:
-        yield path, await task
+        while len(waiting) >= _AT_ONCE or (waiting and waiting[0][2].done()):
+            first, judged, task = waiting.pop(0)
+            yield first, judged, await task
+    for path, case, task in waiting:
+        yield path, case, await task
 
 
 def _action(verdict: Verdict, policy: DomainPolicy) -> str:
@@ -133,11 +150,14 @@ def _action(verdict: Verdict, policy: DomainPolicy) -> str:
     return decide(verdict, Recipient("", policy.name), policy).action
 
 
-def _print(path: str, verdict: Verdict, action: str, required_score: float, *, as_json: bool) -> None:
+def _print(
+    path: str, verdict: Verdict, action: str, required_score: float, flip: dict[str, Any] | None, *, as_json: bool
+) -> None:
     from gateway.scan.explain import verdict_object
 
     if as_json:
-        typer.echo(json.dumps(verdict_object(verdict, action, required_score, path), ensure_ascii=False))
+        found = verdict_object(verdict, action, required_score, path) | ({"flip": flip} if flip else {})
+        typer.echo(json.dumps(found, ensure_ascii=False))
         return
     typer.echo(f"{path}: {action} (score {verdict.score:.1f}, required {required_score:.1f})")
     for hit in verdict.hits:
@@ -146,9 +166,13 @@ def _print(path: str, verdict: Verdict, action: str, required_score: float, *, a
             typer.echo(f"            {printable(evidence)}")
     for what in verdict.incomplete:
         typer.echo(f"     ??  {what}")
+    if flip:
+        typer.echo(f"     ->  {printable(flip['text'])}")
 
 
-def _progress(messages: list[tuple[str, Callable[[], bytes]]]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def progress(
+    messages: list[tuple[str, Callable[[], bytes]]], description: str
+) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """A bar on a terminal when there is something to wait for and the output goes elsewhere."""
     if len(messages) < 20 or not sys.stderr.isatty() or sys.stdout.isatty():
         yield from messages
@@ -156,7 +180,7 @@ def _progress(messages: list[tuple[str, Callable[[], bytes]]]) -> Iterator[tuple
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(messages, description="scanning", console=Console(stderr=True))
+    yield from track(messages, description=description, console=Console(stderr=True))
 
 
 # --- where messages come from ----------------------------------------------------------------------------------------

@@ -273,6 +273,19 @@ class ClassifierSettings(Section):
     model: str = Field("", description="Model folder; the shipped default model when empty.")
 
 
+class Learning(Section):
+    """[learning]: what people teach the classifier (docs/learning.md). Caps are in log-odds: 0.7 doubles the odds."""
+
+    enabled: bool = Field(
+        True, description="Judge by what people taught; when false it is kept, and the shipped model judges alone."
+    )
+    lesson_cap: float = Field(1.0, gt=0, description="The most by which one lesson moves any message.")
+    trainer_day_cap: float = Field(2.0, gt=0, description="The most by which one person's lessons of a day do.")
+    trainer_cap: float = Field(100.0, gt=0, description="The most by which one person's lessons do in all.")
+    day_cap: float = Field(4.0, gt=0, description="The most by which all lessons of a day do, whoever taught them.")
+    daily_lessons: int = Field(500, ge=1, description="Lessons of one person and day; more are not taken.")
+
+
 class Storage(Section):
     """[storage]: where state is kept."""
 
@@ -331,6 +344,7 @@ class Settings(Section):
     identity: Identity = Identity()
     rules: Rules = Rules()
     classifier: ClassifierSettings = ClassifierSettings()
+    learning: Learning = Learning()
     storage: Storage = Storage()
     web: Web = Web()
     metrics: Metrics = Metrics()

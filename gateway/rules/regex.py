@@ -2,19 +2,21 @@
 
 A pattern in ASCII is matched byte by byte, as SpamAssassin does; one with other letters is matched as UTF-8.
 Both the pattern and the text of header, body and uri go through `fold`, so that Persian is matched however it was
-typed: Arabic yeh and kaf become Persian, digits ASCII, kashida and vowel signs go, ZWNJ counts as a space, and
-invisible characters go.
+typed: Arabic yeh and kaf become Persian, alef is one with its hamza and madda, digits ASCII; kashida, vowel signs and
+invisible characters go; ZWNJ counts as a space. Forms made for display are the letters they show.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 from typing import Any
 
 import pcre2
 from pcre2 import _cy
 
+from gateway.mail.arabic import KASHIDA, MARKS, SAME_LETTER
 from gateway.rules import perl
 from gateway.rules.rule import Regex
 
@@ -24,13 +26,20 @@ _CONTEXT = _cy.create_match_context()
 _PAIRS = {"{": "}", "(": ")", "[": "]", "<": ">"}
 _LITERAL = re.compile(r"(m|qr)?([^\w\s\\])", re.ASCII)
 _FOLD = {
-    **dict(zip("يىئكةۀ", "ییئکهه", strict=True)),
+    **SAME_LETTER,
     **{char: str(index) for index, char in enumerate("۰۱۲۳۴۵۶۷۸۹")},
     **{char: str(index) for index, char in enumerate("٠١٢٣٤٥٦٧٨٩")},
-    **{chr(code): "" for code in (*range(0x64B, 0x653), 0x670)},  # vowel signs
-    **dict.fromkeys("\u0640\u00ad\u200b\u200d\u200e\u200f\u2060\ufeff", ""),
+    **dict.fromkeys(MARKS + KASHIDA, ""),
+    **dict.fromkeys("\u00ad\u061c\u200b\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff", ""),
+    **dict.fromkeys("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069", ""),
     "\u200c": " ",
     "\u00a0": " ",
+}
+_FOR_DISPLAY = map(chr, (*range(0xFB50, 0xFDFE), *range(0xFE70, 0xFEFD)))
+_FOLD |= {
+    char: "".join(_FOLD.get(part, part) for part in shown).strip()
+    for char in _FOR_DISPLAY
+    if (shown := unicodedata.normalize("NFKC", char)) != char
 }
 _FOLDED = re.compile(f"[{''.join(_FOLD)}]")
 

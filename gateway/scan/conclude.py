@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gateway.ports import RuleSet
-from gateway.types import AuthResult, Hit, Prediction, Summary, Verdict
+from gateway.scan.wording import contribution_text
+from gateway.types import AuthResult, Contribution, Hit, Prediction, Summary, Verdict
 
 CLASSIFIER = "CLASSIFIER"  # its `score` line is the weight at full certainty
 _FULL_LOG_ODDS = math.log(0.99 / 0.01)  # certainty beyond 99 % adds nothing (docs/decisions/0017)
@@ -54,18 +56,41 @@ def conclude(
     )
 
 
+def explained(verdict: Verdict, contributions: tuple[Contribution, ...]) -> Verdict:
+    """The verdict with what its prediction is made of, in the classifier's hit too."""
+    if verdict.prediction is None:
+        return verdict
+    prediction = replace(verdict.prediction, contributions=contributions)
+    hits = [hit._replace(evidence=_evidence(prediction)) if hit.name == CLASSIFIER else hit for hit in verdict.hits]
+    return replace(verdict, prediction=prediction, hits=tuple(hits))
+
+
 def prediction_hit(prediction: Prediction, weight: float) -> Hit:
     """The certainty times the weight."""
-    evidence = [f"{prediction.probability:.1%} likely spam"]
-    evidence += [f"{_isolated(one.text)} ({one.weight:+.1f})" for one in prediction.contributions]
-    return Hit(CLASSIFIER, round(weight * certainty(prediction.probability), 2), _DESCRIPTION, tuple(evidence))
+    return Hit(CLASSIFIER, round(weight * certainty(prediction.probability), 2), _DESCRIPTION, _evidence(prediction))
 
 
 def certainty(probability: float) -> float:
     """Log-odds as a share of full certainty: 1 for a certain spam, -0.5 for a certain ham."""
-    bounded = min(max(probability, 1e-9), 1 - 1e-9)
-    share = max(-1.0, min(1.0, math.log(bounded / (1 - bounded)) / _FULL_LOG_ODDS))
+    share = max(-1.0, min(1.0, math.log(_bounded(probability) / (1 - _bounded(probability))) / _FULL_LOG_ODDS))
     return share if share > 0 else share * _HAM_SHARE
+
+
+def _bounded(probability: float) -> float:
+    return min(max(probability, 1e-9), 1 - 1e-9)
+
+
+def _evidence(prediction: Prediction) -> tuple[str, ...]:
+    evidence = [f"{_bounded(prediction.probability):.1%} likely spam"]
+    for side, sign in (("spam", 1), ("ham", -1)):
+        said = [one for one in prediction.contributions if one.weight * sign > 0]
+        if said:
+            evidence.append(f"for {side}: " + ", ".join(_told(one) for one in said))
+    return tuple(evidence)
+
+
+def _told(one: Contribution) -> str:
+    return f"{_isolated(contribution_text(one.kind, one.value))} {one.weight:+.1f}"
 
 
 def _isolated(text: str) -> str:

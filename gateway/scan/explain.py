@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway.types import AuthResult, Disposition, Verdict
+from gateway.scan.wording import contribution_text
+from gateway.types import AuthResult, Contribution, Disposition, Hit, Summary, Verdict
 
 _NO_SPF: dict[str, str] = {"result": "none", "domain": "", "reason": "not evaluated"}
 _NO_DMARC: dict[str, str] = {"result": "none", "policy": "", "domain": "", "reason": "not evaluated"}
@@ -42,7 +44,8 @@ def verdict_object(verdict: Verdict, action: str, required_score: float, path: s
         else {
             "probability": round(prediction.probability, 6),
             "model_id": prediction.model_id,
-            "contributions": [{"text": c.text, "weight": round(c.weight, 3)} for c in prediction.contributions],
+            "contributions": [_contribution(one) for one in prediction.contributions],
+            "rest": round(_log_odds(prediction.probability) - sum(one.weight for one in prediction.contributions), 3),
         },
         "incomplete": list(verdict.incomplete),
         "rules_id": verdict.rules_id,
@@ -51,9 +54,47 @@ def verdict_object(verdict: Verdict, action: str, required_score: float, path: s
     }
 
 
+def _contribution(one: Contribution) -> dict[str, Any]:
+    return {
+        "text": contribution_text(one.kind, one.value),
+        "weight": round(one.weight, 3),
+        "kind": one.kind,
+        "value": one.value,
+    }
+
+
+def _log_odds(probability: float) -> float:
+    """What the contributions and the rest add up to."""
+    probability = min(max(probability, 1e-13), 1 - 1e-13)
+    return math.log(probability / (1 - probability))
+
+
 def verdict_json(verdict: Verdict, wanted: Disposition) -> str:
     """The object in one line, as it is kept with a held message."""
     return json.dumps(verdict_object(verdict, wanted.action, wanted.required_score), ensure_ascii=False)
+
+
+def verdict_from_json(text: str) -> Verdict | None:
+    """Of a kept object what judging it again needs: hits, authentication, what was missing; None when it is not one."""
+    try:
+        found = json.loads(text)
+        hits = [
+            Hit(str(one["name"]), float(one["score"]), str(one["description"]), tuple(map(str, one["evidence"])))
+            for one in found["hits"]
+        ]
+        missing = tuple(map(str, found["incomplete"]))
+        return Verdict(
+            str(found["queue_id"]),
+            float(found["score"]),
+            tuple(hits),
+            auth_from_json(text),
+            None,
+            missing,
+            Summary(),
+            str(found.get("rules_id", "")),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def auth_from_json(text: str) -> tuple[AuthResult, ...]:
@@ -67,7 +108,7 @@ def auth_from_json(text: str) -> tuple[AuthResult, ...]:
             results.insert(-1, _result("arc", found["arc"]))
         if found.get("iprev"):
             results.insert(0, _result("iprev", found["iprev"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return ()
     return tuple(results)
 
@@ -86,7 +127,8 @@ def _authentication(auth: Iterable[AuthResult]) -> dict[str, Any]:
             found["arc"] = _NO_CHAIN
         entry = {"result": result.result, "domain": result.domain, "reason": result.reason}
         if result.method == "dkim":
-            found["dkim"].append(entry | {"selector": result.selector, "aligned": result.is_aligned})
+            said = {"selector": result.selector, "aligned": result.is_aligned, "properties": dict(result.properties)}
+            found["dkim"].append(entry | said)
         elif result.method == "spf":
             place = "spf" if found["spf"] is _NO_SPF else "spf_helo"  # the main identity stands first
             found[place] = entry | {"identity": result.identity, "aligned": result.is_aligned}
@@ -99,7 +141,7 @@ def _authentication(auth: Iterable[AuthResult]) -> dict[str, Any]:
         elif result.method == "iprev":
             found["iprev"] = entry | {"identity": result.identity}
         else:
-            found["arc"] = entry
+            found["arc"] = entry | {"policy": result.policy}
     return found
 
 
@@ -113,4 +155,7 @@ def _result(method: Any, entry: Mapping[str, Any]) -> AuthResult:
         policy=str(entry.get("policy", "")),
         reason=str(entry.get("reason", "")),
         is_aligned=entry.get("aligned") is True,
+        properties=tuple((str(name), str(value)) for name, value in entry.get("properties", {}).items()),
+        override=str(entry.get("override", "")),
+        policy_domain=str(entry.get("policy_domain", "")),
     )

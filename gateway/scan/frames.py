@@ -6,6 +6,8 @@ request := head: JSON [envelope, stages to leave out]; content: the message's by
 hello   := head: JSON {"pid", "rules_id", "model_id"}                                 (scorer -> listener, HELLO, once)
 verdict := head: JSON                                                                 (scorer -> listener, VERDICT)
 fault   := head: the stage that raised                                                (scorer -> listener, FAULT)
+why     := head: JSON [envelope, kept verdict's JSON, policy]; content as above       (admin -> scorer, WHY)
+flip    := head: JSON of counterfactual.flip_object                                   (scorer -> admin, FLIP)
 
 Envelopes and verdicts are arrays, in the order of their dataclasses' fields. JSON, not pickle: a scorer has read
 hostile bytes, and what it says is data. Cost: about 35 µs a message, both ways and both sides together.
@@ -24,6 +26,7 @@ from gateway.types import (
     AuthResult,
     Client,
     Contribution,
+    DomainPolicy,
     Envelope,
     History,
     Hit,
@@ -34,7 +37,7 @@ from gateway.types import (
     Verdict,
 )
 
-HELLO, REQUEST, VERDICT, FAULT = 1, 2, 3, 4
+HELLO, REQUEST, VERDICT, FAULT, WHY, FLIP = 1, 2, 3, 4, 5, 6
 MAX_ANSWER = 16 << 20  # bytes of what a listener takes from a scorer; a verdict has some thousand
 _HEAD = struct.Struct("!IBII")
 _LENGTH = struct.Struct("!I")
@@ -80,8 +83,30 @@ class FrameReader:
 
 def pack_request(envelope: Envelope, skip: tuple[str, ...]) -> bytes:
     """Head of a REQUEST; `skip` names the stages to leave out."""
+    return _encode((_envelope_fields(envelope), skip))
+
+
+def unpack_request(head: bytes) -> tuple[Envelope, tuple[str, ...]]:
+    """Envelope and the stages to leave out."""
+    fields, skip = _decode(head)
+    return _envelope(*fields), tuple(skip)
+
+
+def pack_why(envelope: Envelope, verdict_json: str, policy: DomainPolicy) -> bytes:
+    """Head of a WHY: the verdict as it was kept, the policy by its thresholds."""
+    limits = (policy.name, policy.tag_at, policy.quarantine_at, policy.reject_at, policy.on_incomplete)
+    return _encode((_envelope_fields(envelope), verdict_json, limits))
+
+
+def unpack_why(head: bytes) -> tuple[Envelope, str, DomainPolicy]:
+    """Envelope, kept verdict, and a policy without a next hop."""
+    fields, verdict_json, (name, *limits) = _decode(head)
+    return _envelope(*fields), verdict_json, DomainPolicy(name, "", *limits)
+
+
+def _envelope_fields(envelope: Envelope) -> tuple[Any, ...]:
     client = envelope.client
-    fields = (
+    return (
         envelope.queue_id,
         (client.ip, client.port, client.helo, client.protocol, client.tls),
         envelope.reverse_path,
@@ -92,17 +117,14 @@ def pack_request(envelope: Envelope, skip: tuple[str, ...]) -> bytes:
         envelope.is_smtputf8,
         envelope.history and _history_fields(envelope.history),
     )
-    return _encode((fields, skip))
 
 
-def unpack_request(head: bytes) -> tuple[Envelope, tuple[str, ...]]:
-    """Envelope and the stages to leave out."""
-    fields, skip = _decode(head)
+def _envelope(*fields: Any) -> Envelope:
     queue_id, client, reverse_path, recipients, received_at, hostname, is_8bitmime, is_smtputf8, past = fields
     people = tuple([Recipient(address, domain, tuple(parameters)) for address, domain, parameters in recipients])
     known = None if past is None else _history(*past)
     about = (received_at, hostname, is_8bitmime, is_smtputf8, known)
-    return Envelope(queue_id, Client(*client), reverse_path, people, *about), tuple(skip)
+    return Envelope(queue_id, Client(*client), reverse_path, people, *about)
 
 
 def _history_fields(one: History) -> tuple[Any, ...]:
@@ -164,7 +186,7 @@ def _pairs(values: list[Any]) -> tuple[tuple[str, Any], ...]:
 
 
 def _prediction(probability: float, model_id: str, contributions: list[Any]) -> Prediction:
-    return Prediction(probability, model_id, tuple([Contribution(text, weight) for text, weight in contributions]))
+    return Prediction(probability, model_id, tuple([Contribution(*one) for one in contributions]))
 
 
 def _encode(value: tuple[Any, ...]) -> bytes:

@@ -1,4 +1,4 @@
-"""The steps of judging one message, in order: parse, authenticate, checks, classify, rules, conclude.
+"""The steps of judging one message, in order: parse, authenticate, checks, classify, rules, conclude, explain.
 
 The same object judges in a scorer process and in `darban scan`. Every stage may be left out by name (a scorer died in
 it before); what was left out stands in Verdict.incomplete. Without "parse" only the header is read, in a stage of its
@@ -10,6 +10,7 @@ DMARC policy needs. An answer from the cache counts too, so that the same messag
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
@@ -20,7 +21,8 @@ from gateway.begun import Begun
 from gateway.mail import parse
 from gateway.mail.summary import summarise
 from gateway.ports import Classifier, EnvelopeCheck, MessageCheck, Resolver, RuleSet
-from gateway.scan.conclude import conclude
+from gateway.scan.change import Case
+from gateway.scan.conclude import conclude, explained
 from gateway.scan.runner import (
     attempt,
     attempt_async,
@@ -43,7 +45,7 @@ from gateway.types import (
     Verdict,
 )
 
-STAGES = ("parse", "header", "authenticate", "checks", "classify", "rules", "conclude")
+STAGES = ("parse", "header", "authenticate", "checks", "classify", "rules", "conclude", "explain")
 _HEADER_MAX_BYTES = 1 << 18  # what is parsed when the whole message could not be
 # Each method has this part of the deadline, DMARC the rest. Whoever owns the client's reverse zone or a signature's
 # domain can make those slow: that must not take away what the others found.
@@ -79,7 +81,7 @@ class Trust(NamedTuple):
 class Pipeline:
     """One for a process; judges many messages side by side, as DNS lets it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is said once, in app.py
         self,
         *,
         resolver: Resolver,
@@ -91,8 +93,11 @@ class Pipeline:
         max_queries: int = MAX_QUERIES,
         trouble: Callable[[], str] = _no_trouble,
         trust_in: Trust = Trust(),  # noqa: B008  frozen
+        explain_at: float = -math.inf,
     ) -> None:
-        """`trouble` says what is wrong with the DNS as a whole, "" when nothing is."""
+        """`trouble` says what is wrong with the DNS as a whole, "" when nothing is; from the score `explain_at` on the
+        verdict has the words of its prediction.
+        """
         self.rules = rules
         self.classifier = classifier
         self._resolver = resolver
@@ -102,6 +107,7 @@ class Pipeline:
         self._max_queries = max_queries
         self._trouble = trouble
         self._trust = trust_in
+        self._explain_at = explain_at
 
     async def score(
         self, envelope: Envelope, content: bytes, skip: Sequence[str] = (), mark: Callable[[str], None] = _ignore
@@ -120,16 +126,58 @@ class Pipeline:
         run.incomplete += [f"dns: {words}" for words in (self._trouble(),) if words and run.is_unanswered]
         hits = run.stage("rules", lambda: self.rules.match(mail, findings, prediction)) or ()
         has_words = run.begin("conclude")
-        return conclude(
+        verdict = conclude(
             envelope.queue_id,
             hits,
-            prediction if has_words or prediction is None else replace(prediction, contributions=()),
+            prediction,
             self.rules,
             auth=auth,
             incomplete=run.incomplete,
             summary=summarise(message) if has_words else Summary(size_bytes=len(content)),
             stages=run.times,
         )
+        return self._explain(run, mail, verdict) if has_words and verdict.score >= self._explain_at else verdict
+
+    def _explain(self, run: _Run, mail: MailObject, verdict: Verdict) -> Verdict:
+        classifier = self.classifier
+        if classifier is None or verdict.prediction is None:
+            return verdict
+        contributions = run.stage("explain", lambda: classifier.explain(mail)) or ()
+        stages = tuple(run.times)
+        seconds = sum(taken for _, taken in stages)
+        return replace(
+            explained(verdict, contributions), incomplete=tuple(run.incomplete), stages=stages, seconds=seconds
+        )
+
+    def case(self, envelope: Envelope, content: bytes, verdict: Verdict) -> Case:
+        """What was judged, with what the network and the memory of senders had said: for `judge_again`."""
+        asked = {name for check in self._envelope_checks for name in check.findings}
+        if envelope.history is None:
+            asked.update(*(check.findings for check in self._message_checks if check.name == "reputation"))
+        said = tuple([Finding(hit.name, hit.evidence) for hit in verdict.hits if hit.name in asked])
+        return Case(envelope, content, verdict.auth, said)
+
+    def judge_again(self, case: Case, before: Verdict, *, explained: bool = False) -> Verdict:
+        """The verdict of a case that may be changed. Asks nothing of anybody; a stage that `before` had to leave out is
+        left out again.
+        """
+        run = _Run([stage for stage in STAGES if _gave_up(stage) in before.incomplete], _ignore)
+        mail = case.mail()
+        reports = run.stage("checks", lambda: run_message_checks(self._message_checks, mail)) or []
+        run.incomplete += [_failure(report) for report in reports if report.failed]
+        findings = [*(finding for report in reports for finding in report.findings), *case.findings]
+        prediction = self._predict(run, mail)
+        verdict = conclude(
+            case.envelope.queue_id,
+            run.stage("rules", lambda: self.rules.match(mail, findings, prediction)) or (),
+            prediction,
+            self.rules,
+            auth=case.auth,
+            incomplete=[*dict.fromkeys((*before.incomplete, *run.incomplete))],
+            summary=before.summary,
+            stages=run.times,
+        )
+        return self._explain(run, mail, verdict) if explained else verdict
 
     async def _authenticate(self, run: _Run, envelope: Envelope, message: Message) -> tuple[AuthResult, ...]:
         if not run.begin("authenticate"):
@@ -185,7 +233,7 @@ class _Run:
 
     def __init__(self, skip: Sequence[str], mark: Callable[[str], None]) -> None:
         self.skip = frozenset(skip)
-        self.incomplete = [f"{stage}: gave up on this message" for stage in STAGES if stage in self.skip]
+        self.incomplete = [_gave_up(stage) for stage in STAGES if stage in self.skip]
         self.times: list[tuple[str, float]] = []
         self.is_unanswered = False  # a look-up of this message got nothing
         self._mark = mark
@@ -256,6 +304,10 @@ async def _sender(run: _Run, identities: spf.Evaluation, limit_s: float) -> Auth
     if result.result != "fail" or left_s <= 0:
         return result
     return await run.wait("spf", identities.explain(result), left_s, result)
+
+
+def _gave_up(stage: str) -> str:
+    return f"{stage}: gave up on this message"
 
 
 def _late(method: AuthMethod) -> AuthResult:

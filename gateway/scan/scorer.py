@@ -1,9 +1,9 @@
 """The scorers: one parent that has loaded rules and model, and forks a child for every connection it accepts.
 
-A child serves one listener's connection until it closes: requests in, verdicts out (frames.py), several messages in
-flight, overlapping only where they wait for the DNS. The kernel ends a child whose loop is stuck with its CPU limit
-spent (ITIMER_PROF, re-armed at each stage and by the loop's heartbeat; C code cannot be interrupted any other way), and
-refuses it memory beyond its limit; the listener then asks another one (pool.py).
+A child serves one connection, a listener's or the admin's, until it closes: requests in, verdicts out (frames.py),
+several messages in flight, overlapping only where they wait for the DNS. The kernel ends a child whose loop is stuck
+with its CPU limit spent (ITIMER_PROF, re-armed at each stage and by the loop's heartbeat; C code cannot be interrupted
+any other way), and refuses it memory beyond its limit; the listener then asks another one (pool.py).
 """
 
 from __future__ import annotations
@@ -25,13 +25,28 @@ import structlog
 import uvloop
 
 from gateway.begun import Begun
-from gateway.scan.frames import FAULT, HELLO, VERDICT, FrameReader, pack, pack_verdict, unpack_request
+from gateway.errors import ScorerError
+from gateway.scan.counterfactual import find_flip, flip_object
+from gateway.scan.explain import verdict_from_json
+from gateway.scan.frames import (
+    FAULT,
+    FLIP,
+    HELLO,
+    VERDICT,
+    WHY,
+    FrameReader,
+    pack,
+    pack_verdict,
+    unpack_request,
+    unpack_why,
+)
 from gateway.scan.pipeline import Pipeline
 from gateway.scan.watch import StageMarker, state_file
 from gateway.types import Client, Envelope
 
 _HEARTBEATS_PER_LIMIT = 4
 _PR_SET_PDEATHSIG = 1
+_NICE = 10
 
 # Judged before the first fork. No domain stands in it but a link's, so that the DNS is not asked.
 _FIRST_ENVELOPE = Envelope("", Client(""), "", (), 0.0, "")
@@ -132,16 +147,18 @@ class ScorerParent:
 
 async def _serve(connection: socket.socket, pipeline: Pipeline, marker: StageMarker, stage_cpu_s: float) -> None:
     loop = asyncio.get_running_loop()
-    _beat(loop, marker, stage_cpu_s / _HEARTBEATS_PER_LIMIT)
+    _beat(loop, pipeline, marker, stage_cpu_s / _HEARTBEATS_PER_LIMIT)
     transport, protocol = await loop.create_unix_connection(lambda: _Child(pipeline, marker), sock=connection)
     await protocol.closed
     transport.close()
 
 
-def _beat(loop: asyncio.AbstractEventLoop, marker: StageMarker, pause_s: float) -> None:
+def _beat(loop: asyncio.AbstractEventLoop, pipeline: Pipeline, marker: StageMarker, pause_s: float) -> None:
     """The loop turns: what it does between the messages' stages counts against none of them."""
     marker.rearm()
-    loop.call_later(pause_s, _beat, loop, marker, pause_s)
+    if pipeline.classifier is not None:
+        pipeline.classifier.refresh()
+    loop.call_later(pause_s, _beat, loop, pipeline, marker, pause_s)
 
 
 class _Child(asyncio.Protocol):
@@ -167,7 +184,8 @@ class _Child(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for frame in self._reader.feed(data):
-            begun = Begun(self._answer(frame.sequence, frame.head, frame.content))
+            answer = self._answer_why if frame.kind == WHY else self._answer
+            begun = Begun(answer(frame.sequence, frame.head, frame.content))
             if begun.task is None:
                 begun.result()  # raises what nobody foresaw: this child ends, and the pool hears of it
             else:
@@ -199,6 +217,30 @@ class _Child(asyncio.Protocol):
             log.error("stage failed", error=type(error).__name__, text=str(error)[:200], exc_info=error)
             self._write(FAULT, sequence, b"conclude")
         mark("")
+
+    async def _answer_why(self, sequence: int, head: bytes, content: bytes) -> None:
+        """On a connection of its own, behind everybody's mail. One stage: its CPU limit is for all judgements."""
+        os.nice(_NICE)
+        self._marker.for_message(sequence)("why")
+        try:
+            envelope, kept, policy = unpack_why(head)
+            before = verdict_from_json(kept)
+            if before is None:
+                raise ValueError("no verdict is kept")
+            case = self._pipeline.case(envelope, content, before)
+            flip = flip_object(find_flip(case, before, self._pipeline.judge_again, policy))
+            self._write(FLIP, sequence, json.dumps(flip).encode("ascii"))
+        except (
+            ScorerError,
+            MemoryError,
+            RecursionError,
+            ValueError,
+            TypeError,
+            LookupError,
+            ArithmeticError,
+        ) as error:
+            log.error("not judged again", error=type(error).__name__, text=str(error)[:200], exc_info=error)
+            self._write(FAULT, sequence, b"why")
 
     def _write(self, kind: int, sequence: int, head: bytes) -> None:
         self._transport.write(pack(kind, sequence, head)[0])

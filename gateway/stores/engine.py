@@ -52,7 +52,7 @@ def faults(what: str) -> Iterator[None]:
         raise StoreError(f"{what}: {place}{error.strerror}") from error
 
 
-def storable(value: object) -> object:
+def storable(value: object) -> Any:
     """Texts without what a database refuses: NUL, and halves of surrogate pairs."""
     if isinstance(value, str):
         return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")

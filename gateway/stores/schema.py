@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 metadata = MetaData()
 
@@ -140,4 +140,31 @@ dmarc_sent = Table(
     Column("state", String(16), nullable=False),  # sending, sent, refused, failed
     Column("at", Float, nullable=False),
     Column("note", Text, nullable=False),  # the relay's words
+)
+
+lesson = Table(
+    "lesson",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("day", Integer, nullable=False),  # days since the epoch, UTC
+    Column("trainer", String(320), nullable=False),
+    Column("is_spam", Boolean, nullable=False),
+    Column("via", String(16), nullable=False),
+    Column("content_hash", String(64), nullable=False),
+    Column("features_version", Integer, nullable=False),
+    Column("indices", LargeBinary, nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("revoked_at", Float, nullable=True),
+    Column("revoked_by", String(320), nullable=False, server_default=""),
+    Index("lesson_order", "at", "id"),
+    Index("lesson_trainer_day", "trainer", "day"),
+    Index("lesson_content", "content_hash", "trainer"),
+)
+
+lesson_revision = Table(
+    "lesson_revision",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),  # one row
+    Column("revision", Integer, nullable=False),
 )

@@ -20,7 +20,9 @@ from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.errors import StoreError
+from gateway.learning import LearningState
 from gateway.ports import QuarantineStore
+from gateway.web.learning_metrics import LearningMetrics
 
 
 @dataclass(slots=True)
@@ -57,13 +59,20 @@ class _Now(Collector):
         yield from (held, up, build, dns, lists)
 
 
-def health_app(processes: Path, quarantine: QuarantineStore, dns: DnsState | None = None) -> FastAPI:
-    """The application behind [metrics] listen. `processes` is the supervisor's list; `dns` may change meanwhile."""
+def health_app(
+    processes: Path,
+    quarantine: QuarantineStore,
+    dns: DnsState | None = None,
+    learning: LearningState | None = None,
+) -> FastAPI:
+    """The application behind [metrics] listen. `processes` is the supervisor's list; the states may change."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     registry = CollectorRegistry()
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     registry.register(_Now(processes, quarantine, dns or DnsState()))
+    if learning is not None:
+        registry.register(LearningMetrics(learning))
 
     @app.get("/metrics")
     def metrics() -> Response:

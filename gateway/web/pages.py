@@ -17,6 +17,7 @@ from gateway.web.act import Release, act_routes
 from gateway.web.review import review_routes
 from gateway.web.session import session_routes
 from gateway.web.site import Site, error_page, guard
+from gateway.web.why import Why, why_routes
 
 
 def create_app(
@@ -25,17 +26,25 @@ def create_app(
     accounts: AccountStore,
     message_log: MessageLog,
     release: Release,
+    why: Why,
     settings: Web,
     hostname: str,
     translations: Mapping[str, Mapping[str, str]],
 ) -> FastAPI:
-    """The application. `release` is service.Releaser.release; `translations` the rule files' (RuleFiles)."""
+    """The application.
+
+    Args:
+        release: service.Releaser.release.
+        why: judges a held message again, for web/why.py.
+        translations: the rule files' (RuleFiles).
+    """
     site = Site.make(accounts, hostname, translations)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.middleware("http")(guard)
     app.include_router(session_routes(site, secure_cookies=settings.secure_cookies))
     app.include_router(review_routes(site, quarantine, message_log))
     app.include_router(act_routes(site, quarantine, release))
+    app.include_router(why_routes(site, quarantine, why))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
 
     @app.exception_handler(HTTPException)

@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 
 from gateway.ports import AccountStore
+from gateway.scan.wording import Tongue, contribution_text
 from gateway.types import Account, HeldMessage
 from gateway.web.language import Language, languages, pick
 
@@ -149,6 +150,22 @@ def person(text: str) -> Markup:
     return Markup('<bdi>{}</bdi> <bdi dir="ltr">&lt;{}</bdi>').format(name, address)
 
 
+def tongue(language: Language) -> Tongue:
+    """How this reader is spoken to: sentences are markup, what strangers wrote keeps its direction."""
+
+    def shown(words: str) -> str:
+        return Markup("<bdi>{}</bdi>").format(seen(words))
+
+    return Tongue(lambda text: escape(language.translations.gettext(text)), language.number, shown)
+
+
+def contribution(language: Language, one: Mapping[str, Any]) -> str:
+    """What spoke for or against, as markup; of verdicts that were kept before there were kinds, the English words."""
+    if "kind" not in one:
+        return Markup("<bdi>{}</bdi>").format(seen(str(one["text"])))
+    return contribution_text(str(one["kind"]), str(one["value"]), tongue(language))
+
+
 def reason(language: Language, text: str) -> str:
     """policy.decide's reason in the reader's words; what it does not know stays as it is."""
 
@@ -180,5 +197,6 @@ def _environment(language: Language) -> Environment:
     environment.filters["evidence"] = evidence
     environment.filters["person"] = person
     environment.filters["reason"] = lambda text: reason(language, text)
+    environment.filters["contribution"] = lambda one: contribution(language, one)
     environment.filters["state"] = lambda held: language.translations.gettext(state_name(held))
     return environment

@@ -49,7 +49,7 @@ def test_scan(folder: Path) -> None:
     result = run("scan", "--passes", "1", "--messages", str(folder))
     assert result["messages"] == 40
     assert result["messages_per_s"] > 0
-    assert set(result["stages"]) == {"parse", "authenticate", "checks", "rules", "classify"}
+    assert set(result["stages"]) == {"parse", "authenticate", "checks", "rules", "classify", "explain"}
     assert abs(sum(stage["share"] for stage in result["stages"].values()) - 1) < 0.01
 
 
@@ -70,12 +70,29 @@ def test_messages_are_varied_without_end_and_keep_their_words() -> None:
         assert one.is_spam == made[number % 4].is_spam
 
 
+def test_why(folder: Path) -> None:
+    result = run("why", "--messages", str(folder))
+    assert 0 < result["not_accepted"] == sum(result["enough"].values()) < result["messages"]
+    assert 0 < result["cpu_ms"]["p50"] <= result["cpu_ms"]["max"]
+    assert "reply_to" in result["changes"]
+
+
 def test_classify(folder: Path) -> None:
     result = run("classify", "--passes", "1", "--messages", str(folder))
     assert result["messages"] == 40
     for figures in result["us"].values():
         assert 0 < figures["p50"] <= figures["p99"] <= figures["max"]
     assert result["model_file_kib"] < 4096
+
+
+def test_learn(folder: Path) -> None:
+    result = run("learn", "--lessons", "300", "--messages", str(folder))
+    assert result["messages"] == 40
+    assert set(result["us"]) == {"update", "step", "lesson"}
+    for figures in result["us"].values():
+        assert 0 < figures["p50"] <= figures["p99"] <= figures["max"]
+    assert result["replay"]["lessons"] == 300
+    assert 0 < result["replay"]["ledger_bytes_a_lesson"] < 20_000
 
 
 def test_authentication() -> None:

@@ -18,9 +18,10 @@ from gateway.stores.blobs import FileBlobs
 from gateway.stores.counters import SqlCounters
 from gateway.stores.dmarc_feedback import SqlDmarcFeedback
 from gateway.stores.engine import make_engine, migrate
+from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
-from gateway.types import DmarcSending, HeldMessage, HeldQuery, LogRow, Summary
+from gateway.types import DmarcSending, HeldMessage, HeldQuery, Lesson, Lessons, LogRow, Summary, Taught
 from tests.builders import dmarc_row
 from tests.fakes import FakeClock
 from tests.postgres import fresh_database
@@ -421,3 +422,132 @@ def test_only_one_of_many_claims_a_report(feedback: SqlDmarcFeedback) -> None:
     for thread in threads:
         thread.join()
     assert sorted(won) == [False] * 7 + [True]
+
+
+# --- the training ledger ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ledger(engine: Engine) -> SqlLedger:
+    return SqlLedger(engine, lambda: 500_000.0)
+
+
+def lesson(number: int, **changes: object) -> Lesson:
+    values: dict = {
+        "id": f"{number:016x}",
+        "at": 1000.0 * number,
+        "trainer": "sara",
+        "is_spam": True,
+        "via": "review",
+        "content_hash": f"{number:064x}",
+        "features_version": 3,
+        "indices": b"\0\xff",
+    }
+    return Lesson(**(values | changes))
+
+
+def active(ledger: SqlLedger, version: int = 3) -> list[int]:
+    return [int(one.id, 16) for one in ledger.active(version)]
+
+
+def test_lessons_come_back_as_they_were_in_the_order_of_time(ledger: SqlLedger) -> None:
+    assert (active(ledger), ledger.list(Lessons()), ledger.revision()) == ([], ([], 0), 0)
+    for number in (3, 1, 2):
+        assert ledger.add(lesson(number, at=1000.0 if number > 1 else 2000.0), 9) == Taught("learned", f"{number:016x}")
+    assert active(ledger) == [2, 3, 1]
+    assert next(iter(ledger.active(3))) == lesson(2, at=1000.0)
+    assert ledger.revision() == 3
+    assert [one.id[-1] for one in ledger.list(Lessons(limit=2))[0]] == ["1", "3"]
+    assert ledger.list(Lessons(offset=2))[0][0].id[-1] == "2"
+
+
+def test_one_word_of_a_trainer_on_a_message_counts_the_newest(ledger: SqlLedger) -> None:
+    ledger.add(lesson(1), 9)
+    again = lesson(2, content_hash=lesson(1).content_hash)
+    assert ledger.add(again, 9) == Taught("known", lesson(1).id)
+    assert ledger.add(replace(again, is_spam=False), 9) == Taught("relearned", again.id)
+    assert ledger.add(replace(again, id="f", at=9000.0, is_spam=False), 9) == Taught("known", again.id)
+    assert ledger.add(replace(again, id="a" * 16, at=9000.0, trainer="reza"), 9).what == "learned"
+    assert active(ledger) == [2, int("a" * 16, 16)]
+    assert ledger.revoke(Lessons(ids=(again.id,)), "admin") == 1
+    assert active(ledger) == [1, int("a" * 16, 16)], "as if the newer word had never been said"
+    assert ledger.restore(Lessons(ids=(again.id,))) == 1
+    assert active(ledger) == [2, int("a" * 16, 16)]
+    newer = replace(again, id="b" * 16, at=9500.0, is_spam=False, features_version=4)
+    assert ledger.add(newer, 9).what == "learned", "the same word, in features that are used now"
+    assert active(ledger, 4) == [int("b" * 16, 16)]
+
+
+def test_a_trainers_day_has_an_end(ledger: SqlLedger) -> None:
+    for number in range(1, 4):
+        ledger.add(lesson(number), 3)
+    before = ledger.revision()
+    assert ledger.add(lesson(4), 3) == Taught("limited")
+    assert ledger.revision() == before
+    assert ledger.add(lesson(4, trainer="reza"), 3).what == "learned"
+    assert ledger.add(lesson(5, at=90_000.0), 3).what == "learned"
+    ledger.revoke(Lessons(trainer="sara"), "admin")
+    assert ledger.add(lesson(6), 3) == Taught("limited"), "revoking makes no room for more"
+
+
+@pytest.mark.parametrize(
+    ("which", "left"),
+    [
+        (Lessons(ids=(f"{2:016x}", f"{3:016x}")), [1, 4]),
+        (Lessons(trainer="sara"), [3]),
+        (Lessons(day=1), [1, 2, 3]),
+        (Lessons(trainer="reza", day=1), [1, 2, 3, 4]),
+        (Lessons(trainer="nobody\udc80"), [1, 2, 3, 4]),
+    ],
+)
+def test_lessons_are_revoked_and_restored_by_id_trainer_and_day(
+    ledger: SqlLedger, which: Lessons, left: list[int]
+) -> None:
+    for number, changes in ((1, {}), (2, {}), (3, {"trainer": "reza"}), (4, {"at": 90_000.0})):
+        ledger.add(lesson(number, **changes), 9)
+    before = ledger.revision()
+    assert ledger.revoke(which, "admin") == 4 - len(left)
+    assert ledger.revoke(which, "another") == 0
+    assert active(ledger) == left
+    assert ledger.revision() == before + (len(left) < 4)
+    gone, _ = ledger.list(Lessons(is_revoked=True))
+    assert {(one.revoked_at, one.revoked_by) for one in gone} <= {(500_000.0, "admin")}
+    assert len(gone) == 4 - len(left) == 4 - ledger.list(Lessons(is_revoked=False))[1]
+    assert ledger.restore(which) == 4 - len(left)
+    assert active(ledger) == [1, 2, 3, 4]
+
+
+def test_what_names_no_lesson_revokes_none(ledger: SqlLedger) -> None:
+    ledger.add(lesson(1), 9)
+    for act in (lambda: ledger.revoke(Lessons(), "admin"), lambda: ledger.restore(Lessons(is_revoked=True))):
+        with pytest.raises(InputError):
+            act()
+    assert active(ledger) == [1]
+
+
+def test_lessons_are_counted(ledger: SqlLedger) -> None:
+    assert ledger.counts(3).newest_at == 0.0
+    ledger.add(lesson(1), 9)
+    ledger.add(lesson(2, is_spam=False, via="imap"), 9)
+    ledger.add(lesson(3, features_version=2), 9)
+    ledger.add(lesson(4), 9)
+    ledger.add(lesson(5, is_spam=False, content_hash=lesson(1).content_hash), 9)
+    ledger.revoke(Lessons(ids=(lesson(4).id,)), "admin")
+    found = ledger.counts(3)
+    assert dict(found.lessons) == {(False, "review"): 1, (False, "imap"): 1}
+    assert (found.revoked, found.superseded, found.foreign, found.newest_at) == (1, 1, 1, 5000.0)
+
+
+def test_a_lesson_taught_twice_at_once_is_one(ledger: SqlLedger) -> None:
+    told: list[str] = []
+    threads = [
+        threading.Thread(
+            target=lambda n=n: told.append(ledger.add(lesson(n, content_hash="0" * 64), 9).what)  # type: ignore[misc]
+        )
+        for n in range(1, 9)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told) == ["known"] * 7 + ["learned"]

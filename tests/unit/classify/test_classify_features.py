@@ -13,6 +13,7 @@ from gateway.classify import facts
 from gateway.classify.features import HALF, SIZE, Features, extract
 from gateway.classify.normalise import FIELD_END, normalise
 from gateway.classify.words import Words
+from gateway.scan.wording import contribution_text
 from gateway.types import AuthResult
 from tests.builders import mail, message_bytes
 
@@ -22,7 +23,7 @@ def of(body: str = "Hello\r\n", **fields: str) -> Features:
 
 
 def described(features: Features) -> set[str]:
-    return {features.describe(number) for number in range(features.named)}
+    return {contribution_text(*features.describe(number)) for number in range(features.named)}
 
 
 def test_indices_are_distinct_and_in_their_halves() -> None:
@@ -108,7 +109,7 @@ ATTACHED = (
     [
         (HTML, {"<form> in the HTML", "<input> in the HTML", "text hidden from the reader"}),
         (ATTACHED, {"an attachment of type application/zip", "an attachment .zip"}),
-        ("Subject: BUY IT NOW\r\n\r\n$$ vi\u200bagra pаypаl", {"a subject in capitals", "2 or 3 dollar signs"}),
+        ("Subject: BUY IT NOW\r\n\r\n$$ vi\u200bagra pаypаl", {"a subject in capitals", "2 to 3 dollar signs"}),
         (
             "\r\nvi\u200bagra pаypаl",
             {"invisible characters inside words", "foreign look-alikes of letters inside words"},
@@ -154,7 +155,7 @@ def test_ablation_switches() -> None:
     ],
 )
 def test_facts_are_described(key: str, shown: str) -> None:
-    assert facts.describe(key) == shown
+    assert contribution_text(*facts.describe(key)) == shown
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,16 @@ def test_json_and_standard_input() -> None:
     assert scan("-", given=CLEAN)[0] == 0
 
 
+def test_why_says_what_would_have_had_it_delivered() -> None:
+    director = SAMPLES["6-spoofed.eml"]
+    _, [line], _ = scan("--why", "-", given=director)
+    assert line["action"] == "quarantine"
+    assert (line["flip"]["action"], line["flip"]["was"]) == ("accept", "quarantine")
+    assert line["flip"]["changes"] == [{"kind": "reply_to", "value": "", "text": "with answers going to its author"}]
+    assert "flip" not in scan("--why", "-", given=CLEAN)[1][0]
+    assert "flip" not in scan("-", given=director)[1][0]
+
+
 @pytest.mark.parametrize("arguments", [("/nowhere/at/all",), ("--client-ip", "300.1.1.1", "-")])
 def test_bad_input_is_one_line(arguments: tuple[str, ...]) -> None:
     status, lines, error = scan(*arguments)

@@ -247,6 +247,31 @@ def test_literals_are_total(text: str) -> None:
     assert regex.text == fold(regex.text)
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "تأیید وام فوری ۱۲", "تایید وام فوری 12", "تاييد وام فوري ١٢", "تـأیـید وام‌فوری ۱۲", "تَأیید وامِ فوری ۱۲",
+        "تا\u0654یید وام فوری ۱۲", "\u202bتأیید\u202c \u2067وا\u2068م\u2069\u2069 فوری ۱۲", "تأی\u061cید وا\u2063م فوری ۱۲",
+        "ﺗﺄﯾﯿﺪ ﻭﺍﻡ ﻓﻮﺭﯼ ۱۲", "تأییٖد وام فورۍ ۱۲", "تأیید\u00a0وام\u200fفوری ۱۲".replace("\u200f", "\u200f "),
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_persian_is_matched_however_it_was_typed(written: str, tmp_path: Path) -> None:
+    ruleset = load(tmp_path, "body FA /تأیید وام فوری 12/\n")
+    content = mail(message_bytes(f"لطفاً برای {written} بیایید", Content_Type="text/plain; charset=utf-8"))
+    assert ruleset.counts(content) == {"FA": 1.0}
+
+
+@given(
+    st.text(
+        st.characters(min_codepoint=0x600, max_codepoint=0x6FF)
+        | st.characters(min_codepoint=0xFB50, max_codepoint=0xFEFF)
+    )
+)
+def test_folding_twice_is_folding_once(text: str) -> None:
+    assert fold(fold(text)) == fold(text)
+
+
 @given(st.binary(max_size=400))
 def test_match_never_raises(ruleset: rules.Rules, content: bytes) -> None:
     ruleset.match(mail(content), ())

@@ -61,12 +61,11 @@ def test_beside_a_firm_hit_harmless_text_takes_nothing_away(probability: float, 
 
 def test_right_to_left_words_are_isolated() -> None:
     texts = {
-        char: prediction_hit(Prediction(0.9, "m", (Contribution(char, 1.0),)), 6.0).evidence[1]
+        char: prediction_hit(Prediction(0.9, "m", (Contribution("words", char, 1.0),)), 6.0).evidence[1]
         for char in map(chr, range(0x0590, sys.maxunicode + 1, 1))
         if unicodedata.bidirectional(char) in ("R", "AL")
     }
     assert len(texts) > 1000
-    assert all(text == f"\u2068{char}\u2069 (+1.0)" for char, text in texts.items())
-    assert (
-        prediction_hit(Prediction(0.9, "m", (Contribution("word “née”", 1.0),)), 6.0).evidence[1] == "word “née” (+1.0)"
-    )
+    assert all(text == f"for spam: \u2068word “{char}”\u2069 +1.0" for char, text in texts.items())
+    french = Prediction(0.9, "m", (Contribution("words", "née", 1.0), Contribution("links", "0", -0.5)))
+    assert prediction_hit(french, 6.0).evidence[1:] == ("for spam: word “née” +1.0", "for ham: no links -0.5")

@@ -1,20 +1,33 @@
 """scan/explain.py: the object programs rely on."""
 
 import json
+import math
 
-from gateway.scan.explain import auth_from_json, verdict_json, verdict_object
-from gateway.types import AuthResult, Disposition
+import pytest
+
+from gateway.scan.explain import auth_from_json, verdict_from_json, verdict_json, verdict_object
+from gateway.types import AuthResult, Contribution, Disposition, Prediction
 from tests.builders import recipient, verdict
 
 AUTH = (
     AuthResult("iprev", "pass", "mail.example.org", identity="192.0.2.1"),
     AuthResult("spf", "pass", "example.org", identity="mailfrom", reason="ok"),
     AuthResult("spf", "fail", "mx.example.net", identity="helo", reason="no"),
-    AuthResult("dkim", "pass", "example.org", "s1", reason="valid"),
+    AuthResult(
+        "dkim", "pass", "example.org", "s1", reason="valid", is_aligned=True, properties=(("policy.key-bits", "1024"),)
+    ),
     AuthResult("dkim", "fail", "list.example", "x", reason="body changed"),
-    AuthResult("dmarc", "pass", "example.org", policy="reject", reason="aligned"),
+    AuthResult(
+        "dmarc",
+        "fail",
+        "a.example.org",
+        policy="reject",
+        reason="no",
+        override="trusted_forwarder",
+        policy_domain="example.org",
+    ),
 )
-CHAIN = AuthResult("arc", "pass", "list.example", reason="sealed by list.example")
+CHAIN = AuthResult("arc", "pass", "list.example", policy="trusted", reason="sealed by list.example")
 
 
 def test_keys_of_the_contract() -> None:
@@ -38,14 +51,35 @@ def test_keys_of_the_contract() -> None:
 
 def test_a_chain_and_its_absence() -> None:
     found = verdict_object(verdict(auth=(*AUTH, CHAIN)), "accept", 5.0)["authentication"]["arc"]
-    assert found == {"result": "pass", "domain": "list.example", "reason": "sealed by list.example"}
+    assert found == {
+        "result": "pass",
+        "domain": "list.example",
+        "reason": "sealed by list.example",
+        "policy": "trusted",
+    }
     assert verdict_object(verdict(), "accept", 5.0)["authentication"]["arc"]["reason"] == "not evaluated"
 
 
 def test_kept_results_come_back_for_a_release() -> None:
     for auth in (AUTH, (*AUTH[:-1], CHAIN, AUTH[-1])):
         text = verdict_json(verdict(6.0, auth=auth), Disposition(recipient(), "quarantine", "why", 5.0))
-        assert [(one.method, one.result, one.domain) for one in auth_from_json(text)] == [
-            (one.method, one.result, one.domain) for one in auth
-        ]
+        assert auth_from_json(text) == auth
     assert auth_from_json("not json") == () == auth_from_json("{}")
+
+
+def test_a_kept_verdict_comes_back_for_judging_again() -> None:
+    kept = verdict(6.0, auth=AUTH, incomplete=("dns: spf could not be looked up",))
+    back = verdict_from_json(verdict_json(kept, Disposition(recipient(), "quarantine", "why", 5.0)))
+    assert back is not None
+    assert (back.score, back.hits, back.auth, back.incomplete) == (kept.score, kept.hits, kept.auth, kept.incomplete)
+    assert verdict_from_json("not json") is None is verdict_from_json('{"hits": [5]}')
+
+
+def test_contributions_and_the_rest_are_the_log_odds() -> None:
+    made = Prediction(0.9, "m", (Contribution("words", "Click here", 1.5), Contribution("links", "0", -0.4)))
+    found = verdict_object(verdict(6.0, prediction=made), "tag", 5.0)["prediction"]
+    assert found["contributions"] == [
+        {"text": "words “Click here”", "weight": 1.5, "kind": "words", "value": "Click here"},
+        {"text": "no links", "weight": -0.4, "kind": "links", "value": "0"},
+    ]
+    assert 1.5 - 0.4 + found["rest"] == pytest.approx(math.log(9), abs=1e-3)

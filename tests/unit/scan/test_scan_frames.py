@@ -15,13 +15,16 @@ from gateway.scan.frames import (
     pack,
     pack_request,
     pack_verdict,
+    pack_why,
     unpack_request,
     unpack_verdict,
+    unpack_why,
 )
 from gateway.types import (
     AuthResult,
     Client,
     Contribution,
+    DomainPolicy,
     Envelope,
     History,
     Hit,
@@ -47,7 +50,7 @@ HITS = st.lists(st.builds(Hit, TEXT, NUMBER, TEXT, TEXTS), max_size=3).map(tuple
 RESULTS = st.lists(
     st.builds(AuthResult, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, st.booleans(), PAIRS), max_size=3
 ).map(tuple)
-CONTRIBUTIONS = st.lists(st.builds(Contribution, TEXT, NUMBER), max_size=3).map(tuple)
+CONTRIBUTIONS = st.lists(st.builds(Contribution, TEXT, TEXT, NUMBER), max_size=3).map(tuple)
 VERDICTS = st.builds(
     Verdict,
     TEXT,
@@ -82,6 +85,12 @@ def test_request(said: Envelope, skip: tuple[str, ...]) -> None:
     assert unpack_request(pack_request(said, skip)) == (said, skip)
 
 
+@given(ENVELOPES, TEXT)
+def test_why(said: Envelope, kept: str) -> None:
+    policy = DomainPolicy("darban.test", "", 4.0, 7.0, 9.0, "quarantine")
+    assert unpack_why(pack_why(said, kept, policy)) == (said, kept, policy)
+
+
 @given(VERDICTS)
 def test_verdict(one: Verdict) -> None:
     assert unpack_verdict(pack_verdict(one)) == one
@@ -95,7 +104,7 @@ def test_no_bytes_do_more_than_raise(head: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [(Envelope, 9), (History, 6), (Past, 5), (Client, 5), (Recipient, 3), (Verdict, 10), (Hit, 4), (AuthResult, 12), (Prediction, 3), (Contribution, 2), (Summary, 4)],
+    [(Envelope, 9), (History, 6), (Past, 5), (Client, 5), (Recipient, 3), (Verdict, 10), (Hit, 4), (AuthResult, 12), (Prediction, 3), (Contribution, 3), (Summary, 4)],
 )  # fmt: skip
 def test_a_new_field_must_go_over_the_socket_too(kind: type, count: int) -> None:
     """frames.py names the fields one by one: add the new one there and above, then here."""

@@ -81,6 +81,9 @@ class Model:
     def predict(self, mail):
         act(mail.message.subject, "classify")
         return Prediction(0.999, "model")
+    def explain(self, mail):
+        act(mail.message.subject, "explain")
+        return ()
 
 folder = Path(sys.argv[1])
 def make():
@@ -132,7 +135,9 @@ def names(verdict: Verdict) -> list[str]:
     return [hit.name for hit in verdict.hits]
 
 
-@pytest.mark.parametrize("stage", ["parse", "authenticate", "checks", "asking", "rules", "classify", "conclude"])
+@pytest.mark.parametrize(
+    "stage", ["parse", "authenticate", "checks", "asking", "rules", "classify", "conclude", "explain"]
+)
 async def test_only_the_stuck_stage_of_the_stuck_message_is_left_out(folder: Path, stage: str) -> None:
     (verdict,), others = await judge_among_others(folder, f"hang {stage}")
     named = "checks" if stage == "asking" else stage
@@ -158,7 +163,7 @@ async def test_a_header_that_cannot_be_read_either_is_judged_without(folder: Pat
         ("eat", "conclude", "MemoryError"),
         *(
             ("raise", stage, "ZeroDivisionError")
-            for stage in ("authenticate", "checks", "rules", "classify", "conclude")
+            for stage in ("authenticate", "checks", "rules", "classify", "conclude", "explain")
         ),
     ],
 )
@@ -182,4 +187,4 @@ async def test_many_stuck_messages_among_others(folder: Path) -> None:
 
 
 def test_every_stage_is_tried_here() -> None:
-    assert set(STAGES) == {"parse", "header", "authenticate", "checks", "rules", "classify", "conclude"}
+    assert set(STAGES) == {"parse", "header", "authenticate", "checks", "rules", "classify", "conclude", "explain"}

@@ -7,24 +7,42 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from gateway.config.settings import Web
-from gateway.errors import InputError
+from gateway.errors import InputError, ScorerError
 from gateway.scan.explain import verdict_json
 from gateway.stores.accounts import SqlAccounts
 from gateway.stores.blobs import FileBlobs
 from gateway.stores.engine import make_engine, migrate
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
-from gateway.types import AuthResult, Disposition, HeldMessage, Hit, Summary
+from gateway.types import AuthResult, Contribution, Disposition, HeldMessage, Hit, Prediction, Summary
 from gateway.web import create_app
 from tests.builders import recipient, verdict
 
 CONTENT = b"Subject: x\r\n\r\n<script>alert(1)</script>\r\n"
 ID = "a" * 32
+PREDICTION = Prediction(
+    0.987,
+    "m",
+    (
+        Contribution("words", "<i>جایزه</i>", 1.25),
+        Contribution("tag", "form", 0.5),
+        Contribution("links", "4-7", -0.75),
+        Contribution("unheard", "of", -0.5),
+    ),
+)
+FLIP = {
+    "was": "quarantine",
+    "action": "accept",
+    "is_needed": True,
+    "signs": 4,
+    "changes": [{"kind": "link", "value": "<b>.example"}, {"kind": "reply_to", "value": ""}],
+}
 
 
 @pytest.fixture
@@ -39,7 +57,8 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         AuthResult("spf", "pass", "mx.example.net", identity="helo", reason="permitted"),
         AuthResult("dmarc", "fail", "example.org", policy="reject", reason="neither SPF nor DKIM passes"),
     )
-    judged = verdict(9.0, hits=(Hit("MONEY_WON", 9.0, "Says won", ("<b>won</b>",)),), auth=auth)
+    hits = (Hit("MONEY_WON", 5.0, "Says won", ("<b>won</b>",)), Hit("CLASSIFIER", 4.0, "An opinion", ("99%",)))
+    judged = verdict(9.0, hits=hits, auth=auth, prediction=PREDICTION)
     held = HeldMessage(
         ID, "Q1", hashlib.sha256(CONTENT).hexdigest(), "a@example.org", "you@darban.test", "darban.test", "192.0.2.1", "h",
         1.79e9, Summary("m", "<script>x</script>", "A", 9), 9.0, "score", verdict_json(judged, Disposition(recipient(), "quarantine", "score", 5.0)),
@@ -53,17 +72,24 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         quarantine.transition(held_id, ("held",), "held", "451 4.4.1 next hop down")
         return replace(found, note="451")
 
+    async def why(held: HeldMessage, content: bytes) -> dict[str, Any]:
+        assert (held.id, content) == (ID, CONTENT)
+        if made.flip is None:
+            raise ScorerError("gone")
+        return made.flip
+
     app = create_app(
         quarantine=quarantine,
         accounts=accounts,
         message_log=SqlMessageLog(engine),
         release=release,
+        why=why,
         settings=Web(),
         hostname="mx.test",
         translations={"fa": {"MONEY_WON": "می‌گوید جایزه برده‌اید"}},
     )
     with TestClient(app) as made:
-        made.setup = accounts.new_setup_token()
+        made.setup, made.flip = accounts.new_setup_token(), FLIP
         yield made
     engine.dispose()
 
@@ -96,6 +122,43 @@ def test_authentication_stands_on_the_page(client: TestClient) -> None:
     text = client.get(f"/held/{ID}").text
     for shown in ("spf=fail", "spf=pass (HELO)", "dmarc=fail", "is &lt;i&gt;not&lt;/i&gt; permitted"):
         assert shown in text
+
+
+def test_what_a_prediction_is_made_of_is_read_in_both_languages(client: TestClient) -> None:
+    sign_in(client)
+    english = client.get(f"/held/{ID}").text
+    assert "98.7 % likely spam" in english
+    assert 'word “<bdi>&lt;i&gt;جایزه&lt;/i&gt;</bdi>” <bdi class="weight" dir="ltr">+1.2' in english
+    assert "&lt;<bdi>form</bdi>&gt; in the HTML" in english
+    assert "4 to 7 links" in english and "<bdi>unheard of</bdi>" in english
+    client.cookies.set("darban_language", "fa")
+    persian = client.get(f"/held/{ID}").text
+    assert "واژهٔ «<bdi>&lt;i&gt;جایزه&lt;/i&gt;</bdi>»" in persian and "۴ تا ۷ پیوند" in persian
+    assert "به احتمال ۹۸٫۷ درصد هرزنامه" in persian
+
+
+def test_what_would_have_had_it_delivered(client: TestClient) -> None:
+    assert client.get(f"/held/{ID}/why", follow_redirects=False).status_code == 303
+    token = sign_in(client)
+    assert f'hx-get="/held/{ID}/why"' in client.get(f"/held/{ID}").text
+    said = "without the link to <bdi>&lt;b&gt;.example</bdi> and with answers going to its author."
+    assert f"It would have been delivered {said}" in client.get(f"/held/{ID}/why").text
+    assert client.get(f"/held/{ID}/why", headers={"HX-Request": "true"}).text.startswith('<p id="why-not">It would')
+    assert client.get(f"/held/{ID}/why", headers={"Accept": "application/json"}).json() == client.flip
+    client.cookies.set("darban_language", "fa")
+    persian = client.get(f"/held/{ID}/why").text
+    assert (
+        "اگر پیوند به <bdi>&lt;b&gt;.example</bdi> را نداشت و پاسخ‌هایش به خود فرستنده می‌رفت، تحویل داده می‌شد."
+        in persian
+    )
+    client.flip = FLIP | {"changes": []}
+    assert "۴ نشانه همداستان‌اند" in client.get(f"/held/{ID}/why").text
+    client.flip = None
+    assert client.get(f"/held/{ID}/why").status_code == 503
+    assert "اکنون نمی‌توان" in client.get(f"/held/{ID}/why", headers={"HX-Request": "true"}).text
+    client.post(f"/held/{ID}/delete", data={"csrf": token})
+    assert client.get(f"/held/{ID}/why").status_code == 410
+    assert client.get("/held/none/why").status_code == 404
 
 
 def test_acts_need_the_token_and_tell_the_truth(client: TestClient) -> None:

@@ -1,0 +1,182 @@
+"""The hard cases through the real pipeline: the rules and the model that ship, no network.
+
+What is wrong today stands in one of two tables, with the whole score it does not cross. A case that is judged right must
+leave its table, so that they only shrink. After new rules, scores or a new model,
+`python -m tests.unit.classify.test_hard_cases` prints both tables anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from gateway.app import load_pipeline
+from gateway.config.settings import Settings
+from gateway.mail import parse
+from gateway.scan.pipeline import Pipeline
+from gateway.types import DomainPolicy, Verdict
+from tests.hard_case import HardCase, load_case, load_cases
+
+CASES = load_cases()
+TAG_AT = DomainPolicy("darban.test", "").tag_at
+
+_SLACK = 0.25  # between today's score and a limit in the tables
+
+# spam that is not tagged: at least this score
+MISSED: dict[str, int] = {
+    "advance_fee/loan_offer_pdf": -2,
+    "advance_fee/soldier_gold": 3,
+    "advance_fee/widow": 2,
+    "arabic_spam/bank_card": 2,
+    "arabic_spam/inheritance": 1,
+    "delivery_fraud/label_attached": 1,
+    "delivery_fraud/text_message_style": 1,
+    "director_fraud/gift_cards": 2,
+    "director_fraud/payroll_change": -3,
+    "director_fraud/phone_number": 1,
+    "encoding/script_builds_the_page": 2,
+    "extortion/ddos": 4,
+    "extortion/hitman": 4,
+    "extortion/split_address": 4,
+    "good_words/friendly_letter_with_casino": 0,
+    "good_words/list_mail_around_watches": -1,
+    "good_words/meeting_minutes_with_crypto": 0,
+    "good_words/newspaper_around_pills": 0,
+    "good_words/novel_below_the_pitch": -1,
+    "good_words/word_salad_tail": -1,
+    "hidden_text/comments_in_words": 3,
+    "hidden_text/noscript_and_title": -1,
+    "hidden_text/plain_part_is_ham": 3,
+    "html_attachment/octet_stream": -1,
+    "html_attachment/voice_mail": 1,
+    "image_only/attached_picture": 3,
+    "image_only/random_words_below": 1,
+    "invoice_fraud/domain_renewal": 1,
+    "link_text/button_only": 2,
+    "link_text/data_url": 3,
+    "link_text/long_subdomain": 3,
+    "one_line_phish/bare_link": 1,
+    "one_line_phish/is_this_you": 1,
+    "one_line_phish/payment_declined": 4,
+    "one_line_phish/reply_only": -1,
+    "other_languages/chinese_invoices": -1,
+    "other_languages/german_parcel": 2,
+    "other_languages/russian_casino": 4,
+    "other_languages/spanish_lottery": 3,
+    "persian_spam/crypto_signal": 2,
+    "persian_spam/director": -1,
+    "persian_spam/fake_receipt": 2,
+    "persian_spam/finglish": 0,
+    "persian_spam/good_words_hafez": 2,
+    "persian_spam/mailbox_full": 3,
+    "persian_spam/supplier_account": 2,
+    "persian_spam/theses": 1,
+    "persian_spam/translated_widow": -1,
+    "qr/block_characters": 0,
+    "qr/payroll_pdf": 0,
+    "seo_offer/app_development": 3,
+    "seo_offer/first_page": -1,
+    "seo_offer/guest_post": 1,
+    "seo_offer/lists_for_sale": 2,
+    "split_words/spaces": 1,
+    "split_words/table_columns": 3,
+    "split_words/tags_inside_words": 4,
+    "split_words/vertical": -1,
+}
+# good mail that is tagged: less than this score
+TAGGED: dict[str, int] = {
+    "delicate/awareness_training": 9,
+    "delicate/security_advisory": 12,
+    "forwarded/phish_reported_to_us": 6,
+    "invoice/card_receipt": 8,
+    "invoice/large_amounts": 8,
+    "list_mail/spam_research": 11,
+    "newsletter/bank_savings": 11,
+}
+
+
+@cache
+def _pipeline() -> Pipeline:
+    return load_pipeline(Settings(), None, offline=True)()
+
+
+async def judge(case: HardCase) -> Verdict:
+    return await _pipeline().score(case.envelope, case.content)
+
+
+def seen(verdict: Verdict) -> str:
+    lines = [f"{hit.score:+.2f} {hit.name}: {'; '.join(hit.evidence)[:160]}" for hit in verdict.hits]
+    return "\n".join([f"{verdict.score:.2f}", *lines])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+async def test_case(case: HardCase) -> None:
+    verdict = await judge(case)
+    assert all(words.startswith("dns: ") for words in verdict.incomplete), verdict.incomplete
+    is_tagged = verdict.score >= TAG_AT
+    if case.id in MISSED:
+        assert not is_tagged, f"it is tagged now: take it out of MISSED\n{seen(verdict)}"
+        assert verdict.score >= MISSED[case.id], seen(verdict)
+    elif case.id in TAGGED:
+        assert is_tagged, f"it is not tagged any more: take it out of TAGGED\n{seen(verdict)}"
+        assert verdict.score < TAGGED[case.id], seen(verdict)
+    else:
+        assert is_tagged is case.is_spam, seen(verdict)
+
+
+def test_the_tables_name_cases() -> None:
+    spam = {case.id for case in CASES if case.is_spam}
+    assert set(MISSED) <= spam
+    assert set(TAGGED) <= {case.id for case in CASES} - spam
+
+
+def test_there_are_enough() -> None:
+    count = Counter((case.is_spam, case.language == "fa") for case in CASES)
+    assert count[True, False] + count[True, True] >= 100
+    assert count[False, False] + count[False, True] >= 100
+    assert min(count[True, True], count[False, True]) >= 20
+
+
+def test_no_two_are_the_same() -> None:
+    texts = Counter(text for case in CASES if len(text := parse(case.content).text.strip()) > 60)
+    assert [text for text, times in texts.items() if times > 1] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("kind: k\nexpect: ham\n", "no line ---"),
+        ("kind: other\nexpect: ham\n---\n", "needs kind: k"),
+        ("kind: k\nexpect: good\n---\n", "needs kind: k and expect"),
+        ("kind: k\nexpect: ham\nexpect: spam\n---\n", "cannot read 'expect: spam'"),
+        ("kind: k\nexpect: ham\nclient: 192.0.2.1\n---\n", "cannot read 'client"),
+    ],
+)
+def test_slips_in_a_case_are_errors(text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.hard_case.FOLDER", tmp_path)
+    (tmp_path / "k").mkdir()
+    (tmp_path / "k" / "slip.case").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=words):
+        load_case(tmp_path / "k" / "slip.case")
+
+
+async def _print_tables() -> None:
+    scores = [(case, (await judge(case)).score) for case in CASES]
+    print("MISSED: dict[str, int] = {")
+    for case, score in scores:
+        if case.is_spam and score < TAG_AT:
+            print(f'    "{case.id}": {math.floor(score - _SLACK)},')
+    print("}\nTAGGED: dict[str, int] = {")
+    for case, score in scores:
+        if not case.is_spam and score >= TAG_AT:
+            print(f'    "{case.id}": {math.ceil(score + _SLACK)},')
+    print("}")
+
+
+if __name__ == "__main__":
+    asyncio.run(_print_tables())
