@@ -41,7 +41,7 @@ class Model:
     @staticmethod
     def load(folder: Path) -> Model:
         """Raises ConfigError."""
-        manifest = _read_manifest(folder)
+        manifest = read_manifest(folder)
         path = folder / WEIGHTS
         try:
             content = path.read_bytes()
@@ -136,7 +136,8 @@ def _npz(**arrays: NDArray[Any]) -> bytes:
     return out.getvalue()
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What the model of this folder says of itself. Raises ConfigError."""
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text("utf-8"))

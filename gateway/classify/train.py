@@ -115,7 +115,7 @@ def fit(matrix: Matrix, seed: int = SEED, progress: Progress = iter) -> Fitted:
     """Weights from all samples, calibration from held-out folds. Raises InputError unless both classes are there."""
     if matrix.is_spam.all() or not matrix.is_spam.any():
         raise InputError(_BOTH)
-    weights = _sample_weights(matrix)
+    weights = sample_weights(matrix.sources, matrix.is_spam)
     folds = fold_of(matrix.paths.tolist())
     held_out = np.zeros(len(folds))
     with _one_thread():  # sums of several threads differ with their number
@@ -178,9 +178,9 @@ def _calibrated(
     )
 
 
-def _sample_weights(matrix: Matrix) -> NDArray[np.float64]:
+def sample_weights(sources: NDArray[np.str_], is_spam: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Each class weighs half; inside a class a source weighs by the square root of its size."""
-    groups = list(zip(matrix.sources.tolist(), matrix.is_spam.tolist(), strict=True))
+    groups = list(zip(sources.tolist(), is_spam.tolist(), strict=True))
     weights = _group_weights(Counter(groups))
     return np.array([weights[group] for group in groups])
 

@@ -25,7 +25,7 @@ def read(paths: Iterable[Path], column: int = 3) -> RuleFiles:
     `column`: which of four scores counts: 0 without classifier and network, 1 network, 2 classifier, 3 both.
     """
     reader = _Reader(column)
-    for path in _files(paths):
+    for path in list_files(paths):
         reader.file(path, path.name)
     return reader.finish()
 
@@ -36,15 +36,16 @@ def read_lines(paths: Iterable[Path], before: Iterable[Path] = ()) -> tuple[Rule
     `before`: what is read first, and only counts for its scores, tags and lists.
     """
     reader = _Reader(column=3)
-    for path in _files(before) if before else ():
+    for path in list_files(before) if before else ():
         reader.file(path, path.name)
     reader.forget_remarks()
-    for path in _files(paths):
+    for path in list_files(paths):
         reader.file(path, path.name)
     return reader.finish(), reader.obeyed
 
 
-def _files(paths: Iterable[Path]) -> list[Path]:
+def list_files(paths: Iterable[Path]) -> list[Path]:
+    """The files that are read, in their order. Raises ConfigError when a path is not there, or holds none."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():

@@ -15,7 +15,7 @@ from gateway.scan.wording import contribution_text, isolated
 from gateway.types import AuthResult, Contribution, Hit, Prediction, Summary, Verdict
 
 CLASSIFIER = "CLASSIFIER"  # its `score` line is the weight at full certainty
-_FULL_LOG_ODDS = math.log(0.999 / 0.001)  # certainty beyond 99.9 % adds nothing
+_FULL_LOG_ODDS = math.log(0.99 / 0.01)  # certainty beyond 99 % adds nothing (docs/decisions/0017)
 _HAM_SHARE = 0.5  # a certain "not spam" takes away half of what a certain "spam" adds: it must not outvote the rules
 _DESCRIPTION = "The trained classifier's opinion"
 
@@ -63,15 +63,22 @@ def explained(verdict: Verdict, contributions: tuple[Contribution, ...]) -> Verd
 
 
 def prediction_hit(prediction: Prediction, weight: float) -> Hit:
-    """Log-odds of the probability, as a share of full certainty, times the weight."""
-    probability = min(max(prediction.probability, 1e-9), 1 - 1e-9)
-    share = max(-1.0, min(1.0, math.log(probability / (1 - probability)) / _FULL_LOG_ODDS))
-    score = weight * (share if share > 0 else share * _HAM_SHARE)
-    return Hit(CLASSIFIER, round(score, 2), _DESCRIPTION, _evidence(prediction))
+    """The certainty times the weight."""
+    return Hit(CLASSIFIER, round(weight * certainty(prediction.probability), 2), _DESCRIPTION, _evidence(prediction))
+
+
+def certainty(probability: float) -> float:
+    """Log-odds as a share of full certainty: 1 for a certain spam, -0.5 for a certain ham."""
+    share = max(-1.0, min(1.0, math.log(_bounded(probability) / (1 - _bounded(probability))) / _FULL_LOG_ODDS))
+    return share if share > 0 else share * _HAM_SHARE
+
+
+def _bounded(probability: float) -> float:
+    return min(max(probability, 1e-9), 1 - 1e-9)
 
 
 def _evidence(prediction: Prediction) -> tuple[str, ...]:
-    evidence = [f"{min(max(prediction.probability, 1e-9), 1 - 1e-9):.1%} likely spam"]
+    evidence = [f"{_bounded(prediction.probability):.1%} likely spam"]
     for side, sign in (("spam", 1), ("ham", -1)):
         said = [one for one in prediction.contributions if one.weight * sign > 0]
         if said:

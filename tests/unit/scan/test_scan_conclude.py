@@ -17,7 +17,8 @@ RULES = cast(RuleSet, SimpleNamespace(id="r", scores={CLASSIFIER: 6.0}, firm={"F
 
 
 @pytest.mark.parametrize(
-    ("probability", "score"), [(0.999, 6.0), (1.0, 6.0), (0.5, 0.0), (0.001, -3.0), (0.0, -3.0), (0.9, 1.91)]
+    ("probability", "score"),
+    [(0.999, 6.0), (1.0, 6.0), (0.5, 0.0), (0.001, -3.0), (0.0, -3.0), (0.9, 2.87), (0.99, 6.0), (0.01, -3.0)],
 )
 def test_prediction_hit(probability: float, score: float) -> None:
     assert prediction_hit(Prediction(probability, "m"), 6.0).score == pytest.approx(score, abs=0.01)
