@@ -70,11 +70,11 @@ def _shares(features: Features, weights: NDArray[np.float32], slope: float) -> V
 
 
 def _facts(keys: Sequence[str], shares: Values) -> Iterator[Contribution]:
-    sums: dict[str, float] = defaultdict(float)
+    sums: dict[tuple[str, str], float] = defaultdict(float)
     for key, share in zip(keys, shares[: len(keys)].tolist(), strict=True):
-        sums[key] += share
-    for key, weight in sums.items():
-        yield Contribution(*facts.describe(key), weight)
+        sums[facts.describe(key)] += share
+    for fact, weight in sums.items():
+        yield Contribution(*fact, weight)
 
 
 def _phrases(features: Features, shares: Values, first: int) -> Iterator[Contribution]:

@@ -32,12 +32,14 @@ def describe(key: str) -> tuple[str, str]:
     """Kind and value of the fact, as scan/wording.py knows them."""
     kind, _, detail = key.partition(":")
     if kind == "finding":
-        return detail.rstrip("~").lower(), ""
-    if kind in ("links", "length"):
+        detail = detail.rstrip("~")
+    elif kind in ("links", "length"):
         least, most = (1 << int(detail)) >> 1, (1 << int(detail)) - 1
         detail = f"{least}-{most}" if least < most else str(most)
     elif kind in ("exclamations", "dollars"):
         detail = _FEW[int(detail)]
+    elif kind == "name_words":
+        detail = "4+" if detail == "4" else detail
     elif kind in ("link", "tld"):
         detail = to_u_label(detail)
     return kind, detail

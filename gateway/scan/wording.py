@@ -30,6 +30,11 @@ _CONTRIBUTIONS = {
     "link": "link to %(value)s",
     "tld": "link into .%(value)s",
     "link_address": "link to a bare address",
+    "own_links": "links to the sender's own domain",
+    "foreign_links": "links to other domains than the sender's",
+    "encoding": "text encoded as %(value)s",
+    "finding": "the finding %(value)s",
+    "name_words": "a sender's name of %(value)s words",
     "reply_to_elsewhere": "answers go to another domain",
     "spf": "SPF %(value)s",
     "dmarc": "DMARC %(value)s",
@@ -39,12 +44,14 @@ _OF_NONE = {
     "exclamations": "no exclamation marks",
     "dollars": "no dollar signs",
     "links": "no links",
+    "name_words": "a sender without a name",
 }
 _OF_ONE = {
     "length": "a text of 1 character",
     "exclamations": "1 exclamation mark",
     "dollars": "1 dollar sign",
     "links": "1 link",
+    "name_words": "a sender's name of 1 word",
 }
 _ONE_WORD, _RANGE, _OR_MORE = "word “%(value)s”", "%(least)s to %(most)s", "%(least)s or more"
 _CHANGES = {
