@@ -59,7 +59,8 @@ class Words:
         self._gram_sums = _prefix_sums(text.with_digits(_FIELD_CHARACTERS + _GRAM_CHARACTERS))
         head = text.codes[:_FIELD_CHARACTERS].astype(np.uint8, copy=False).tobytes()
         self._subject_start = head.find(ord(FIELD_END))
-        self._text_start = head.find(ord(FIELD_END), self._subject_start + 1)
+        text_start = head.find(ord(FIELD_END), self._subject_start + 1)
+        self._text_start = text_start if text_start >= 0 else len(head)  # of fields that folding made longer
         subject, text_start = self._edges[0::2].searchsorted((self._subject_start, self._text_start)).tolist()
         self._firsts: tuple[int, int] = (
             subject,

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete
 
-from gateway.classify.features import HALF, SIZE
+from gateway.classify.features import SIZE, STARTS, VERSION
 from gateway.classify.model import Model
 from gateway.classify.online import Caps, Learner, learn
 from gateway.classify.packed import pack, unpack
@@ -30,14 +30,14 @@ NAMES = ("sara", "reza", "mina")
 RANDOM = np.random.default_rng(7)
 # few features and few messages, so that lessons pull at the same weights
 BASE = Model("m-1", RANDOM.normal(0, 1, SIZE).astype(np.float32), 0.2, 0.7, -0.1)
-SLOTS = np.concatenate([np.arange(24), HALF + np.arange(24)])
-vectors = st.sets(st.sampled_from(SLOTS.tolist()), min_size=1, max_size=30).map(lambda one: np.array(sorted(one)))
+SLOTS = np.concatenate([start + np.arange(24) for start in STARTS[:-1]])
+vectors = st.sets(st.sampled_from(SLOTS.tolist()), min_size=1, max_size=45).map(lambda one: np.array(sorted(one)))
 
 
 def made(number: int, day: int, trainer: str, is_spam: bool, indices: np.ndarray) -> Lesson:
     content = hashlib.sha256(indices.tobytes()).hexdigest()
     said = hashlib.sha256(f"{number} {day} {trainer} {is_spam} {content}".encode()).hexdigest()
-    return Lesson(said[:16], day * DAY + number, trainer, is_spam, "review", content, 3, pack(indices))
+    return Lesson(said[:16], day * DAY + number, trainer, is_spam, "review", content, VERSION, pack(indices))
 
 
 lessons = st.lists(
@@ -55,7 +55,7 @@ def hash_of(model: Model) -> str:
 
 
 def log_odds(model: Model, indices: np.ndarray) -> float:
-    parts = [part for part in (indices[indices < HALF], indices[indices >= HALF]) if len(part)]
+    parts = [part for part in np.split(indices, indices.searchsorted(STARTS[1:-1])) if len(part)]
     score = sum(float(model.weights[part].astype(np.float64).sum()) / len(part) ** 0.5 for part in parts)
     return model.slope * (score + model.bias) + model.offset
 
@@ -98,15 +98,15 @@ def test_what_is_revoked_never_was_and_can_be_restored(engine: Engine, taught: l
 
     ledger = fresh(engine, taught)
     written = list(ledger.list(Lessons(limit=1000))[0])
-    before = hash_of(learn(BASE, ledger.active(3)))
+    before = hash_of(learn(BASE, ledger.active(VERSION)))
     ledger.revoke(which, "admin")
-    revoked = hash_of(learn(BASE, ledger.active(3)))
+    revoked = hash_of(learn(BASE, ledger.active(VERSION)))
     never = fresh(engine, [one for one in written if not hit(one)])
-    assert revoked == hash_of(learn(BASE, never.active(3)))
+    assert revoked == hash_of(learn(BASE, never.active(VERSION)))
     ledger = fresh(engine, taught)
     ledger.revoke(which, "admin")
     ledger.restore(which)
-    assert hash_of(learn(BASE, ledger.active(3))) == before
+    assert hash_of(learn(BASE, ledger.active(VERSION))) == before
 
 
 def watched(taught: list[Lesson], other: np.ndarray) -> list[np.ndarray]:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.checks import observe
 from gateway.classify import explanation
-from gateway.classify.features import HALF, SIZE, extract, named_indices
+from gateway.classify.features import SIZE, extract, part_indices
 from gateway.classify.model import Model
 from gateway.classify.normalise import FIELD_END, normalise
 from gateway.classify.words import Words
@@ -25,7 +26,7 @@ def weighing(**words: float) -> Model:
     """A model that knows these words alone."""
     weights = np.zeros(SIZE, np.float32)
     for word, weight in words.items():
-        place = named_indices(Words(normalise(f"{FIELD_END}{FIELD_END}{word.replace('_', ' ')}")).hashes()[0])
+        place = part_indices(0, Words(normalise(f"{FIELD_END}{FIELD_END}{word.replace('_', ' ')}")).hashes()[0])
         weights[place] = weight
     return Model("m", weights, 0.0, 1.0, 0.0)
 
@@ -72,6 +73,18 @@ def test_facts_stand_beside_words() -> None:
     assert ("link", "shop.example") in told(Model("m", weights, 0.0, 1.0, 0.0), content)
 
 
+def test_the_voices_of_a_finding_are_one_contribution() -> None:
+    content = message_bytes("http://192.0.2.7/\r\n")
+    seen = observe(mail(content))
+    features = extract(seen)
+    weights = np.zeros(SIZE, np.float32)
+    for number, key in enumerate(features.facts):
+        weights[features.indices[number]] = key.startswith("finding:URL_IP_HOST")
+    (found,) = Model("m", weights, 0.0, 1.0, 0.0).explain(seen)
+    assert (found.kind, found.value) == ("finding", "URL_IP_HOST")
+    assert found.weight == pytest.approx(3 * features.scales[0])
+
+
 MESSAGES = (
     b"",
     b"Subject: x\r\n\r\n",
@@ -81,6 +94,9 @@ MESSAGES = (
     ),
     message_bytes("خريد ويژه می‌شود با ۵۰ درصد تخفیف\r\n", Subject="سلام دوست من", From="فروشگاه <a@example.org>"),
     message_bytes("a b c d e f g\r\n" * 400),
+    message_bytes("pay 12 or 1234 today\r\n", Subject="Code 4711", From='"Pay Pal 24" <a@example.org>'),
+    message_bytes("", Subject="", From='"Sara Lund" <a@example.org>'),
+    message_bytes("", Subject="nothing else", From="a@example.org"),
     message_bytes("ﷺ ﬁ ½ … pаypаl v\u200biagra\r\n" * 50),
 )
 
@@ -89,7 +105,7 @@ MESSAGES = (
 def test_all_contributions_together_are_the_decision(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_SHOWN", "_LOUD_WORDS", "_MAX_PLACES"):
         monkeypatch.setattr(explanation, name, 1 << 30)
-    seen = mail(content)
+    seen = observe(mail(content))
     parts = RANDOM.explain(seen)
     whole = RANDOM.decide(extract(seen))
     beyond = _behind_the_last_word(seen)
@@ -99,23 +115,12 @@ def test_all_contributions_together_are_the_decision(content: bytes, monkeypatch
 
 
 def _behind_the_last_word(seen: MailObject) -> float:
-    """3-grams belong to no word where there is none, and where more words stand than are read."""
+    """N-grams belong to no word where there is none."""
     features = extract(seen)
     shares = explanation._shares(features, RANDOM._weights(features), RANDOM.slope)
-    said, _, _ = features.words.shares(shares[len(features.facts) : features.named], shares[features.named :])
-    return float(shares.sum() - shares[: len(features.facts)].sum() - said.sum())
-
-
-def test_grams_belong_to_the_words_they_stand_in() -> None:
-    content = message_bytes("alpha beta gamma\r\n", Subject="")
-    features = extract(mail(content))
-    for word, number in (("alpha", 0), ("beta", 1), ("gamma", 2)):
-        alone = Words(normalise(f"{FIELD_END}{FIELD_END}{word}"))
-        shares = np.isin(features.indices[features.named :], named_indices(alone.grams()[3:-1]) + HALF).astype(float)
-        zero = np.zeros(features.named - len(features.facts))
-        said, _, of_name = features.words.shares(zero, shares)
-        assert said[of_name:].argmax() == number
-        assert said.sum() == shares.sum() > 0
+    of_facts, named, grams, head_grams = np.split(shares, [len(features.facts), *features.bounds[1:-1]])
+    said, _, _ = features.words.shares(named, grams, head_grams)
+    return float(shares.sum() - of_facts.sum() - said.sum())
 
 
 @given(st.binary(max_size=600) | st.text(max_size=300).map(lambda text: message_bytes(text, Subject=text[:50]) if "\n" not in text and "\r" not in text else text.encode("utf-8", "replace")))  # fmt: skip

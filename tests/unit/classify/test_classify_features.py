@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.checks import CHECKS, FINDINGS, observe
 from gateway.classify import facts
-from gateway.classify.features import HALF, SIZE, Features, extract
+from gateway.classify.features import PARTS, SIZE, STARTS, Features, extract
 from gateway.classify.normalise import FIELD_END, normalise
 from gateway.classify.words import Words
 from gateway.scan.wording import contribution_text
-from gateway.types import AuthResult
+from gateway.types import AuthResult, Finding, MailObject
 from tests.builders import mail, message_bytes
 
 
@@ -26,20 +28,23 @@ def described(features: Features) -> set[str]:
     return {contribution_text(*features.describe(number)) for number in range(features.named)}
 
 
-def test_indices_are_distinct_and_in_their_halves() -> None:
+def test_indices_are_distinct_and_in_their_parts() -> None:
     found = of("one two one two one two, and once more one two\r\n")
     indices = found.vector()[0]
     assert len(set(indices.tolist())) == len(indices) < len(found.indices)
     assert set(indices.tolist()) == set(found.indices.tolist())
-    assert 0 <= found.indices[: found.named].min() <= found.indices[: found.named].max() < HALF
-    assert HALF <= found.indices[found.named :].min() <= found.indices[found.named :].max() < SIZE
+    assert found.bounds[0] == STARTS[0] == 0
+    assert (found.bounds[-1], STARTS[-1]) == (len(found.indices), SIZE)
+    for part, (where, _) in enumerate(found.by_part()):
+        inside = found.indices[where]
+        assert STARTS[part] <= inside.min() <= inside.max() < STARTS[part + 1]
 
 
-def test_each_half_is_of_unit_length() -> None:
-    found = of("some words here\r\n")
-    indices, values = found.vector()
-    assert np.sum(values[indices < HALF] ** 2) == pytest.approx(1, abs=1e-5)
-    assert np.sum(values[indices >= HALF] ** 2) == pytest.approx(1, abs=1e-5)
+@pytest.mark.parametrize("body", ["some words here\r\n", "one one one one " * 90])
+def test_each_part_is_of_unit_length(body: str) -> None:
+    indices, values = of(body).vector()
+    lengths = np.bincount(np.digitize(indices, STARTS[1:-1]), values**2, minlength=PARTS)
+    assert lengths.tolist() == pytest.approx([1] * PARTS, abs=1e-5)
     assert len(indices) == len(values)
 
 
@@ -95,6 +100,32 @@ def test_links_and_relations() -> None:
     assert "DMARC none" not in found
 
 
+@pytest.mark.parametrize(
+    ("body", "expected", "other"),
+    [
+        ("http://www.example.org/a http://shop.example/", "own_links", "foreign_links"),
+        ("http://shop.example/ http://www.shop.example/", "foreign_links", "own_links"),
+        ("no link", "links:0", "foreign_links"),
+    ],
+)
+def test_whether_links_lead_home(body: str, expected: str, other: str) -> None:
+    found = of(f"{body}\r\n").facts
+    assert expected in found
+    assert other not in found
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("", 0), ("Sara", 1), ("Sara Lund", 2), ("سارا  لوند", 2), ("a b c d e f", 4)]
+)
+def test_words_of_the_senders_name(name: str, words: int) -> None:
+    assert f"name_words:{words}" in of(From=f'"{name}" <a@example.org>').facts
+
+
+def test_how_texts_are_encoded() -> None:
+    assert "encoding:base64" in of("SGVsbG8=\r\n", Content_Transfer_Encoding="Base64").facts
+    assert "encoding:7bit" in of().facts
+
+
 HTML = 'Content-Type: text/html; charset=utf-8\r\n\r\n<form action="https://x.example/"><input>' + (
     "<p style='display:none'>" + "hidden words " * 20 + "</p></form>"
 )
@@ -132,12 +163,60 @@ def test_what_tells_the_corpus_is_left_out() -> None:
         In_Reply_To="<x@y.example>",
         DKIM_Signature="v=1; d=lists.example",
     )
-    assert extract(mail(plain)).indices.tolist() == extract(mail(listed)).indices.tolist()
+    assert extract(observe(mail(plain))).indices.tolist() == extract(observe(mail(listed))).indices.tolist()
+
+
+def keys(seen: MailObject, **switches: bool) -> list[str]:
+    return [key for key in extract(seen, **switches).facts if key.startswith("finding:")]
+
+
+def seen_by_checks(*names: str) -> MailObject:
+    return replace(mail(message_bytes()), findings=tuple(map(Finding, names)))
+
+
+@pytest.mark.parametrize("name", sorted(FINDINGS))
+def test_findings_are_features_by_these_sets_alone(name: str) -> None:
+    seen = seen_by_checks(name)
+    is_of_body, is_of_relations = name in facts.OF_BODY, name in facts.OF_RELATIONS
+    assert len(keys(seen)) == 3 * (is_of_body or is_of_relations)
+    assert bool(keys(seen, relations=False)) is is_of_body
+    assert bool(keys(seen, body=False)) is is_of_relations
+    assert keys(seen, body=False, relations=False) == []
+    assert {facts.describe(key) for key in keys(seen)} <= {("finding", name)}
+
+
+def test_the_sets_name_findings_of_checks_that_know_nobody() -> None:
+    assert facts.OF_BODY | facts.OF_RELATIONS <= {name for check in CHECKS for name in check.findings} <= FINDINGS
+    assert not facts.OF_BODY & facts.OF_RELATIONS
+
+
+def test_a_finding_speaks_with_three_voices_however_often_it_is_found() -> None:
+    without, once, twice = (extract(seen_by_checks(*["HTML_FORM"] * times)) for times in range(3))
+    gained = {*once.vector()[0].tolist()} - {*without.vector()[0].tolist()}
+    assert len(gained) == 3
+    assert max(gained) < STARTS[1]
+    assert once.vector()[0].tolist() == twice.vector()[0].tolist()
+    assert extract(seen_by_checks("HELO_UNRESOLVED", "UNHEARD_OF")).vector()[0].tolist() == without.vector()[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b"Subject: BUY IT ALL NOW\r\n\r\nx\r\n", "SUBJECT_ALL_CAPS"),
+        (message_bytes("http://192.0.2.7/\r\n"), "URL_IP_HOST"),
+        (message_bytes(To="undisclosed-recipients:;"), "TO_UNDISCLOSED"),
+    ],
+)
+def test_what_checks_see_outside_the_pipeline(content: bytes, name: str) -> None:
+    seen = mail(content)
+    assert f"the finding {name}" in described(extract(observe(seen)))
+    assert keys(seen) == []
+    assert replace(observe(seen), findings=()) == seen
 
 
 def test_ablation_switches() -> None:
     content = mail(message_bytes("Words\r\n", Reply_To="x@elsewhere.example"))
-    assert described(extract(content, body=False)) == {"answers go to another domain"}
+    assert described(extract(content, body=False)) == {"answers go to another domain", "a sender's name of 1 word"}
     assert "answers go to another domain" not in described(extract(content, relations=False))
     assert extract(content, body=False, relations=False).vector()[0].size == 0
 
@@ -150,6 +229,15 @@ def test_ablation_switches() -> None:
         ("links:1", "1 link"),
         ("links:3", "4 to 7 links"),
         ("exclamations:3", "4 or more exclamation marks"),
+        ("name_words:0", "a sender without a name"),
+        ("name_words:1", "a sender's name of 1 word"),
+        ("name_words:3", "a sender's name of 3 words"),
+        ("name_words:4", "a sender's name of 4 or more words"),
+        ("encoding:base64", "text encoded as base64"),
+        ("own_links", "links to the sender's own domain"),
+        ("foreign_links", "links to other domains than the sender's"),
+        ("finding:HTML_FORM", "the finding HTML_FORM"),
+        ("finding:HTML_FORM~~", "the finding HTML_FORM"),
         ("tld:xn--mgba3a4f16a", "link into .ایران"),
         ("hidden", "text hidden from the reader"),
     ],
@@ -192,7 +280,7 @@ def test_total(content: bytes) -> None:
 )
 def test_bounded(unit: str) -> None:
     """Whatever is repeated: few features, and far from a second (about 1 ms each)."""
-    hostile = mail(message_bytes(unit * 200_000))
+    hostile = mail(message_bytes(unit * 200_000, Subject=unit * 400, From=f'"{unit * 90}" <a@example.org>'))
     began = time.process_time()
-    assert len(extract(hostile).indices) < 15_000
+    assert len(extract(hostile).indices) < 22_500
     assert time.process_time() - began < 0.05

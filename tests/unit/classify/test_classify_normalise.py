@@ -142,3 +142,41 @@ def test_long_texts_are_cut(unit: str) -> None:
 def test_idempotent_on_words() -> None:
     once = words("Ｖｉａｇｒａ café كتاب 𝐁𝐨𝐥𝐝 12")
     assert words(" ".join(once)) == once
+
+
+def with_digits(text: str, number: int = 1000) -> str:
+    found = normalise(text)
+    return Text(found.with_digits(number), 0, 0, "").shown(0, 1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "  "),
+        ("Pay 12.95 in 2026", " pay 12.95 in 2026 "),
+        ("café 12", " cafe 12 "),  # wider codes
+        ("می‌شود 17", " میشود 17 "),  # what fell out before it moves no digit
+        ("v\u200bi\u00ada 12\u200b34", " via 1234 "),
+        ("ﬁ ﷲ 56", " fi الله 56 "),  # what became longer
+        ("½ 7 ℃ 8", " 0 7 °c 8 "),
+        ("pаypаl 99", " paypal 99 "),
+    ],
+)
+def test_digits_are_themselves_where_they_are_asked_for(text: str, expected: str) -> None:
+    assert with_digits(text) == expected
+
+
+@given(st.text("ab1 7-۷٣यé\u200cﬁ½", max_size=30), st.integers(0, 40))
+def test_but_for_digits_the_codes_are_the_same(text: str, number: int) -> None:
+    found = normalise(text)
+    shown = found.with_digits(number)
+    assert (len(shown), shown.dtype) == (min(number, len(found.codes)), found.codes.dtype)
+    other = shown != found.codes[:number]
+    assert {*found.codes[:number][other].tolist()} <= {WORD + ord("0")}
+    assert {*shown[other].tolist()} <= {*range(WORD + ord("0"), WORD + ord("9") + 1)}
+
+
+def test_with_digits_ascii_takes_no_other_way_than_the_rest() -> None:
+    text = "".join(map(chr, range(128))) + " 0123456789 12,500"
+    ascii_only, longer = normalise(text).with_digits(1000), normalise(f"{text} é").with_digits(1000)
+    assert longer[: len(ascii_only)].tolist() == ascii_only.tolist()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gateway.classify.features import HALF, SIZE
+from gateway.classify.features import PARTS, SIZE, STARTS, VERSION
 from gateway.classify.model import Model
 from gateway.classify.online import MARGIN, Caps, Learner, learn
 from gateway.classify.packed import pack
@@ -16,7 +16,7 @@ from gateway.types import Lesson
 
 DAY = 86_400.0
 FREE = Caps(lesson=1e9, trainer_day=1e9, trainer=1e9, day=1e9)
-MESSAGE = np.array([1, 5, 9, 77, HALF + 3, HALF + 9])
+MESSAGE = np.array([1, 5, 9, 77, STARTS[1] + 3, STARTS[1] + 9, STARTS[2], STARTS[2] + 4, SIZE - 1])
 
 
 def shipped(**changes: object) -> Model:
@@ -33,7 +33,7 @@ def lesson(number: int = 1, indices: np.ndarray = MESSAGE, **changes: object) ->
         "is_spam": True,
         "via": "review",
         "content_hash": f"{number:064x}",
-        "features_version": 3,
+        "features_version": VERSION,
         "indices": pack(indices),
     }
     return Lesson(**(values | changes))
@@ -50,14 +50,17 @@ def test_without_lessons_it_is_the_shipped_model() -> None:
 
 
 def log_odds(model: Model, indices: np.ndarray = MESSAGE) -> float:
-    parts = [part for part in (indices[indices < HALF], indices[indices >= HALF]) if len(part)]
+    which = np.digitize(indices, STARTS[1:-1])
+    parts = [indices[which == part] for part in sorted({*which.tolist()})]
     score = sum(float(model.weights[part].astype(np.float64).sum()) / len(part) ** 0.5 for part in parts)
     return model.slope * (score + model.bias) + model.offset
 
 
 @pytest.mark.parametrize("is_spam", [True, False])
 @pytest.mark.parametrize(
-    "indices", [MESSAGE, MESSAGE[:4], MESSAGE[4:], MESSAGE[:1]], ids=["both", "named", "grams", "one"]
+    "indices",
+    [MESSAGE, MESSAGE[:4], MESSAGE[4:6], MESSAGE[6:], MESSAGE[:6], MESSAGE[4:], MESSAGE[[0, 1, 6]], MESSAGE[:1]],
+    ids=["every part", "named", "grams", "head", "no head", "not named", "no text", "one"],
 )
 def test_a_lesson_without_caps_makes_the_model_sure_of_it(is_spam: bool, indices: np.ndarray) -> None:
     wrong_way = -MARGIN if is_spam else MARGIN
@@ -74,6 +77,21 @@ def test_what_the_model_is_sure_of_costs_nothing() -> None:
     learner = Learner(shipped(offset=9.0), Caps())
     assert learner.learn(lesson()) == (learner.log_odds(MESSAGE), 0.0, None)
     assert learner.budgets.of_trainer == {}
+
+
+@pytest.mark.parametrize("indices", [MESSAGE, MESSAGE[[0, 4, 6]], MESSAGE[:4], MESSAGE[:1]])
+def test_influence_is_how_far_the_message_moves_that_moves_furthest(indices: np.ndarray) -> None:
+    """It holds the lesson's features alone, and of every part."""
+    learner = Learner(shipped(offset=-50.0), Caps(lesson=1.0))
+    furthest = MESSAGE[[0, 4, 6]]
+    before = [learner.log_odds(one) for one in (furthest, indices)]
+    assert learner.step(indices, True, "sara", 1) == (before[1], 1.0, None)
+    moved = [learner.log_odds(one) - was for one, was in zip((furthest, indices), before, strict=True)]
+    parts = len({*np.digitize(indices, STARTS[1:-1]).tolist()})
+    assert moved[1] == pytest.approx((parts / PARTS) ** 0.5, abs=1e-6)
+    assert max(moved) <= 1.0 + 1e-9
+    if len(indices) == parts:  # one feature of each part
+        assert moved[0] == pytest.approx((parts / PARTS) ** 0.5, abs=1e-6)
 
 
 CAPS = Caps(lesson=1.0, trainer_day=1.5, trainer=4.0, day=2.5)
@@ -163,8 +181,8 @@ def test_the_same_lessons_are_the_same_bytes_on_every_machine() -> None:
         for number in range(40)
     ]
     model = learn(shipped(weights=(np.arange(SIZE) % 13 - 6).astype(np.float32) / 8), lessons)
-    assert model.model_id == "m-1+40-4a64cd98"
-    assert digest(model) == "292d705dbb0954539e56d7a860d216b50aa72c28b045904ed337e8e8a86a1d10"
+    assert model.model_id == "m-1+40-a766530f"
+    assert digest(model) == "3998d9822d9d1c324ccc24b415136ea0a7c204b0f3a04bd3a31402ed6cffabcf"
 
 
 @pytest.mark.parametrize(

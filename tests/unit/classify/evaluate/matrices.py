@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from gateway.classify.features import HALF, SIZE
+from gateway.classify.features import SIZE, STARTS
 from gateway.classify.train import Matrix
 
 
@@ -16,7 +16,7 @@ def make_matrix(*rows: tuple[str, bool, str, str], seed: int = 1) -> Matrix:
     for _, is_spam, _, _ in rows:
         own = 100 if is_spam else 200
         found = {own + int(one) for one in draw.integers(0, 8, 4)} | {300 + int(one) for one in draw.integers(0, 8, 4)}
-        found |= {HALF + one for one in found}
+        found = {start + one for start in STARTS[:-1] for one in found}
         columns += sorted(found)
         bounds.append(len(columns))
     values = np.full(len(columns), 0.4, np.float32)
