@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.checks import observe
 from gateway.mail import parse
 from gateway.types import AuthResult, Client, DmarcRow, Envelope, Hit, MailObject, Recipient, Summary, Verdict
 
@@ -53,7 +54,8 @@ def message_bytes(body: str = "Hello\r\n", **fields: str) -> bytes:
 
 
 def mail(content: bytes, *auth: AuthResult, **changes: object) -> MailObject:
-    return MailObject(envelope(**changes), parse(content), auth)
+    """With the findings that the classifier is given."""
+    return observe(MailObject(envelope(**changes), parse(content), auth))
 
 
 def dmarc_row(**changes: object) -> DmarcRow:

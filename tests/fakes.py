@@ -16,9 +16,10 @@ A name that is not there is nxdomain, unless something lies below it (RFC 8020);
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import cast
 
-from gateway.types import DnsAnswer, DnsStatus
+from gateway.types import DnsAnswer, DnsStatus, Finding, Hit, MailObject, Prediction
 
 Records = Sequence[str | bytes] | str
 Zones = Mapping[str, Mapping[str, Records] | str]
@@ -84,3 +85,17 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self._now += seconds
+
+
+class NoRules:
+    """ports.RuleSet: nothing hits."""
+
+    id = "none"
+    descriptions = MappingProxyType[str, str]({})
+    scores = MappingProxyType[str, float]({})
+    firm: frozenset[str] = frozenset()
+
+    def match(
+        self, mail: MailObject, findings: Sequence[Finding], prediction: Prediction | None = None
+    ) -> tuple[Hit, ...]:
+        return ()

@@ -70,11 +70,12 @@ def _shares(features: Features, weights: NDArray[np.float32], slope: float) -> V
 
 
 def _facts(keys: Sequence[str], shares: Values) -> Iterator[Contribution]:
+    """Those that say the same are one."""
     sums: dict[tuple[str, str], float] = defaultdict(float)
     for key, share in zip(keys, shares[: len(keys)].tolist(), strict=True):
         sums[facts.describe(key)] += share
-    for fact, weight in sums.items():
-        yield Contribution(*fact, weight)
+    for (kind, value), weight in sums.items():
+        yield Contribution(kind, value, weight)
 
 
 def _phrases(features: Features, shares: Values, first: int) -> Iterator[Contribution]:

@@ -12,34 +12,47 @@ from gateway.types import Html, MailObject
 
 _MAX_LINKS, _MAX_PARTS = 50, 30
 _TAGS = ("form", "script", "iframe", "input", "marquee", "map")
+_MANY_WORDS = 4  # of a name, or more
 _FEW = ("0", "1", "2-3", "4+")  # by the bits of a count
 # Findings that are features. Not here: what tells a collector or a list (a reverse-path of another domain, fields that
 # are missing, dates), what needs the network, a memory or the configuration.
 OF_BODY = frozenset(
     """BODY_LINK_ONLY HTML_BASE64 HTML_FORM HTML_FRAME HTML_HIDDEN_TEXT HTML_IMAGE_ONLY HTML_ONLY HTML_SCRIPT
     SUBJECT_ALL_CAPS SUBJECT_EMPTY SUBJECT_FALSE_REPLY SUBJECT_MARKS SUBJECT_PICTURES TEXT_FANCY_LETTERS
-    TEXT_INVISIBLE_IN_WORDS TEXT_MIXED_SCRIPT_WORDS URL_IP_HOST URL_MANY_LABELS URL_ODD_PORT URL_SHORTENER
-    URL_TEXT_MISMATCH URL_USERINFO""".split()
+    TEXT_INVISIBLE_IN_WORDS TEXT_MIXED_SCRIPT_WORDS URL_IP_HOST URL_MANY_LABELS URL_ODD_PORT URL_TEXT_MISMATCH
+    URL_USERINFO""".split()
 )
 OF_RELATIONS = frozenset(
-    """AUTHOR_NAME_IS_OTHER_ADDRESS AUTHOR_NO_ADDRESS BOUNCE_UNLIKELY HELO_BARE_IP HELO_NO_DOMAIN MESSAGE_ID_INVALID
-    MESSAGE_ID_NO_DOMAIN REPLY_TO_FREEMAIL REPLY_TO_OTHER_FREEMAIL TO_IS_AUTHOR TO_UNDISCLOSED""".split()
+    """AUTHOR_NO_ADDRESS BOUNCE_UNLIKELY HELO_BARE_IP HELO_NO_DOMAIN MESSAGE_ID_INVALID MESSAGE_ID_NO_DOMAIN
+    TO_IS_AUTHOR TO_UNDISCLOSED""".split()
 )
 _VOICES = 3
+# Facts and findings that say the same, as either is told: the words must be true of both.
+_TOLD_AS = {
+    "finding:HTML_FORM": "tag:form",
+    "finding:HTML_HIDDEN_TEXT": "hidden",
+    "finding:SUBJECT_ALL_CAPS": "subject_capitals",
+    "finding:TEXT_INVISIBLE_IN_WORDS": "invisible",
+    "finding:TEXT_MIXED_SCRIPT_WORDS": "twins",
+    "finding:URL_IP_HOST": "link_address",
+    "tag:iframe": "finding:HTML_FRAME",
+    "tag:script": "finding:HTML_SCRIPT",
+}
 
 
 def describe(key: str) -> tuple[str, str]:
-    """Kind and value of the fact, as scan/wording.py knows them."""
-    kind, _, detail = key.partition(":")
+    """Kind and value of the fact, as scan/wording.py knows them; the same of those that say the same."""
+    voiceless = key.rstrip("~") if key.startswith("finding:") else key
+    kind, _, detail = _TOLD_AS.get(voiceless, voiceless).partition(":")
     if kind == "finding":
-        detail = detail.rstrip("~")
-    elif kind in ("links", "length"):
+        return detail.lower(), ""
+    if kind in ("links", "length"):
         least, most = (1 << int(detail)) >> 1, (1 << int(detail)) - 1
         detail = f"{least}-{most}" if least < most else str(most)
     elif kind in ("exclamations", "dollars"):
         detail = _FEW[int(detail)]
-    elif kind == "name_words":
-        detail = "4+" if detail == "4" else detail
+    elif kind == "name_words" and int(detail) == _MANY_WORDS:
+        detail = f"{detail}+"
     elif kind in ("link", "tld"):
         detail = to_u_label(detail)
     return kind, detail
@@ -116,7 +129,8 @@ def findings(mail: MailObject, *, body: bool = True, relations: bool = True) -> 
 def relations(mail: MailObject) -> Iterator[str]:
     """How the identities agree, and what authentication said; absent is a value of its own, learned as neutral."""
     author = next((organisational_domain(box.domain) for box in mail.message.author if box.domain), "")
-    yield f"name_words:{min(4, len(mail.message.author[0].display_name.split()) if mail.message.author else 0)}"
+    words = len(mail.message.author[0].display_name.split()) if mail.message.author else 0
+    yield f"name_words:{min(words, _MANY_WORDS)}"
     reply_to = next((organisational_domain(box.domain) for box in mail.message.reply_to if box.domain), "")
     if reply_to and author and reply_to != author:
         yield "reply_to_elsewhere"

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from types import MappingProxyType
+from collections.abc import Callable
 
 import pytest
 
 from gateway.auth import spf
 from gateway.scan.pipeline import MAX_QUERIES, Pipeline
-from gateway.types import DnsAnswer, Finding, Hit, MailObject, Prediction, Verdict
+from gateway.types import DnsAnswer, Verdict
 from tests.builders import envelope, message_bytes
-from tests.fakes import FakeResolver
+from tests.fakes import FakeResolver, NoRules
 
 ZONES = {
     "_dmarc.bank.example": {"TXT": ["v=DMARC1; p=reject"]},
@@ -32,18 +31,6 @@ class SlowZone:
         if name.endswith(self.ending):
             await asyncio.sleep(3600)
         return await self.known.query(name, rdtype)
-
-
-class NoRules:
-    id = "none"
-    descriptions = MappingProxyType[str, str]({})
-    scores = MappingProxyType[str, float]({})
-    firm: frozenset[str] = frozenset()
-
-    def match(
-        self, mail: MailObject, findings: Sequence[Finding], prediction: Prediction | None = None
-    ) -> tuple[Hit, ...]:
-        return ()
 
 
 async def judge(ending: str) -> Verdict:

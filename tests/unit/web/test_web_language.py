@@ -11,6 +11,7 @@ from jinja2.ext import babel_extract
 
 from gateway.scan.wording import SENTENCES
 from gateway.web.language import languages
+from gateway.web.site import contribution
 
 WEB = Path(__file__).parents[3] / "gateway" / "web"
 LANGUAGES = languages()
@@ -53,6 +54,25 @@ def test_placeholders_survive(code: str) -> None:
     for text in of_templates() | {*SENTENCES}:
         names = re.findall(r"%\((\w+)\)s", text)
         assert sorted(names) == sorted(re.findall(r"%\((\w+)\)s", LANGUAGES[code].translations.gettext(text)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "said"),
+    [
+        ("links", "0", "بدون پیوند"),
+        ("links", "1", "یک پیوند"),
+        ("links", "2-3", "۲ تا ۳ پیوند"),
+        ("dollars", "4+", "دست‌کم ۴ علامت دلار"),
+        ("name_words", "0", "بدون نام فرستنده"),
+        ("name_words", "1", "نام فرستنده یک واژه است"),
+        ("name_words", "3", "نام فرستنده ۳ واژه دارد"),
+        ("name_words", "4+", "نام فرستنده دست‌کم ۴ واژه دارد"),
+        ("encoding", "base64", "متنی با کدگذاری <bdi>base64</bdi>"),
+        ("html_only", "", "فقط HTML، بدون متن ساده"),
+    ],
+)
+def test_contributions_in_persian(kind: str, value: str, said: str) -> None:
+    assert contribution(LANGUAGES["fa"], {"kind": kind, "value": value}) == said
 
 
 @pytest.mark.parametrize(
