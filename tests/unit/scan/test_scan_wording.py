@@ -130,11 +130,6 @@ def test_what_says_the_same_is_told_once(monkeypatch: pytest.MonkeyPatch) -> Non
         assert weights[text] == pytest.approx(one_finding * 4 / 3), text  # three voices, and the fact
 
 
-def test_every_finding_that_is_a_feature_has_words() -> None:
-    for name in facts.OF_BODY | facts.OF_RELATIONS:
-        assert contribution_text(*facts.describe(f"finding:{name}~")) == f"the finding {name}"
-
-
 def test_persian_inside_an_english_sentence_is_isolated() -> None:
     flip = Flip("tag", (Change("attachment", "فاکتور.exe"), Change("reply_to", "")), "accept", 1.0, 3, 4)
     assert flip_object(flip)["text"] == (
