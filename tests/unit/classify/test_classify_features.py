@@ -126,6 +126,8 @@ def test_words_of_the_senders_name(name: str, words: int) -> None:
 def test_how_texts_are_encoded() -> None:
     assert "encoding:base64" in of("SGVsbG8=\r\n", Content_Transfer_Encoding="Base64").facts
     assert "encoding:7bit" in of().facts
+    unheard = of(Content_Transfer_Encoding="x-\x01\u202e").facts
+    assert not any(key.startswith("encoding") for key in unheard), "nothing that a stranger may put into an explanation"
 
 
 HTML = 'Content-Type: text/html; charset=utf-8\r\n\r\n<form action="https://x.example/"><input>' + (
