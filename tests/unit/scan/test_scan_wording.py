@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gateway.checks import observe
+from gateway.checks import FINDINGS, observe
 from gateway.classify import explanation, facts
 from gateway.classify.features import SIZE, extract
 from gateway.classify.model import Model
@@ -102,6 +102,11 @@ def test_every_finding_and_encoding_has_words() -> None:
     keys = {*facts.findings(seen), *(f"encoding:{name}" for name in encodings)}
     assert len({facts.describe(key) for key in keys}) == len(names) + len(encodings)
     assert [key for key in keys if not is_told(key)] == []
+
+
+def test_no_words_for_findings_that_are_no_features() -> None:
+    silent = FINDINGS - facts.OF_BODY - facts.OF_RELATIONS
+    assert [name for name in sorted(silent) if contribution_text(name.lower(), "") != name.lower()] == []
 
 
 def test_a_name_of_many_words() -> None:
