@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from gateway.auth.organisation import organisational_domain
 from gateway.classify.normalise import MAX_CHARACTERS, Text
 from gateway.mail.domain import to_u_label
+from gateway.mail.encoding import ENCODINGS
 from gateway.mail.link import host_of
 from gateway.types import Html, MailObject
 
@@ -67,8 +68,8 @@ def facts(mail: MailObject, text: Text) -> Iterator[str]:
 
 def _structure(mail: MailObject) -> Iterator[str]:
     for part in mail.message.parts[:_MAX_PARTS]:
-        if part.text is not None:
-            yield f"encoding:{part.encoding[:20]}"
+        if part.text is not None and part.encoding in ENCODINGS:
+            yield f"encoding:{part.encoding}"
         if part.html is not None:
             yield from _html(part.html)
         elif part.text is None and not part.content_type.startswith("multipart/"):

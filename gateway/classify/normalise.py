@@ -69,14 +69,13 @@ class Text:
     kept: NDArray[np.bool_] | None = None  # of the original's characters, those that are in codes; None: all
 
     def with_digits(self, number: int) -> Codes:
-        """The first codes, where a digit is itself."""
+        """The first codes, where a digit is itself, whatever script it is of."""
         codes = self.codes[:number]
         if codes.itemsize == 1:
             return np.frombuffer(self.original[:number].encode("ascii").translate(_ASCII_WITH_DIGITS), dtype=np.uint8)
         written = np.frombuffer(self.original.encode("utf-32-le", "replace"), dtype="<u4")
         written = (written if self.kept is None else written[self.kept])[:number]
-        is_digit = (written - np.uint32(48)) < np.uint32(10)  # below it wraps around
-        shown: NDArray[np.uint32] = np.where(is_digit, written + np.uint32(WORD), codes)
+        shown: NDArray[np.uint32] = codes + _DIGITS.take(written, mode="clip")
         return shown
 
     def shown(self, start: int, end: int) -> str:
@@ -228,6 +227,14 @@ def _table() -> NDArray[np.uint32]:
     return codes
 
 
+def _digits() -> NDArray[np.uint8]:
+    """Code point -> the value of the digit it folds to; 0 for all others."""
+    digits = np.zeros(_LIMIT, dtype=np.uint8)
+    for code in (_TABLE == WORD + 48).nonzero()[0].tolist():
+        digits[code] = unicodedata.decimal(unicodedata.normalize("NFKC", chr(code))[0], 0)
+    return digits
+
+
 def _untwinned() -> NDArray[np.uint32]:
     table = _TABLE[:0x530].copy()
     for foreign, latin in _TWINS.items():
@@ -237,6 +244,7 @@ def _untwinned() -> NDArray[np.uint32]:
 
 _TABLE = _table()
 _UNTWINNED = _untwinned()
+_DIGITS = _digits()
 _ASCII = _TABLE[:128].astype(np.uint8).tobytes().ljust(256)
 _ASCII_WITH_DIGITS = _ASCII[:48] + bytes(range(WORD + 48, WORD + 58)) + _ASCII[58:]
 _UNMARKED = bytes(range(WORD)) * 2

@@ -88,7 +88,7 @@ def train(
         "darban": __version__,
         "data": training.describe_groups(shards.groups, TERMS),
         "use": "non-commercial: see the terms of each source" if _RESTRICTED & set(sources) else "any",
-        "algorithm": "logistic regression, balanced by source and class; Platt calibration on held-out folds",
+        "algorithm": "linear support vector machine, balanced by source and class; Platt calibration on held-out folds",
         "training": {"seed": seed, "messages": shards.groups.total(), "passes": fitted.passes},
         "calibration": {name: round(value, 6) for name, value in fitted.calibration.items()},
     }

@@ -72,7 +72,9 @@ def test_persian_is_described_as_it_is_read() -> None:
 
 
 def test_spelling_does_not_matter() -> None:
-    assert described(of("كتاب علي ۱۲\r\n")) == described(of("کتاب علی 12\r\n"))
+    one, other = of("كتاب علي ۱۲\r\n", Subject="٤٧ روز"), of("کتاب علی 12\r\n", Subject="47 روز")
+    assert described(one) == described(other)
+    assert one.vector()[0].tolist() == other.vector()[0].tolist()
 
 
 def test_long_words_are_shown_in_part() -> None:
@@ -124,6 +126,8 @@ def test_words_of_the_senders_name(name: str, words: int) -> None:
 def test_how_texts_are_encoded() -> None:
     assert "encoding:base64" in of("SGVsbG8=\r\n", Content_Transfer_Encoding="Base64").facts
     assert "encoding:7bit" in of().facts
+    unheard = of(Content_Transfer_Encoding="x-\x01\u202e").facts
+    assert not any(key.startswith("encoding") for key in unheard), "nothing that a stranger may put into an explanation"
 
 
 HTML = 'Content-Type: text/html; charset=utf-8\r\n\r\n<form action="https://x.example/"><input>' + (
@@ -163,7 +167,7 @@ def test_what_tells_the_corpus_is_left_out() -> None:
         In_Reply_To="<x@y.example>",
         DKIM_Signature="v=1; d=lists.example",
     )
-    assert extract(observe(mail(plain))).indices.tolist() == extract(observe(mail(listed))).indices.tolist()
+    assert extract(mail(plain)).indices.tolist() == extract(mail(listed)).indices.tolist()
 
 
 def keys(seen: MailObject, **switches: bool) -> list[str]:
@@ -182,7 +186,7 @@ def test_findings_are_features_by_these_sets_alone(name: str) -> None:
     assert bool(keys(seen, relations=False)) is is_of_body
     assert bool(keys(seen, body=False)) is is_of_relations
     assert keys(seen, body=False, relations=False) == []
-    assert {facts.describe(key) for key in keys(seen)} <= {("finding", name)}
+    assert len({facts.describe(key) for key in keys(seen)}) <= 1, "its voices are told as one"
 
 
 def test_the_sets_name_findings_of_checks_that_know_nobody() -> None:
@@ -200,23 +204,24 @@ def test_a_finding_speaks_with_three_voices_however_often_it_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "name"),
+    ("content", "name", "told"),
     [
-        (b"Subject: BUY IT ALL NOW\r\n\r\nx\r\n", "SUBJECT_ALL_CAPS"),
-        (message_bytes("http://192.0.2.7/\r\n"), "URL_IP_HOST"),
-        (message_bytes(To="undisclosed-recipients:;"), "TO_UNDISCLOSED"),
+        (b"Subject: BUY IT ALL NOW\r\n\r\nx\r\n", "SUBJECT_ALL_CAPS", "a subject in capitals"),
+        (message_bytes("http://192.0.2.7/\r\n"), "URL_IP_HOST", "link to a bare address"),
+        (message_bytes(To="undisclosed-recipients:;"), "TO_UNDISCLOSED", "undisclosed recipients"),
     ],
 )
-def test_what_checks_see_outside_the_pipeline(content: bytes, name: str) -> None:
-    seen = mail(content)
-    assert f"the finding {name}" in described(extract(observe(seen)))
+def test_what_checks_see_outside_the_pipeline(content: bytes, name: str, told: str) -> None:
+    seen = replace(mail(content), findings=())
     assert keys(seen) == []
+    assert [key for key in keys(observe(seen)) if name in key] == [f"finding:{name}{'~' * voice}" for voice in range(3)]
+    assert told in described(extract(observe(seen)))
     assert replace(observe(seen), findings=()) == seen
 
 
 def test_ablation_switches() -> None:
     content = mail(message_bytes("Words\r\n", Reply_To="x@elsewhere.example"))
-    assert described(extract(content, body=False)) == {"answers go to another domain", "a sender's name of 1 word"}
+    assert described(extract(content, body=False)) == {"answers go to another domain", "the sender's name is one word"}
     assert "answers go to another domain" not in described(extract(content, relations=False))
     assert extract(content, body=False, relations=False).vector()[0].size == 0
 
@@ -229,15 +234,13 @@ def test_ablation_switches() -> None:
         ("links:1", "1 link"),
         ("links:3", "4 to 7 links"),
         ("exclamations:3", "4 or more exclamation marks"),
-        ("name_words:0", "a sender without a name"),
-        ("name_words:1", "a sender's name of 1 word"),
-        ("name_words:3", "a sender's name of 3 words"),
-        ("name_words:4", "a sender's name of 4 or more words"),
-        ("encoding:base64", "text encoded as base64"),
-        ("own_links", "links to the sender's own domain"),
-        ("foreign_links", "links to other domains than the sender's"),
-        ("finding:HTML_FORM", "the finding HTML_FORM"),
-        ("finding:HTML_FORM~~", "the finding HTML_FORM"),
+        ("name_words:3", "the sender's name has 3 words"),
+        ("name_words:4", "the sender's name has 4 or more words"),
+        ("encoding:base64", "text sent as base64"),
+        ("own_links", "links to the author's own domain"),
+        ("foreign_links", "links to other domains only"),
+        ("finding:HTML_FORM", "<form> in the HTML"),
+        ("finding:HTML_ONLY~~", "HTML without a plain text beside it"),
         ("tld:xn--mgba3a4f16a", "link into .ایران"),
         ("hidden", "text hidden from the reader"),
     ],

@@ -158,8 +158,11 @@ def with_digits(text: str, number: int = 1000) -> str:
         ("می‌شود 17", " میشود 17 "),  # what fell out before it moves no digit
         ("v\u200bi\u00ada 12\u200b34", " via 1234 "),
         ("ﬁ ﷲ 56", " fi الله 56 "),  # what became longer
-        ("½ 7 ℃ 8", " 0 7 °c 8 "),
+        ("½ 7 ℃ 8", " 1 7 °c 8 "),
         ("pаypаl 99", " paypal 99 "),
+        ("۱۴۰۵/۰۶/۳۰ ٢٠٢٦", " 1405/06/30 2026 "),  # one spelling: Persian, Arabic
+        ("１２ 𝟏𝟐 २०२६", " 12 12 2026 "),  # wide, bold, Devanagari
+        ("ki\u0307lo²", " kilo2 "),
     ],
 )
 def test_digits_are_themselves_where_they_are_asked_for(text: str, expected: str) -> None:
