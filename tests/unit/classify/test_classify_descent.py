@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.svm import LinearSVC
 
 from gateway.classify import rows, train
 from gateway.classify.corpus import Sample
@@ -111,6 +113,19 @@ def test_how_near_the_minimum_is_near_enough(shards: Shards, monkeypatch) -> Non
     outside = value(train.fit_shards(shards, LocalWorkers(1)))
     assert least < inside < 1.005 * least
     assert least < outside < 1.001 * least
+
+
+@pytest.mark.parametrize("penalty", [0.003, 0.1, 10.0])
+def test_it_is_linear_svcs_minimum_by_any_penalty_and_weights(shards: Shards, penalty: float) -> None:
+    """The smaller the penalty, the more it matters that the bias is regularised too."""
+    group_weights = {("own", True): 3.0, ("own", False): 0.5}
+    blocks = [partial(load_block, path, group_weights) for path in shards.files]
+    points = solve(LocalWorkers(1), blocks, [EVERYTHING], penalty)[0].points[:, 0]
+    rows = join([read_shard(path, Rows) for path in shards.files])
+    peer = LinearSVC(C=penalty, tol=1e-7, max_iter=100_000, random_state=1)
+    peer.fit(rows.matrix(), rows.is_spam, sample_weight=np.where(rows.is_spam, 3.0, 0.5))
+    expected = np.append(peer.coef_[0], peer.intercept_)
+    assert np.abs(points - expected).max() < 0.01 * np.abs(expected).max()
 
 
 def test_the_number_of_hands_leaves_no_trace(shards: Shards, monkeypatch) -> None:
