@@ -12,20 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.svm import LinearSVC
 
-from gateway.classify import rows, train
+from gateway.classify import descent, rows, train
 from gateway.classify.corpus import Sample
 from gateway.classify.descent import EVERYTHING, Columns, descend, load_block, losses, solve
-from gateway.classify.features import SIZE
 from gateway.classify.rows import Rows, Shards, join, pack, read_shard
 from gateway.classify.workers import LocalWorkers
 
+SIZE = 512
+
 
 def minimum(function: Callable, start: np.ndarray, limit: int = 500) -> tuple[np.ndarray, int]:
-    descent = descend(start)
-    point = next(descent)
+    descending = descend(start)
+    point = next(descending)
     for turn in range(limit):
         try:
-            point = descent.send(function(point))
+            point = descending.send(function(point))
         except StopIteration as end:
             return end.value, turn + 1
     raise AssertionError("no end")
@@ -48,7 +49,9 @@ def test_it_finds_the_minimum_of_a_bowl(curves: list[float], centre: list[float]
 
 @pytest.fixture
 def shards(tmp_path: Path, monkeypatch) -> Shards:
-    """600 samples that overlap, in five shards."""
+    """600 samples that overlap, in five shards of a small space."""
+    for module in (rows, descent):
+        monkeypatch.setattr(module, "SIZE", SIZE)
     monkeypatch.setattr(rows, "SHARD_ROWS", 120)
     draw = np.random.default_rng(1)
     made = Shards(tmp_path)
