@@ -39,7 +39,7 @@ def review(door: peers.Gateway) -> peers.Gateway:
     (door.folder / "setup-link").write_text(re.findall(r"http://127[^ ]+/setup/[^ \n]+", door.log())[0])
     for number in range(6):
         assert peers.send(door.smtp_port, message_bytes(SPAM, Subject=f"Held for the browser {number}"))[0] == 250
-    persian = message_bytes(SPAM, Subject="شما برنده شده‌اید، همین حالا کلیک کنید")
+    persian = message_bytes(SPAM, Subject="خبر جایزهٔ شما")
     assert peers.send(door.smtp_port, persian)[0] == 250
     assert peers.send(door.smtp_port, message_bytes(SPAM, Subject="spam for the browser"))[0] == 250
     html = message_bytes(HTML, Subject="Held HTML", Content_Type="text/html; charset=utf-8")
