@@ -1,5 +1,8 @@
 """What learning is for: a newsletter that people want is taken for spam; two of them say so of five issues, and the
-next ones come through, under the caps that ship."""
+next ones come through, under the caps that ship.
+
+How loud an issue must be to be taken for spam is the shipped model's to say: each has as many loud lines as it takes.
+"""
 
 from __future__ import annotations
 
@@ -35,38 +38,71 @@ PERSIAN = (
     ("سپاس از شما: کارت هدیه", "مربا و عسل روستاهای کوهستان", "کارت هدیه خود را تا جمعه خرج کنید"),
     ("پایان فصل: تا ۶۰٪ تخفیف", "چای اولانگ سال گذشته", "تا پایان موجودی، بدون بازگشت"),
 )
+LOUD = {
+    "english": (
+        "Act now, limited time only: 100% satisfaction guaranteed or your money back!",
+        "Click here to claim your FREE gift, no obligation.",
+        "Lowest prices online! Save up to 80% on every order.",
+        "Congratulations, you have been selected for an exclusive bonus.",
+        "This is a risk free trial: no credit card needed, cancel any time.",
+        "Lose weight fast with our all natural herbal tea!",
+        "Don't miss this once in a lifetime opportunity.",
+        "Double your savings, order now, supplies are limited!",
+    ),
+    "persian": (
+        "همین حالا کلیک کنید و هدیه رایگان خود را بگیرید!",
+        "فرصت محدود: تا ۸۰٪ تخفیف باورنکردنی!",
+        "تبریک! شما برنده جایزه ویژه ما شدید.",
+        "ضمانت بازگشت وجه، بدون هیچ ریسکی.",
+        "لاغری سریع و تضمینی با دمنوش گیاهی!",
+        "این فرصت استثنایی را از دست ندهید.",
+        "ارزان‌ترین قیمت، خرید اینترنتی با ارسال رایگان!",
+        "کسب درآمد آسان: دوستان خود را دعوت کنید و جایزه نقدی بگیرید.",
+    ),
+}
 FRAMES = {
     "english": (
-        "Dear customer,\r\n\r\nthis week we offer {0}. Hurry: {1}!\r\n\r\nOrder now: https://shop.example/offers\r\n\r\n"
+        "Dear customer,\r\n\r\nthis week we offer {0}. Hurry: {1}!\r\n\r\nOrder now: https://shop.example/offers\r\n\r\n{2}"
         "You get this because you subscribed at shop.example. Unsubscribe: https://shop.example/unsubscribe\r\n"
     ),
     "persian": (
-        "مشتری گرامی،\r\n\r\nپیشنهاد این هفته: {0}. عجله کنید: {1}!\r\n\r\nهمین حالا سفارش دهید: https://shop.example/offers\r\n\r\n"
+        "مشتری گرامی،\r\n\r\nپیشنهاد این هفته: {0}. عجله کنید: {1}!\r\n\r\nهمین حالا سفارش دهید: https://shop.example/offers\r\n\r\n{2}"
         "این نامه را چون مشترک خبرنامه ما هستید گرفتید. لغو اشتراک: https://shop.example/unsubscribe\r\n"
     ),
 }
 ISSUES = {"english": ENGLISH, "persian": PERSIAN}
 
 
-def issue(language: str, number: int) -> bytes:
+def issue(language: str, number: int, loud: int) -> bytes:
+    """With so many loud lines, other ones first in each issue."""
     subject, what, why = ISSUES[language][number]
-    return message_bytes(FRAMES[language].format(what, why), Subject=subject, From="Tea shop <news@shop.example>")
+    lines = LOUD[language][number:] + LOUD[language][:number]
+    more = "".join(f"{line}\r\n\r\n" for line in lines[:loud])
+    body = FRAMES[language].format(what, why, more)
+    return message_bytes(body, Subject=subject, From="Tea shop <news@shop.example>")
 
 
-def points(learner: Learner, language: str, number: int) -> float:
+def points(learner: Learner, content: bytes) -> float:
     """What CLASSIFIER adds to the score, of 6.0."""
-    return prediction_hit(learner.model().predict(mail(issue(language, number))), 6.0).score
+    return prediction_hit(learner.model().predict(mail(content)), 6.0).score
+
+
+def taken_for_spam(learner: Learner, language: str, number: int) -> bytes:
+    """The issue, so loud that the model adds some 2.0 points."""
+    every = [issue(language, number, loud) for loud in range(len(LOUD[language]) + 1)]
+    return min(every, key=lambda content: abs(points(learner, content) - 2.0))
 
 
 @pytest.mark.parametrize("language", ["english", "persian"])
 def test_five_issues_taught_by_two_people_bring_the_next_ones_through(language: str) -> None:
     learner = Learner(SHIPPED, Caps())
-    before = [points(learner, language, number) for number in range(8)]
-    assert min(before) > 0.5, "it looks like spam, or there is nothing to teach"
-    for number in range(5):
-        indices, _ = extract(mail(issue(language, number))).vector()
+    issues = [taken_for_spam(learner, language, number) for number in range(8)]
+    before = [points(learner, content) for content in issues]
+    assert min(before) > 1.0, "it looks like spam, or there is nothing to teach"
+    for number, content in enumerate(issues[:5]):
+        indices, _ = extract(mail(content)).vector()
         trainer = ("sara", "reza")[number % 2]
         learner.learn(Lesson(f"{number}", number, trainer, False, "release", f"{number}", VERSION, pack(indices)))
-    after = [points(learner, language, number) for number in range(5, 8)]
-    assert max(after) < 1.5  # some 1.0 in log-odds
+    after = [points(learner, content) for content in issues[5:]]
+    assert max(after) < 1.5, "the next ones come through"  # some 1.0 in log-odds
     assert all(one < was - 1.0 for one, was in zip(after, before[5:], strict=True))

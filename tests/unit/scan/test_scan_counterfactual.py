@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from types import SimpleNamespace
@@ -71,52 +72,47 @@ class Row:
     changes: set[Change]
     zones: dict = field(default_factory=dict)  # besides HOME
     reverse_path: str = "sara@example.org"
-    added: float = 0.0  # score that something else had given it
     at: float = 8.0  # quarantine_at
 
 
 ROWS = {
     "link": Row(page(f"<p>{CHAT}</p><p>{FULL}<a href='{LURE}'>mail.darban.test</a></p>"), {Change("link", "203.0.114.77")}),
-    "link in plain text": Row(message_bytes(f"{CHAT}{FULL}{LURE}\r\n"), {Change("link", "203.0.114.77")}, at=5.5),
+    "link in plain text": Row(message_bytes(f"{CHAT}{FULL}{LURE}\r\n"), {Change("link", "203.0.114.77")}),
     "answers": Row(
         message_bytes("Are you at your desk? I need you to process an urgent wire transfer today.\r\n", Reply_To="boss@gmail.com"),
         {Change("reply_to", "")},
-        at=7.0,
     ),
     "forged author": Row(
         message_bytes(CHAT, From="Bank <info@bank.example>"), {Change("dkim", "bank.example")}, reverse_path="info@bank.example"
     ),
-    "attachment": Row(PROGRAM, {Change("attachment", "invoice.pdf.exe")}, at=4.0),
-    "listed client": Row(message_bytes(f"{CHAT}"), {Change("unlisted", CLIENT)}, LISTED, at=0.5),
+    "attachment": Row(PROGRAM, {Change("attachment", "invoice.pdf.exe")}),
+    "listed client": Row(message_bytes(f"{CHAT}"), {Change("unlisted", CLIENT)}, LISTED),
     "passage": Row(
         message_bytes(f"{CHAT}\r\n{CASH}\r\n\r\nThe next meeting is on Monday, in the small room. {CHAT}\r\nSee you there, Sara\r\n"),
         {Change("passage", CASH)},
-        at=3.0,
     ),
     "hidden text": Row(
-        page(f"<p>{CHAT}</p><div style='display:none'>{'the garden behind the church was quiet ' * 12}</div>"), {Change("hidden", "")}, at=1.0
+        page(f"<p>{CHAT}</p><div style='display:none'>{'the garden behind the church was quiet ' * 12}</div>"), {Change("hidden", "")}
     ),
     "listed link": Row(
-        message_bytes(f"{CHAT}See http://shop.pills.com/ and http://www.ettus.org/\r\n"), {Change("link", "pills.com")}, BAD_LINK, at=2.0
+        message_bytes(f"{CHAT}See http://shop.pills.com/ and http://www.ettus.org/\r\n"), {Change("link", "pills.com")}, BAD_LINK
     ),
     "listed link and client": Row(
         message_bytes(f"{CHAT}See http://shop.pills.com/ and http://www.ettus.org/\r\n"),
         {Change("link", "pills.com"), Change("unlisted", CLIENT)},
         BAD_LINK | LISTED,
-        at=0.8,
     ),
     "server that SPF forbids": Row(
-        message_bytes(CHAT), {Change("spf", "other.com")}, {"other.com": {"MX": ["10 mx.other.com"], "TXT": ["v=spf1 -all"]}}, "b@other.com", at=1.0
+        message_bytes(CHAT), {Change("spf", "other.com")}, {"other.com": {"MX": ["10 mx.other.com"], "TXT": ["v=spf1 -all"]}}, "b@other.com"
     ),
-    "client without a name": Row(message_bytes(CHAT), {Change("iprev", CLIENT)}, NAMELESS, at=-0.1),
+    "client without a name": Row(message_bytes(CHAT), {Change("iprev", CLIENT)}, NAMELESS),
     "sender's name": Row(
         message_bytes(CHAT, From='"support@darban.test" <sara@example.org>'),
         {Change("author_name", "support@darban.test")},
-        at=1.0,
     ),
-    "subject": Row(message_bytes(CHAT, Subject="YOU HAVE WON $1,500,000 USD!!!"), {Change("subject", "")}, at=1.0),
-    "message id": Row(message_bytes(CHAT, Message_ID="<>"), {Change("message_id", "")}, at=0.0),
-    "date": Row(message_bytes(CHAT, Date="Mon, 21 Sep 2037 13:33:20 +0000"), {Change("date", "")}, at=1.0),
+    "subject": Row(message_bytes(CHAT, Subject="YOU HAVE WON $1,500,000 USD!!!"), {Change("subject", "")}),
+    "message id": Row(message_bytes(CHAT, Message_ID="<>"), {Change("message_id", "")}),
+    "date": Row(message_bytes(CHAT, Date="Mon, 21 Sep 2037 13:33:20 +0000"), {Change("date", "")}),
 }  # fmt: skip
 
 
@@ -152,11 +148,11 @@ async def flip_of(row: Row) -> tuple[Flip, Case]:
     return find_flip(case, verdict, pipeline().judge_again, policy(row)), case
 
 
-async def in_earnest(row: Row, case: Case, flip: Flip) -> Verdict:
+async def in_earnest(row: Row, case: Case, changes: Iterable[Change]) -> Verdict:
     """The message as it would have come, through the whole pipeline."""
     zones, content = dict(row.zones), case.content
     changed: Case | None = case
-    for change in flip.changes:
+    for change in changes:
         changed = make(changed, change) if changed else None
         assert changed is not None
         content = changed.content
@@ -165,17 +161,23 @@ async def in_earnest(row: Row, case: Case, flip: Flip) -> Verdict:
             zones |= {change.value: {"MX": ["10 mx.example"], "TXT": [f"v=spf1 ip4:{CLIENT} -all"]}}
         if change.kind == "iprev":
             zones |= {"34.216.184.93.in-addr.arpa": HOME["34.216.184.93.in-addr.arpa"]}
-    if any(change.kind == "dkim" for change in flip.changes):
+    if any(change.kind == "dkim" for change in changes):
         content = sign(content, "bank.example", 2048, include_headers=[b"from", b"to", b"subject", b"date"])
     return await judge(content, zones, around(row))
 
 
+async def just_held(row: Row) -> Row:
+    """The row with a threshold that its changes bring it under, and little else does, whatever the scores are."""
+    case = pipeline().case(around(row), row.content, await judge(row.content, row.zones, around(row)))
+    return replace(row, at=(await in_earnest(row, case, sorted(row.changes))).score + 0.3)
+
+
 @pytest.mark.parametrize("name", ROWS)
 async def test_the_right_change_is_named_and_is_the_truth(name: str) -> None:
-    row = ROWS[name]
+    row = await just_held(ROWS[name])
     flip, case = await flip_of(row)
     assert (flip.was, {*flip.changes}) == ("quarantine", row.changes), flip_object(flip)
-    verdict = await in_earnest(row, case, flip)
+    verdict = await in_earnest(row, case, flip.changes)
     assert action(verdict, policy(row)) == flip.action == "accept", [(hit.name, hit.score) for hit in verdict.hits]
     assert verdict.score == pytest.approx(flip.score, abs=0.25)
 
@@ -213,7 +215,7 @@ async def test_whatever_is_named_is_the_truth(seed: int) -> None:
     flip, case = await flip_of(row)
     assert flip.was == "quarantine"
     if flip.changes:
-        verdict = await in_earnest(row, case, flip)
+        verdict = await in_earnest(row, case, flip.changes)
         assert action(verdict, policy(row)) == flip.action == "accept", flip_object(flip)
     else:
         assert flip.signs == sum(hit.score > 0 for hit in (await judge(content, row.zones, around(row))).hits)
@@ -236,7 +238,7 @@ async def test_what_is_clean_by_now_needs_nothing() -> None:
 
 
 async def test_a_stage_that_fails_is_no_change_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = ROWS["link"]
+    row = await just_held(ROWS["link"])
     verdict = await judge(row.content, row.zones, around(row))
     case = pipeline().case(around(row), row.content, verdict)
 
