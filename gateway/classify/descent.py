@@ -1,9 +1,9 @@
-"""A linear support vector machine over shards that do not fit in memory: the minimum that `train._regress` finds in it.
+"""A linear support vector machine over shards that do not fit in memory: the minimum of `train._hyperplane`.
 
 L-BFGS (Liu and Nocedal 1989) in the primal. Each pass reads every shard once and sums value and gradient of several
-regressions side by side: of all samples, and without each fold. Sums are in the order of the shards and without BLAS,
-so that neither the number of threads nor who worked on a shard changes a bit. Averaging the weights of regressions on
-parts (Mann et al. 2009) reads the data once, and ranks much worse (docs/model.md).
+hyperplanes side by side: of all samples, and without each fold. Sums are in the order of the shards and without BLAS,
+so that neither the number of threads nor who worked on a shard changes a bit. Averaging the weights learned on parts
+(Mann et al. 2009) reads the data once, and ranks much worse (docs/decisions/0018).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Regressions side by side."""
+    """Hyperplanes side by side."""
 
     points: NDArray[np.float64]  # (SIZE + 1, k)
     left_out: NDArray[np.int16]  # (k,) the fold each does without, or EVERYTHING
@@ -67,7 +67,7 @@ def losses(block: Block, columns: Columns) -> tuple[NDArray[np.float64], NDArray
 
 
 def held_out_scores(block: Block, columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.bool_], Vector]:
-    """(n,) each: the score by the regression that did not see the sample (0 without one), its class, its weight."""
+    """(n,) each: the score by the hyperplane that did not see the sample (0 without one), its class, its weight."""
     scores = block.rows.matrix(np.float64) @ columns.points[:-1] + columns.points[-1]
     is_mine = block.rows.folds[:, np.newaxis] == columns.left_out
     return np.add.reduce(scores * is_mine, axis=1), block.rows.is_spam, block.weights

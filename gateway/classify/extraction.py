@@ -15,7 +15,7 @@ from gateway.classify.language import detect_language
 from gateway.classify.rows import Rows, pack
 from gateway.classify.workers import Workers
 from gateway.mail import parse
-from gateway.types import MailObject
+from gateway.types import MailObject, Message
 
 _MAX_BYTES = 1 << 20  # of a message
 _CHUNK, _CHUNK_BYTES = 64, 1 << 20  # messages, and their bytes, that a worker is given at a time
@@ -39,15 +39,17 @@ def extract_rows(
 def _extract(samples: Sequence[Sample], *, body: bool, relations: bool, header_words: bool) -> Rows:
     vectors, languages = [], []
     for sample in samples:
-        mail = observe(MailObject(sample.envelope(), parse(sample.content)))
-        languages.append(detect_language(mail.message))
+        message = parse(sample.content)
+        languages.append(detect_language(message))
         if not header_words:
-            mail = _without_header_words(mail)
+            message = _without_header_words(message)
+        mail = observe(MailObject(sample.envelope(), message))
         vectors.append(extract(mail, body=body, relations=relations).vector())
     return pack(samples, languages, vectors)
 
 
-def _without_header_words(mail: MailObject) -> MailObject:
+def _without_header_words(message: Message) -> Message:
     """For the ablation: no subject and no display name; addresses stay, for the relations between them."""
-    author = tuple(box._replace(display_name="") for box in mail.message.author)
-    return replace(mail, message=replace(mail.message, subject="", author=author))
+    author = tuple(box._replace(display_name="") for box in message.author)
+    by_name = {name: fields for name, fields in message.by_name.items() if name != "subject"}  # that is not empty
+    return replace(message, subject="", by_name=by_name, author=author)

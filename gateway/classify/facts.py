@@ -59,11 +59,11 @@ def describe(key: str) -> tuple[str, str]:
     return kind, detail
 
 
-def facts(mail: MailObject, text: Text) -> Iterator[str]:
-    """Of body and subject."""
+def facts(mail: MailObject, text: Text, *, relations: bool = True) -> Iterator[str]:
+    """Of body and subject; how the links stand to the author only with relations."""
     yield from _structure(mail)
     yield from _letters(mail, text)
-    yield from _links(mail)
+    yield from _links(mail, relations=relations)
 
 
 def _structure(mail: MailObject) -> Iterator[str]:
@@ -100,7 +100,7 @@ def _letters(mail: MailObject, text: Text) -> Iterator[str]:
         yield "subject_capitals"
 
 
-def _links(mail: MailObject) -> Iterator[str]:
+def _links(mail: MailObject, *, relations: bool) -> Iterator[str]:
     links = mail.message.links[:_MAX_LINKS]
     yield f"links:{len(links).bit_length()}"
     author = {organisational_domain(box.domain) for box in mail.message.author if box.domain}
@@ -114,7 +114,7 @@ def _links(mail: MailObject) -> Iterator[str]:
         yield f"tld:{host.rpartition('.')[2]}"
         if host.replace(".", "").isdigit():
             yield "link_address"
-    if domains and author:
+    if relations and domains and author:
         yield "own_links" if domains & author else "foreign_links"
 
 

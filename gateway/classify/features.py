@@ -72,7 +72,8 @@ def extract(mail: MailObject, *, body: bool = True, relations: bool = True) -> F
     """The features. The switches are for the ablation of docs/model.md. Never raises."""
     text = normalise(_text(mail) if body else "")
     words = Words(text)
-    keys = [*(facts.facts(mail, text) if body else ()), *(facts.relations(mail) if relations else ())]
+    keys = list(facts.facts(mail, text, relations=relations)) if body else []
+    keys += facts.relations(mail) if relations else ()
     keys += facts.findings(mail, body=body, relations=relations)
     of_keys = np.array([_hash(key) for key in keys], dtype=np.uint32)
     parts = [

@@ -123,9 +123,9 @@ def fit(matrix: Matrix, seed: int = SEED, progress: Progress = iter) -> Fitted:
             inside = folds != fold
             if matrix.is_spam[inside].all() or not matrix.is_spam[inside].any() or inside.all():
                 continue
-            coefficients, bias = _regress(matrix.rows[inside], matrix.is_spam[inside], weights[inside], seed)
+            coefficients, bias = _hyperplane(matrix.rows[inside], matrix.is_spam[inside], weights[inside], seed)
             held_out[~inside] = matrix.rows[~inside] @ coefficients + bias
-        coefficients, bias = _regress(matrix.rows, matrix.is_spam, weights, seed)
+        coefficients, bias = _hyperplane(matrix.rows, matrix.is_spam, weights, seed)
         return _calibrated(coefficients, bias, held_out, matrix.is_spam, weights)
 
 
@@ -194,7 +194,7 @@ def _group_weights(groups: Counter[tuple[str, bool]]) -> dict[tuple[str, bool], 
     return {group: number**-0.5 * every / 2 / sums[group[1]] for group, number in groups.items()}
 
 
-def _regress(
+def _hyperplane(
     rows: Any, is_spam: NDArray[np.bool_], weights: NDArray[np.float64], seed: int
 ) -> tuple[NDArray[np.float64], float]:
     """In memory. What does not fit is solved by descent.py, which must have the same loss and penalty."""

@@ -224,6 +224,9 @@ def test_ablation_switches() -> None:
     assert described(extract(content, body=False)) == {"answers go to another domain", "the sender's name is one word"}
     assert "answers go to another domain" not in described(extract(content, relations=False))
     assert extract(content, body=False, relations=False).vector()[0].size == 0
+    linked = mail(message_bytes("http://shop.example/\r\n"))
+    assert "links to other domains only" in described(extract(linked))
+    assert "links to other domains only" not in described(extract(linked, relations=False))
 
 
 @pytest.mark.parametrize(

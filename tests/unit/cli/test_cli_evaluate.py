@@ -49,7 +49,11 @@ def test_lines_for_people(folder: Path) -> None:
         lines[1],
     )
     assert any(
-        re.match(r"  above [-\d.]+: spamassassin, ham flagged 0\.00 % \[0\.00, \S+\] \(0 of \d+\)", one)
+        re.fullmatch(r"  above -?\d+\.\d\d: spamassassin, spam caught 100\.00 % \[\S+, 100\.00\] \(11 of 11\)", one)
+        for one in lines
+    )
+    assert any(
+        re.fullmatch(r"  above \S+: spamassassin, ham flagged [\d.]+ % \[[\d.]+, [\d.]+\] \(\d+ of 14\)", one)
         for one in lines
     )
     assert "hard cases: pharmacy (spam, 1): right by classifier 1, gateway " in "\n".join(lines)
@@ -78,10 +82,11 @@ def test_a_given_model_is_not_trained(folder: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_ablations_leave_words_out(folder: Path) -> None:
-    """Only the subject tells the classes apart."""
+    """Only subject and display name tell the classes apart."""
     for label, texts in (("spam", SPAM), ("ham", HAM)):
         for number, path in enumerate(sorted((folder / "corpora" / "spamassassin" / label).iterdir())):
-            path.write_bytes(message_bytes("the same text\r\n", Subject=texts[number % 4]))
+            subject, name = texts[number % 4], "" if texts is HAM else "Your Best Friend "
+            path.write_bytes(message_bytes("the same text\r\n", Subject=subject, From=f"{name}<sara@example.org>"))
 
     def areas(features: str) -> list[float]:
         lines = [json.loads(line) for line in run(folder, "--json", "--protocol", "half", "--features", features)]
