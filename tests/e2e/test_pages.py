@@ -41,7 +41,7 @@ def review(door: peers.Gateway) -> peers.Gateway:
         assert peers.send(door.smtp_port, message_bytes(SPAM, Subject=f"Held for the browser {number}"))[0] == 250
     persian = message_bytes(SPAM, Subject="خبر جایزهٔ شما")
     assert peers.send(door.smtp_port, persian)[0] == 250
-    assert peers.send(door.smtp_port, message_bytes(SPAM, Subject="spam for the browser"))[0] == 250
+    assert peers.send(door.smtp_port, message_bytes(SPAM, Subject="Prize for the browser"))[0] == 250
     html = message_bytes(HTML, Subject="Held HTML", Content_Type="text/html; charset=utf-8")
     assert peers.send(door.smtp_port, html)[0] == 250
     return door
@@ -175,7 +175,7 @@ def test_delete_asks_first_on_the_page_of_a_message(open_page) -> None:
 def test_spam_is_taught_and_taken_back(open_page, review: peers.Gateway) -> None:
     """On the page of a message, without a script; then on the page of lessons, with confirmation and undo."""
     page, errors = open_page(script=False)
-    page.goto("/?q=spam+for+the+browser")
+    page.goto("/?q=prize+for+the+browser")
     page.click("tbody tr a")
     page.click("main .acts form[action$=spam] button")
     assert "Learned: such mail is spam." in page.inner_text("[role=status].said")
