@@ -375,10 +375,10 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
         reports_dmarc=settings.dmarc.reports,
     )
     sockets = [smtp.bind(address) for address in settings.smtp.listen]
-    server = await smtp.serve(settings.smtp, settings.hostname, service, sockets)
+    doors = [await smtp.serve(settings.smtp, settings.hostname, service, sockets)]
     ready()
     await stopped
-    await server.stop(_GRACE_S)
+    await asyncio.gather(*(door.stop(_GRACE_S) for door in doors))
     await reputation.close()
     await journal.close()
     await next_hops.close()
