@@ -276,6 +276,8 @@ class Session(SMTP):
         """Content, within data_timeout_s for all of it and not slower than min_data_rate. Raises TimeoutError."""
         settings, now = self._server.settings, self.loop.time()
         self._content_until = self._content_until or now + settings.data_timeout_s
+        if now > self._content_until:  # chunks that were there at once would never meet the timer
+            raise TimeoutError
         self._content_due = now + settings.timeout_s if settings.min_data_rate else self._content_until
         try:
             async with asyncio.timeout_at(min(self._content_due, self._content_until)) as self._content_timer:
