@@ -15,7 +15,7 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 import structlog
@@ -272,11 +272,12 @@ class Session(SMTP):
             self._content_due += octets / rate
             self._content_timer.reschedule(min(self._content_due, self._content_until))
 
-    async def _timely(self, reading: Awaitable[T]) -> T:
+    async def _timely(self, reading: Coroutine[Any, Any, T]) -> T:
         """Content, within data_timeout_s for all of it and not slower than min_data_rate. Raises TimeoutError."""
         settings, now = self._server.settings, self.loop.time()
         self._content_until = self._content_until or now + settings.data_timeout_s
         if now > self._content_until:  # chunks that were there at once would never meet the timer
+            reading.close()
             raise TimeoutError
         self._content_due = now + settings.timeout_s if settings.min_data_rate else self._content_until
         try:
