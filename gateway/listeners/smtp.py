@@ -48,6 +48,12 @@ _IDLE = frozenset("HELO EHLO RSET NOOP VRFY HELP EXPN".split())
 _LAST_OF_A_GROUP = frozenset("HELO EHLO DATA".split())  # RFC 2920 §3.1; STARTTLS forgets what came behind it
 _OF_OTHER_PROTOCOLS = frozenset(b"GET POST PUT HEAD OPTIONS CONNECT PATCH DELETE".split())  # a page's forms, proxies
 
+for _result in ("accepted", "refused", "limited"):
+    CONNECTIONS.labels(_result)  # a series that is there from the start can be alarmed on
+for _kind in ("SMTP_EARLY_TALKER", "SMTP_PIPELINED_EARLY", "SMTP_BARE_LINE_END", "SMTP_NUL", "tls_injection"):
+    VIOLATIONS.labels(_kind)
+STOPPED.labels("refused_recipients")
+
 T = TypeVar("T")
 
 log = structlog.get_logger("darban.smtp")

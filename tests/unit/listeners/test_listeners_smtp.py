@@ -351,6 +351,19 @@ async def test_one_connection_too_many_hears_421() -> None:
         assert (await third.hear()).startswith("220")
 
 
+async def test_the_limit_of_a_line_is_no_others() -> None:
+    """aiosmtpd keeps it in the class, where each new connection resets it."""
+    async with listening(RecordingService()) as (_, port):
+        first = await Talker.connect(port)
+        await first.hear()
+        await first.ask("EHLO client.example")
+        second = await Talker.connect(port)
+        await second.hear()
+        for talker in (first, second):
+            assert (await talker.ask(f"NOOP {'x' * 2000}")).startswith("250")
+            assert (await talker.ask(f"NOOP {'x' * 2050}")).startswith("500 5.5.2 Line too long")
+
+
 async def test_far_more_than_the_limit_ends_the_connection() -> None:
     service = RecordingService()
     async with listening(service, max_message_size=1024) as (server, port):
