@@ -46,7 +46,7 @@ _SMALL_CHUNK = 512  # octets; a message in many smaller ones only keeps us busy
 _COMMANDS = frozenset("HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY STARTTLS HELP EXPN AUTH".split())
 _IDLE = frozenset("HELO EHLO RSET NOOP VRFY HELP EXPN".split())
 _LAST_OF_A_GROUP = frozenset("HELO EHLO DATA".split())  # RFC 2920 §3.1; STARTTLS forgets what came behind it
-_OF_OTHER_PROTOCOLS = frozenset(b"GET POST PUT HEAD OPTIONS CONNECT PATCH DELETE".split())  # a page's forms, proxies
+_OF_OTHER_PROTOCOLS = frozenset("GET POST PUT HEAD OPTIONS CONNECT PATCH DELETE".split())  # a page's forms, proxies
 
 for _result in ("accepted", "refused", "limited"):
     CONNECTIONS.labels(_result)  # a series that is there from the start can be alarmed on
@@ -395,13 +395,14 @@ class Session(SMTP):
     def _parse(self, raw: bytes) -> tuple[str, str]:
         """The command, "?" for none, and its argument."""
         word, _, argument = raw.partition(b" ")
-        if word.upper() in _OF_OTHER_PROTOCOLS:
-            VIOLATIONS.labels("other_protocol").inc()
-            self._writer.write(line(replies.NOT_SMTP))
-            raise _Leave
         command = word.decode("ascii", "replace").upper()
-        is_known = command in _COMMANDS and b"\n" not in raw and b"\r" not in raw
-        return command if is_known else "?", argument.decode("utf-8", "surrogateescape").strip()
+        if command not in _COMMANDS or b"\n" in raw or b"\r" in raw:
+            if command in _OF_OTHER_PROTOCOLS:
+                VIOLATIONS.labels("other_protocol").inc()
+                self._writer.write(line(replies.NOT_SMTP))
+                raise _Leave
+            command = "?"
+        return command, argument.decode("utf-8", "surrogateescape").strip()
 
     def _is_pipelined_early(self, command: str) -> bool:
         must_wait = command in _LAST_OF_A_GROUP or (command in ("MAIL", "RCPT") and not self._is_extended)
