@@ -193,7 +193,7 @@ class Session(SMTP):
         self._errors = self._wrong = 0  # replies of 5xx; of them to what was no command, or had wrong arguments
         self._idle = 0  # commands since the last message that bring none on
         self._accepted = self._refused = 0  # recipients
-        self._is_counted = False
+        self._counted_ip = ""  # under which the connection is counted, "" when it is not
         self._until = loop.time() + server.settings.max_session_s
         self._is_waiting = self._is_line_begun = False
         self._content_timer: asyncio.Timeout | None = None
@@ -230,9 +230,9 @@ class Session(SMTP):
         if self in self._server.sessions:
             self._server.sessions.discard(self)
             OPEN.dec()
-            if self._is_counted:
-                self._server.connections.end(self._peer()[0])
-                self._server.connections.misused(self._peer()[0], self._wrong)
+            if self._counted_ip:
+                self._server.connections.end(self._counted_ip)
+                self._server.connections.misused(self._counted_ip, self._wrong)
 
     def eof_received(self) -> bool | None:
         """A client that says no more may still be waiting for our answer: do not cancel the command loop."""
@@ -321,9 +321,10 @@ class Session(SMTP):
         if server.is_stopping or len(server.sessions) > server.settings.max_connections:
             CONNECTIONS.labels("refused").inc()
             return replies.SHUTTING_DOWN if server.is_stopping else replies.TOO_BUSY
-        passed = server.connections.begin(self._peer()[0])
-        self._is_counted = passed is None
+        ip = self._peer()[0]
+        passed = server.connections.begin(ip)
         if passed is None:
+            self._counted_ip = ip
             return None
         CONNECTIONS.labels("limited").inc()
         STOPPED.labels(passed).inc()
@@ -539,7 +540,7 @@ class Session(SMTP):
         if path.parameters and not self._is_extended:
             return replies.UNKNOWN_PARAMETER
         for name, value in path.parameters.items():
-            if name == "SIZE" and value.isdecimal() and len(value) <= 20:  # RFC 1870 §4: 20 digits
+            if name == "SIZE" and value.isdecimal() and value.isascii() and len(value) <= 20:  # RFC 1870 §4: 20 digits
                 if int(value) > self._server.settings.max_message_size:
                     return replies.TOO_LARGE
             elif not (name == "BODY" and value.upper() in ("7BIT", "8BITMIME")) and (name, value) != ("SMTPUTF8", ""):
