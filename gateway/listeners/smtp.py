@@ -41,6 +41,8 @@ STOPPED = Counter("darban_smtp_stopped_total", "Connections ended by us, by the 
 TARPITTED = Gauge("darban_smtp_tarpitted", "Refusals that wait to be said.", multiprocess_mode="livesum")
 
 _LINGER_S = 5.0
+_SCARCE = 0.8  # of max_connections
+_SCARCE_TIMEOUT_S = 10.0
 _MAX_TARPITTED = 100
 _SMALL_CHUNK = 512  # octets; a message in many smaller ones only keeps us busy
 _COMMANDS = frozenset("HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY STARTTLS HELP EXPN AUTH".split())
@@ -262,13 +264,20 @@ class Session(SMTP):
 
     async def _read_block(self, size: int) -> bytes:
         if self._content_timer is not None or not self._is_line_begun:
-            self._reset_timeout()  # a command line is waited for once, however many pieces it comes in
+            self._reset_timeout(self._patience_s())  # one wait for a command line, however many pieces it comes in
         self._is_waiting = self._is_line_begun = True
         block: bytes = await self._reader.read(size)
         self._is_waiting = False
         if self._content_timer is not None:
             self._hurry(len(block))
         return block
+
+    def _patience_s(self) -> float:
+        """timeout_s; little for a command while connections are scarce, as some hold them for nothing."""
+        server = self._server
+        is_scarce = len(server.sessions) > server.settings.max_connections * _SCARCE
+        timeout_s = server.settings.timeout_s
+        return min(timeout_s, _SCARCE_TIMEOUT_S) if is_scarce and self._content_timer is None else timeout_s
 
     def _hurry(self, octets: int) -> None:
         """What has come gains time for what is to come."""
