@@ -316,7 +316,7 @@ class Session(SMTP):
         self.cut()
 
     async def _greet(self) -> None:
-        refused = self._refused_at_connect()
+        refused = self._refused_as_full() or self._refused_by_limit()
         if refused is not None:
             self._writer.write(line(refused))
             raise _Leave
@@ -325,20 +325,23 @@ class Session(SMTP):
         CONNECTIONS.labels("accepted").inc()
         self._writer.write(f"220 {self.hostname} ESMTP\r\n".encode())
 
-    def _refused_at_connect(self) -> Reply | None:
+    def _refused_as_full(self) -> Reply | None:
         server = self._server
-        if server.is_stopping or len(server.sessions) > server.settings.max_connections:
-            CONNECTIONS.labels("refused").inc()
-            return replies.SHUTTING_DOWN if server.is_stopping else replies.TOO_BUSY
-        ip = self._peer()[0]
+        if not server.is_stopping and len(server.sessions) <= server.settings.max_connections:
+            return None
+        CONNECTIONS.labels("refused").inc()
+        return replies.SHUTTING_DOWN if server.is_stopping else replies.TOO_BUSY
+
+    def _refused_by_limit(self) -> Reply | None:
+        """The client's own, and its network's."""
+        server, ip = self._server, self._peer()[0]
         passed = server.connections.begin(ip)
         if passed is None:
             self._counted_ip = ip
             return None
         CONNECTIONS.labels("limited").inc()
         STOPPED.labels(passed).inc()
-        server.service.refused(self._client(), "", "", replies.TOO_BUSY, f"connection limit: {passed}")
-        return replies.TOO_BUSY
+        return self._refuse(replies.TOO_BUSY, f"connection limit: {passed}")
 
     async def _is_early(self) -> bool:
         """Whether the client speaks before it is greeted; the doubtful are given time for it."""
