@@ -133,6 +133,12 @@ class Reputation(Section):
     )
     greylist_wait_s: float = Field(300.0, gt=0, description="What comes again sooner is deferred again.")
     greylist_window_s: float = Field(86_400.0, gt=0, description="What comes again later is a first contact again.")
+    domains_quiet_s: float = Field(
+        7 * 86_400.0,
+        gt=0,
+        le=90 * 86_400.0,
+        description="So long a new installation learns the domains of links before it says which are new.",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Reputation:
