@@ -169,7 +169,8 @@ class Dns(Section):
     timeout_s: float = Field(2.0, gt=0, le=30, description="One query may take so long.")
     cache: bool = Field(True, description="Keep answers for their TTL.")
     unlisted: tuple[str, ...] = Field(
-        (), description="Domains that DNS lists are not asked about, besides our own, partners' and very common ones."
+        (),
+        description="Domains no DNS list is asked about, and never new; besides ours, partners', very common ones.",
     )
     max_queries: int = Field(
         400, ge=100, le=10_000, description="Look-ups for one message; more are left out, and named in the verdict."

@@ -32,8 +32,8 @@ def test_a_bad_name_alone_does_not_even_tag(shipped: rules.Rules) -> None:
     assert 0 < total(shipped, *worst) < POLICY.tag_at
 
 
-def test_a_new_domain_is_worth_no_more_than_a_bad_habit(shipped: rules.Rules) -> None:
-    assert 0 < total(shipped, *NewDomain.findings) < shipped.scores["SENDER_RATE_HIGH"]
+def test_a_new_domain_is_worth_no_more_than_a_rate_that_is_high(shipped: rules.Rules) -> None:
+    assert 0 < total(shipped, *NewDomain.findings) <= shipped.scores["SENDER_RATE_HIGH"]
 
 
 def test_a_good_name_does_not_make_clean_what_would_be_held(shipped: rules.Rules) -> None:
