@@ -50,8 +50,9 @@ class NewDomain:
         if not linked:
             return ()
         at = mail.envelope.received_at
-        old, new = self._old.at(at), frozenset(self._new.at(at))
-        asked = [one for one in dict.fromkeys((*linked, *_author(mail))) if one not in old and one not in new]
+        names, old = dict.fromkeys((*linked, *_author(mail))), self._old.at(at)
+        new = self._new.at(at).intersection(names)
+        asked = [one for one in names if one not in old and one not in new]
         if asked:
             answer = await self._memory.lookup_new(asked)
             if answer is None:
