@@ -103,7 +103,7 @@ def compare(corpora: Path, chosen: Sequence[Filter], *, every: bool) -> Iterator
     absent = {scanner.name: scanner.missing() for scanner, _ in chosen if scanner.missing()}
     print("".join(f"absent: {name}: {reason}\n" for name, reason in absent.items()), file=sys.stderr, end="")
     able = [one for one in chosen if one[0].name not in absent]
-    found = sources(corpora)
+    found = sources([corpora])
     matrix = extract_sources(found)
     read = {(one.source, one.path): one for name, path in sorted(found.items()) for one in read_source(name, path)}
     samples = [read[key] for key in zip(matrix.sources.tolist(), matrix.paths.tolist(), strict=True)]

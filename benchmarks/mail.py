@@ -41,7 +41,7 @@ def _in_turn(chooser: random.Random) -> list[Sample]:
     if not corpora.is_dir():
         raise SystemExit(f"{corpora}: no corpora there; set DARBAN_CORPORA or give --messages FOLDER")
     groups: dict[tuple[str, bool], list[Sample]] = defaultdict(list)
-    for name, path in sources(corpora).items():
+    for name, path in sources([corpora]).items():
         if name in SOURCES:
             for sample in read_source(name, path):
                 groups[name, sample.is_spam].append(sample)

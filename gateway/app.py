@@ -377,10 +377,10 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
         reports_dmarc=settings.dmarc.reports,
     )
     sockets = [smtp.bind(address) for address in settings.smtp.listen]
-    server = await smtp.serve(settings.smtp, settings.hostname, service, sockets)
+    doors = [await smtp.serve(settings.smtp, settings.hostname, service, sockets)]
     ready()
     await stopped
-    await server.stop(_GRACE_S)
+    await asyncio.gather(*(door.stop(_GRACE_S) for door in doors))
     await reputation.close()
     await journal.close()
     await next_hops.close()
@@ -761,6 +761,12 @@ def _prepare_metrics(run: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    from prometheus_client import values
+
+    # it asks the system for the process at each count, some fifty times a message; a fork is the only time it changes
+    process = [os.getpid()]
+    os.register_at_fork(after_in_child=lambda: process.__setitem__(0, os.getpid()))
+    values.ValueClass = values.MultiProcessValue(lambda: process[0])  # type: ignore[no-untyped-call]
 
 
 def _check_ports_free(settings: Settings) -> None:

@@ -307,6 +307,9 @@ class Counters(Protocol):
     def add_many(self, amounts: Mapping[str, float], ttl_s: float) -> None:
         """Add to each, in one go; an expired one begins at zero. (Redis: a pipeline of INCRBYFLOAT and EXPIRE.)"""
 
+    def peek_many(self, keys: Sequence[str]) -> Mapping[str, float] | None:
+        """What get_many gives, where that takes microseconds and waits for nobody; else None. In one thread only."""
+
     def get_many(self, keys: Sequence[str]) -> Mapping[str, float]:
         """Those that there are, in one go. (Redis: MGET.)"""
 

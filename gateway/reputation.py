@@ -1,10 +1,10 @@
 """What a listener knows of senders: recalled before a message is judged, learned after it was answered; greylisting
 and rates. And since when it has seen the domains that links lead to, which the scorer asks while it judges.
 
-Never on the path of custody. One look-up a message, and one more where it has links, in threads of its own and under a
-deadline; a store that fails or is late means no history, no new domains, no greylisting, and rates of this process
-alone, for a while in which it is not asked again. What is learned waits in memory for a second and is written together;
-what a process that dies had not written is forgotten.
+Never on the path of custody. One look-up a message, and one more where it has links, in a thread of its own where it
+may wait, and under a deadline; a store that fails or is late means no history, no new domains, no greylisting, and
+rates of this process alone, for a while in which it is not asked again. What is learned waits in memory for a second
+and is written together; what a process that dies had not written is forgotten.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Reputation:
     async def recall(self, envelope: Envelope, content: bytes) -> History | None:
         """What is remembered of the message's senders; None when that cannot be known now. Never raises."""
         asked = self._names(envelope, peek_author(content))
-        values = await self._ask(lambda: self._counters.get_many(asked.every()), self._reader, _RECALL_S)
+        values = await self._look_up(asked.every())
         if values is None:
             BLIND.inc()
             return None
@@ -123,7 +123,7 @@ class Reputation:
     async def lookup_new(self, domains: Sequence[str]) -> frozenset[str] | None:
         """Implements ports.DomainMemory."""
         asked = first_seen.names(self._keys, domains)
-        values = await self._ask(lambda: self._counters.get_many(asked.every()), self._reader, _RECALL_S)
+        values = await self._look_up(asked.every())
         if values is None:
             DOMAINS_BLIND.inc()
             return None
@@ -210,6 +210,12 @@ class Reputation:
                 self._waiting[key] = self._waiting.get(key, 0.0) + amount
             else:
                 LOST.inc()
+
+    async def _look_up(self, keys: Sequence[str]) -> Mapping[str, float] | None:
+        """As `_ask`; without a thread where the store lies beside us: handing over costs more than the look-up."""
+        if time.monotonic() >= self._rest_until and (known := self._counters.peek_many(keys)) is not None:
+            return known
+        return await self._ask(lambda: self._counters.get_many(keys), self._reader, _RECALL_S)
 
     async def _ask(self, work: Callable[[], T], threads: ThreadPoolExecutor, limit_s: float) -> T | None:
         """The store's answer, None when it fails, is late, or did so a moment ago."""

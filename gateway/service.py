@@ -130,9 +130,8 @@ class Gateway:
             refused = tuple(Delivery(one, "reject", _LOOP, reason) for one in envelope.recipients)
             reply = settle(refused, envelope.queue_id)
             return self._finish(Outcome(envelope.queue_id, reply, refused, None), envelope, started)
-        envelope = replace(envelope, history=await self._reputation.recall(envelope, content))
         try:
-            verdict = await self._scorer.score(envelope, content)
+            envelope, verdict = await self.judge(envelope, content)
         except ScorerError as error:
             log.error("no verdict", queue_id=envelope.queue_id, error=str(error))
             return self._finish(Outcome(envelope.queue_id, _deferred(envelope), (), None), envelope, started)
@@ -142,6 +141,15 @@ class Gateway:
             # after the answer, and no fault of it can change the answer
             asyncio.get_running_loop().call_soon(self._learn, envelope, verdict, deliveries)
         return self._finish(Outcome(envelope.queue_id, reply, deliveries, verdict), envelope, started)
+
+    async def judge(self, envelope: Envelope, content: bytes) -> tuple[Envelope, Verdict]:
+        """The verdict, and the envelope with what is remembered of its sender; nothing is done. Raises ScorerError."""
+        envelope = replace(envelope, history=await self._reputation.recall(envelope, content))
+        return envelope, await self._scorer.score(envelope, content)
+
+    def wanted(self, verdict: Verdict, recipients: Sequence[Recipient]) -> tuple[Disposition, ...]:
+        """What policy wants for each recipient of one message, whose sender hears one reply."""
+        return reconcile([self._decide(verdict, recipient) for recipient in recipients])
 
     def _learn(self, envelope: Envelope, verdict: Verdict, deliveries: Sequence[Delivery]) -> None:
         policies = [self._policies.policy(recipient.domain) for recipient in envelope.recipients]

@@ -28,6 +28,9 @@ _SIGNATURES = (
     (b"\x7fELF", "a Linux program"),
     (b"L\0\0\0\x01\x14\x02\0", "a Windows shortcut"),
 )
+# An internet shortcut is an INI file. One that only opens a page is a link; what names a file or share can run it.
+_PAGE = re.compile(rb"^url=(https?://[\w.:-]+)", re.IGNORECASE | re.MULTILINE)
+_SHARE = re.compile(rb"\\\\|=[ \t]*(?://|(?!https?:)[a-z][\w+.-]+:)|\0", re.IGNORECASE)
 
 
 class Attachment:
@@ -41,25 +44,28 @@ class Attachment:
         "ATTACHMENT_MACRO",
         "ATTACHMENT_HTML",
         "ATTACHMENT_DISGUISED",
+        "ATTACHMENT_SHORTCUT",
     )
 
     def check(self, mail: MailObject) -> Iterator[Finding]:
         """One finding of a kind for each part."""
         for part in mail.message.parts:
             for name in filter(None, (part.filename, part.other_filename)):
-                yield from _by_name(name)
+                yield from _by_name(name, part)
             if part.text is None and not part.content_type.startswith(("multipart/", "message/")):
                 yield from _by_content(part)
 
 
-def _by_name(filename: str) -> Iterator[Finding]:
+def _by_name(filename: str, part: Part) -> Iterator[Finding]:
     shown = filename[:120]
     if _is_turned(filename):
         yield Finding(
             "ATTACHMENT_NAME_OVERRIDE", (f"the name {shown!r} turns its reading direction to hide its ending",)
         )
     extension = _extension(filename)
-    if extension in _PROGRAMS:
+    if extension == "url" and (page := _only_page(part)):
+        yield Finding("ATTACHMENT_SHORTCUT", (f"{shown} opens {page}",))
+    elif extension in _PROGRAMS:
         yield Finding("ATTACHMENT_EXECUTABLE", (f"{shown} is a program (.{extension})",))
         double = _DOUBLE.search(_as_stored(filename))
         if double and double[1] in _DOCUMENTS:
@@ -76,6 +82,15 @@ def _by_content(part: Part) -> Iterator[Finding]:
         # a table of parts may begin with "MZ-1001"; text holds no NUL
         if head.startswith(signature) and b"\0" in head and _extension(part.filename) not in _PROGRAMS:
             yield Finding("ATTACHMENT_DISGUISED", (f"{part.filename[:120] or part.content_type} is {what}",))
+
+
+def _only_page(part: Part) -> str:
+    """Where an internet shortcut leads, "" unless it is all there and does no more than that."""
+    content = decode_bytes(part.raw[:_ENCODED_HEAD], part.encoding)
+    page = _PAGE.search(content)
+    if page is None or len(part.raw) > _ENCODED_HEAD or _SHARE.search(content):
+        return ""
+    return page[1].decode("ascii", "replace")[:120]
 
 
 def _extension(filename: str) -> str:

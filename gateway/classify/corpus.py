@@ -7,10 +7,11 @@ phish in it: a folder of files, a Maildir, or an mbox (ham.mbox).
 from __future__ import annotations
 
 import csv
+import html
 import lzma
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -43,8 +44,23 @@ class Sample:
         return Envelope("CORPUS000000", client, self.mail_from, (), 0.0, "corpus.invalid")
 
 
-def sources(folder: Path) -> dict[str, Path]:
-    """Name -> pack, text table or folder. Raises InputError when there is none."""
+def sources(folders: Sequence[Path], exclude: Iterable[str] = ()) -> dict[str, Path]:
+    """Name -> pack, text table or folder, of all these folders. Raises InputError when there is none."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for name, path in _sources(folder).items():
+            if name in found:
+                raise InputError(f"{path}: {found[name]} has the same name; rename one of them")
+            found[name] = path
+    for name in exclude:
+        if found.pop(name, None) is None:
+            raise InputError(f"--exclude {name}: there is no such source in {', '.join(map(str, folders))}")
+    if not found:
+        raise InputError("--exclude leaves no source")
+    return found
+
+
+def _sources(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: is not a folder")
     found = {path.name.partition(".")[0]: path for path in sorted(folder.glob("*.tar.xz"))}
@@ -138,7 +154,10 @@ def _is_spam(label: str, where: str) -> bool:
 
 
 def _table(name: str, path: Path) -> Iterator[Sample]:
-    """Body texts only; each becomes the smallest message that holds it."""
+    """Body texts only; each becomes the smallest message that holds it, every other one a page.
+
+    Were all of them plain, HTML would speak against their language.
+    """
     with lzma.open(path, "rt", encoding="utf-8") as file:
         rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         head = [column.lower() for column in next(rows, [])]
@@ -149,8 +168,17 @@ def _table(name: str, path: Path) -> Iterator[Sample]:
         for number, row in enumerate(rows):
             if len(row) > max(label, text):
                 body = row[text].replace("\\n", "\n").replace("\n", "\r\n")
-                content = f"Content-Type: text/plain; charset=utf-8\r\n\r\n{body}\r\n".encode()
+                content = (_page if number % 2 else _plain)(body)
                 yield Sample(name, str(number), _is_spam(row[label], f"{path}: line {number + 2}"), content)
+
+
+def _plain(text: str) -> bytes:
+    return f"Content-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n".encode()
+
+
+def _page(text: str) -> bytes:
+    body = html.escape(text, quote=False).replace("\r\n", "<br>\r\n")
+    return f"Content-Type: text/html; charset=utf-8\r\n\r\n<html><body><p>{body}</p></body></html>\r\n".encode()
 
 
 def _places(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -28,7 +28,9 @@ _FEATURES = {"body": (False, False), "body+relations": (True, False), "all": (Tr
 
 
 def evaluate(
-    corpora: Path = typer.Option(..., "--corpora", help="Folder with packs or with NAME/ham and NAME/spam folders."),
+    corpora: list[Path] = typer.Option(
+        ..., "--corpora", help="Folder with packs, or with NAME/ham and NAME/spam (repeatable)."
+    ),
     protocol: str = typer.Option("all", help="half, across, time, online or all."),
     features: str = typer.Option("all", help="Ablation: body, body+relations or all."),
     model: Path | None = typer.Option(None, "--model", help="Judge with this model; train nothing but online."),

@@ -28,6 +28,7 @@ TERMS = {
     "list_usrp_users": "public list archive",
     "bounces_sisimai": "BSD-2-Clause",
     "persian_text": "none stated by the source",
+    "own_mail": "written for Darban, under its licence",
     "phishing_pot": "CC BY-NC 4.0: non-commercial use only",
     "nazario": "none stated; research use with credit",
 }
@@ -41,10 +42,10 @@ app.command("scores")(train_scores.scores)
 @app.callback()
 def train(
     context: typer.Context,
-    corpora: Path | None = typer.Option(
-        None,
+    corpora: list[Path] = typer.Option(
+        [],
         "--corpora",
-        help="Folder with packs, or with NAME/ham and NAME/spam: folders of messages, Maildirs, mboxes.",
+        help="Folder with packs, or with NAME/ham and NAME/spam: folders of messages, Maildirs, mboxes (repeatable).",
     ),
     out: Path | None = typer.Option(None, "--out", help="Folder of the new model."),
     exclude: list[str] = typer.Option([], "--exclude", help="A source to leave out (repeatable)."),
@@ -64,20 +65,14 @@ def train(
         if corpora or out or exclude:
             raise InputError(f"write the options behind the word {context.invoked_subcommand}")
         return
-    if corpora is None or out is None:
+    if not corpora or out is None:
         raise InputError("write --corpora FOLDER and --out FOLDER; see darban train --help")
     from gateway.classify import card, corpus, model
     from gateway.classify import train as training
 
     training.require_learning()
     evaluation = card.read_metrics(metrics) if metrics else None
-    sources = corpus.sources(corpora)
-    unknown = set(exclude) - set(sources)
-    if unknown:
-        raise InputError(f"--exclude {sorted(unknown)[0]}: there is no such source in {corpora}")
-    sources = {name: path for name, path in sources.items() if name not in exclude}
-    if not sources:
-        raise InputError("--exclude leaves no source")
+    sources = corpus.sources(corpora, exclude)
     seed = training.SEED if seed is None else seed
     out.parent.mkdir(parents=True, exist_ok=True)
     with _workers(dask, jobs) as workers, TemporaryDirectory(prefix=".features-", dir=work or out.parent) as folder:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from gateway.cli.progress import track_progress
-from gateway.errors import InputError
 
 if TYPE_CHECKING:
     from gateway.classify.workers import Workers
@@ -21,7 +20,9 @@ _SHOWN = 20
 
 
 def scores(
-    corpora: Path = typer.Option(..., "--corpora", help="Folder with packs, or with NAME/ham and NAME/spam."),
+    corpora: list[Path] = typer.Option(
+        ..., "--corpora", help="Folder with packs, or with NAME/ham and NAME/spam (repeatable)."
+    ),
     rules: list[Path] = typer.Option([], "--rules", help="Rule files or folders (repeatable); without it what ships."),
     model: Path | None = typer.Option(None, "--model", help="Folder of the classifier's model; without it what ships."),
     out: Path | None = typer.Option(None, "--out", help="The rule file to write; without it only the summary is made."),
@@ -41,10 +42,7 @@ def scores(
     from gateway.fitting import rule_file
 
     training.require_learning()
-    sources = corpus.sources(corpora)
-    for name in exclude:
-        if sources.pop(name, None) is None:
-            raise InputError(f"--exclude {name}: there is no such source in {corpora}")
+    sources = corpus.sources(corpora, exclude)
     files = rule_file.authored_files(rules or [rules_path()])
     outcome = _fit(sources, files, model or model_path(), LocalWorkers(jobs))
     if out is not None:

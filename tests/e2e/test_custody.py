@@ -53,7 +53,7 @@ def settled(postfix: peers.Postfix, enough: Callable[[set[int]], bool], within_s
 def mixed(folder: Path, number: int) -> list[Sample]:
     """The same messages every time, evenly from the sources and their labels."""
     groups: dict[tuple[str, bool], list[Sample]] = collections.defaultdict(list)
-    for name, path in sources(folder).items():
+    for name, path in sources([folder]).items():
         if name in SOURCES:
             for sample in read_source(name, path):
                 groups[name, sample.is_spam].append(sample)

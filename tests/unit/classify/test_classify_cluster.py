@@ -31,7 +31,7 @@ def corpora(tmp_path: Path) -> dict[str, Path]:
         place = tmp_path / "own" / ("spam" if sample.is_spam else "ham") / f"{sample.path}.eml"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(sample.content)
-    return corpus.sources(tmp_path)
+    return corpus.sources([tmp_path])
 
 
 def trained(corpora: dict[str, Path], folder: Path, workers: Workers) -> bytes:

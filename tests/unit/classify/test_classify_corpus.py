@@ -27,7 +27,7 @@ def pack(path: Path, files: dict[str, bytes]) -> Path:
 
 
 def read(folder: Path) -> list[Sample]:
-    return list(read_sources(sources(folder)))
+    return list(read_sources(sources([folder])))
 
 
 def test_a_pack_comes_in_the_order_of_its_paths(tmp_path: Path) -> None:
@@ -53,10 +53,30 @@ def test_a_pack_is_not_held_in_memory(tmp_path: Path) -> None:
 
 def test_a_table_of_texts(tmp_path: Path) -> None:
     with lzma.open(tmp_path / "own.tsv.xz", "wt") as file:
-        file.write('Label\tText\nspam\tbuy\\nnow\nham\tsee "you\nham\n')
-    spam, ham = read(tmp_path)
+        file.write('Label\tText\nspam\tbuy\\nnow\nham\tsee "you\nham\nham\ta<b\\n&\n')
+    spam, ham, page = read(tmp_path)
     assert (spam.is_spam, spam.content.partition(b"\r\n\r\n")[2]) == (True, b"buy\r\nnow\r\n")
-    assert (ham.is_spam, ham.path, ham.content.partition(b"\r\n\r\n")[2]) == (False, "1", b'see "you\r\n')
+    assert (ham.is_spam, ham.path, ham.content.partition(b"\r\n\r\n")[2]) == (
+        False,
+        "1",
+        b'<html><body><p>see "you</p></body></html>\r\n',
+    )
+    assert (
+        page.content
+        == b"Content-Type: text/html; charset=utf-8\r\n\r\n<html><body><p>a&lt;b<br>\r\n&amp;</p></body></html>\r\n"
+    )
+
+
+def test_several_folders(tmp_path: Path) -> None:
+    for name in ("one/shop", "two/office", "three/shop"):
+        (tmp_path / name / "ham").mkdir(parents=True)
+    one, two, three = (tmp_path / name for name in ("one", "two", "three"))
+    assert sources([one, two]) == {"shop": one / "shop", "office": two / "office"}
+    assert sources([one, two], ["shop"]) == {"office": two / "office"}
+    with pytest.raises(InputError, match=r"shop: .*one/shop has the same name"):
+        sources([one, three])
+    with pytest.raises(InputError, match=r"--exclude bank: there is no such source in .*one, .*two$"):
+        sources([one, two], ["bank"])
 
 
 def test_folders_maildirs_and_mboxes(tmp_path: Path) -> None:

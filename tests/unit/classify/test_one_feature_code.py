@@ -107,7 +107,7 @@ def trained_on(cases: list[Case], folder: Path) -> dict[str, list[int]]:
             add(pack, f"cases/{case.id}", case.content)
         add(pack, "cases/index.tsv", "\n".join(lines).encode())
     found = {}
-    for rows in extract_rows(sources(folder), LocalWorkers(1)):
+    for rows in extract_rows(sources([folder]), LocalWorkers(1)):
         for number, path in enumerate(rows.paths.tolist()):
             found[path] = rows.indices[rows.bounds[number] : rows.bounds[number + 1]].tolist()
     return found

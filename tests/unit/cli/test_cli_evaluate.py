@@ -72,7 +72,7 @@ def test_json_and_report(folder: Path) -> None:
 
 
 def test_a_given_model_is_not_trained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fitted = train.fit(train.extract_sources(corpus.sources(folder / "corpora")))
+    fitted = train.fit(train.extract_sources(corpus.sources([folder / "corpora"])))
     manifest = model.save(folder / "m", fitted.weights, (fitted.bias, fitted.slope, fitted.offset), {"data": []})
     monkeypatch.setattr(train, "fit", None)
     monkeypatch.setattr("gateway.classify.evaluate.trial.fit", None)

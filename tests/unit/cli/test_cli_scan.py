@@ -69,7 +69,7 @@ def test_bad_input_is_one_line(arguments: tuple[str, ...]) -> None:
 
 def test_five_thousand_real_messages(corpora: Path, tmp_path: Path) -> None:
     wanted = 5000
-    for name, path in sources(corpora).items():
+    for name, path in sources([corpora]).items():
         if name in ("spamassassin", "phishing_pot"):
             for number, sample in enumerate(read_source(name, path)):
                 (tmp_path / f"{name}-{number:05}.eml").write_bytes(sample.content)

@@ -97,7 +97,7 @@ def test_without_out_nothing_is_written(corpora: Path, rules: Path, capsys: pyte
     ("more", "said"),
     [
         (("--exclude", "nowhere"), "--exclude nowhere: there is no such source"),
-        (("--exclude", "shop", "--exclude", "office"), "the corpora hold no message"),
+        (("--exclude", "shop", "--exclude", "office"), "--exclude leaves no source"),
         (("--rules", "missing"), "missing: no such rule file or folder"),
         (("--model", "missing"), "missing/manifest.json"),
     ],
@@ -127,7 +127,7 @@ def test_the_trained_sources_are_judged_by_folds(corpora: Path, rules: Path, tmp
 
     model = tmp_path / "model"
     app(["train", "--corpora", str(corpora), "--exclude", "office", "--out", str(model)], standalone_mode=False)
-    sources = corpus.sources(corpora)
+    sources = corpus.sources([corpora])
     settings = Settings(rules=Rules(paths=(str(rules),)), classifier=ClassifierSettings(model=str(model)))
     judged = judge(sources, load_pipeline(settings, None, offline=True), LocalWorkers(2))
     held = unseen(judged, model, sources, LocalWorkers(2))
