@@ -14,7 +14,8 @@ from gateway.net import smtp_client
 from gateway.net.dialogue import Answer
 from gateway.net.maildir import MaildirNextHop
 from gateway.net.next_hop import NextHops, make_next_hop
-from gateway.net.smtp_client import SmtpNextHop, as_reply
+from gateway.net.route import Route
+from gateway.net.smtp_client import as_reply
 from gateway.ports import NextHop
 from tests.builders import envelope, recipient
 from tests.smtp_sink import EXTENSIONS, Script, Sink, sink
@@ -351,11 +352,11 @@ async def test_memory_of_recipients_is_bounded(monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.parametrize(
     ("url", "kind"),
     [
-        ("smtp://127.0.0.1:25", SmtpNextHop),
-        ("smtp://[::1]:25", SmtpNextHop),
-        ("smtp://mail.example.org:2525/", SmtpNextHop),
-        ("lmtp://127.0.0.1:24", SmtpNextHop),
-        ("lmtp+unix:/run/dovecot/lmtp", SmtpNextHop),
+        ("smtp://127.0.0.1:25", Route),
+        ("smtp://[::1]:25", Route),
+        ("smtp://mail.example.org:2525/", Route),
+        ("lmtp://127.0.0.1:24", Route),
+        ("lmtp+unix:/run/dovecot/lmtp", Route),
         ("maildir:/var/mail/all", MaildirNextHop),
     ],
 )
