@@ -112,9 +112,18 @@ class Smtp(Section):
         "", description="PEM file with the certificate chain; STARTTLS is offered when it is set."
     )
     tls_key: str = Field("", description="PEM file with the private key of tls_certificate.")
-    trusted_proxies: tuple[str, ...] = Field(
-        (), description="Networks whose XCLIENT, XFORWARD and PROXY protocol are believed."
+    trusted_proxies: tuple[Network, ...] = Field(
+        (), description="Networks whose XCLIENT, XFORWARD and PROXY protocol are believed (docs/next-hops.md)."
     )
+    proxy_protocol: bool = Field(
+        False, description="Connections from trusted_proxies begin with a PROXY header; without one they are closed."
+    )
+
+    @model_validator(mode="after")
+    def _has_proxies(self) -> Smtp:
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ValueError("proxy_protocol: nobody may send a PROXY header; name trusted_proxies")
+        return self
 
 
 class Route(Section):

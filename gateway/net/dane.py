@@ -52,6 +52,8 @@ def mismatch(records: Sequence[Tlsa], chain: Sequence[bytes], names: Sequence[st
         chain: the certificates as the server showed them, DER, its own first.
         names: any of them may stand in the certificate; asked for trust anchors alone (RFC 7672 §3.1.1, §3.2.2).
     """
+    from cryptography.exceptions import UnsupportedAlgorithm
+
     if not chain:
         return "the server showed no certificate"
     try:
@@ -64,7 +66,7 @@ def mismatch(records: Sequence[Tlsa], chain: Sequence[bytes], names: Sequence[st
                     why = _unverified(chain, anchor, names)
                     if not why:
                         return ""
-    except ValueError as error:  # a certificate that cannot be read
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # a certificate that cannot be read
         return f"certificate: {error}"
     return why
 

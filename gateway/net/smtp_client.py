@@ -90,7 +90,13 @@ class SmtpServer:
             refused = await self._introduce(kept, wanted)
             if refused is not None and was_used:
                 continue
-            if refused is not None:
+            if refused is not None:  # of the client, not of us: no fault of the server
+                log.warning(
+                    "next hop refuses the client",
+                    next_hop=self.name,
+                    queue_id=wanted.queue_id,
+                    error=kept.dialogue.fault,
+                )
                 return wanted.attempt(wanted.all(refused))
             replies = await wanted.over(kept.dialogue, is_lmtp=self._url.is_lmtp)
             if replies is None and was_used:  # closed while it was kept: a fresh one is tried
