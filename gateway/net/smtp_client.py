@@ -20,6 +20,7 @@ import structlog
 from gateway.config.load import read_secret
 from gateway.config.next_hop_url import NextHopUrl
 from gateway.errors import ConfigError
+from gateway.mail.seven_bit import encode_bodies, encode_header
 from gateway.net.breaker import Breaker
 from gateway.net.dialogue import Answer, Dialogue
 from gateway.net.tls import Tls, client_context, look_up_tlsa
@@ -34,11 +35,13 @@ _QUIT_S = 2.0
 _IDLE_S = 20.0
 _MAX_IDLE = 20
 _MAX_USES = 100
+_LONG = 1 << 18  # bytes that take longer to encode than a thread takes to be asked
 _MAX_ADDRESSES = 8  # of one host that are tried
 
 UNREACHABLE = Reply(451, "4.4.1", "The next hop cannot be reached now")
 BROKEN = Reply(451, "4.4.2", "The next hop broke the dialogue")
 NEEDS_SMTPUTF8 = Reply(550, "5.6.7", "The next hop does not take internationalized addresses")
+NEEDS_8BITMIME = Reply(554, "5.6.3", "The next hop takes no 8-bit content, and this cannot be converted")
 NOT_VERIFIED = Reply(250, "2.1.5", "The next hop does not tell")
 
 _OF_THE_DIALOGUE = frozenset((500, 502, 503, 504, 530, 534, 535, 538, 555))
@@ -277,7 +280,7 @@ class Transaction:
     @classmethod
     def message(cls, envelope: Envelope, content: bytes, recipients: Sequence[Recipient]) -> Transaction:
         """A message for these of its recipients."""
-        parameters = {"BODY": "8BITMIME"} if envelope.is_8bitmime else {}
+        parameters = {"BODY": "8BITMIME"} if envelope.is_8bitmime or not content.isascii() else {}
         if envelope.is_smtputf8:
             parameters["SMTPUTF8"] = ""
         return cls(envelope.reverse_path, recipients, parameters, content, envelope.client, envelope.queue_id)
@@ -308,6 +311,9 @@ class Transaction:
         asked = [one for one in self._recipients if one.address not in replies]
         if not asked:
             return replies
+        refused = await self._fit(dialogue.offers)
+        if refused is not None:
+            return replies | dict.fromkeys((one.address for one in asked), refused)
         told = self._told(dialogue)
         commands = [
             *told,
@@ -336,6 +342,23 @@ class Transaction:
         elif last is None and dialogue.is_open:
             await dialogue.command("RSET", _COMMAND_S)  # one that hangs up now has answered all the same
         return self.all(BROKEN) | replies
+
+    async def _fit(self, offers: Mapping[str, str]) -> Reply | None:
+        """Make the content one that the server can take; the reply when that cannot be."""
+        content = self._content
+        if content is None or content.isascii() or {"8BITMIME", "SMTPUTF8"} <= offers.keys():
+            return None
+        for offer, encode, reply in (
+            ("SMTPUTF8", encode_header if "SMTPUTF8" in self._parameters else None, NEEDS_SMTPUTF8),
+            ("8BITMIME", encode_bodies, NEEDS_8BITMIME),
+        ):
+            if offer not in offers and encode is not None and content is not None:
+                is_long = len(content) > _LONG
+                content = await asyncio.to_thread(encode, content) if is_long else encode(content)
+                if content is None:
+                    return reply
+        self._content = content
+        return None
 
     async def _hand_over(
         self, dialogue: Dialogue, content: bytes, start: Answer | None, replies: dict[str, Reply]
