@@ -37,7 +37,7 @@ Endpoint = tuple[str, int]  # address, port
 
 
 class ProxyError(Exception):
-    """What came is no PROXY header; the words say why."""
+    """What came is no PROXY header; the words say why, "" where nothing came."""
 
 
 class Named(NamedTuple):
@@ -73,7 +73,7 @@ async def read_header(buffer: bytearray, more: Callable[[], Awaitable[bool]]) ->
     """Take the PROXY header off the buffer; `more` adds to it, False at the end. Raises ProxyError."""
     while (found := parse_header(bytes(buffer[: 16 + _V2_MAX]))) is None:
         if not await more():
-            raise ProxyError("the connection ended within it")
+            raise ProxyError("the connection ended within it" if buffer else "")  # "": a check whether we are there
     endpoint, size = found
     del buffer[:size]
     return endpoint

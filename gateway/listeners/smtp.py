@@ -305,7 +305,9 @@ class Session(SMTP):
             async with asyncio.timeout(proxy.HEADER_S):
                 self._proxied = await proxy.read_header(self._input._buffer, self._input._more)
         except (proxy.ProxyError, TimeoutError) as error:
-            log.warning("no PROXY header", client_ip=peer, error=str(error) or "too slow")
+            why = "too slow" if isinstance(error, TimeoutError) else str(error)
+            if why:
+                log.warning("no PROXY header", client_ip=peer, error=why)
             raise _Leave from None
         self._may_name = self._proxied is not None and self._proxied[0] in server.proxies
 

@@ -3,7 +3,7 @@
 Bodies become quoted-printable, or base64 where they are no text; what they decode to stays the same. Header fields are
 encoded by RFC 2047 for SMTPUTF8 alone: 8-bit fields without it are common, and servers take them. Signatures over what
 is changed break, which is why nobody is spared it but by the server's offering what it lacks
-(docs/decisions/0024-a-next-hop-without-8bitmime-gets-seven-bits.md). Linear but for nesting, which is bounded.
+(docs/decisions/0024-next-hops-are-urls-tried-in-order.md). Linear but for nesting, which is bounded.
 """
 
 from __future__ import annotations

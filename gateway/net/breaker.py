@@ -37,8 +37,8 @@ class Breaker:
         self._faults = 0
         self._times_down = 0  # since it last worked
         self._probing: asyncio.Task[None] | None = None
+        self._shown: int | None = None  # in the metrics; nothing before it was used, as values do not survive a fork
         self.is_down = False
-        UP.labels(name).set(1)
 
     @property
     def is_steady(self) -> bool:
@@ -47,6 +47,8 @@ class Breaker:
 
     def worked(self) -> None:
         """A transaction had its answers."""
+        if self._shown is None:
+            self._show(1)
         self._faults = self._times_down = 0
 
     def failed(self, step: str, error: str, queue_id: str = "") -> None:
@@ -56,7 +58,7 @@ class Breaker:
         self._faults += 1
         if self._faults >= FAULTS_BEFORE_DOWN and not self.is_down:
             self.is_down = True
-            UP.labels(self._name).set(0)
+            self._show(0)
             log.error("next hop is down: it is left alone until it answers", next_hop=self._name, error=error)
             self._probing = asyncio.get_running_loop().create_task(self._until_it_answers())
 
@@ -64,7 +66,13 @@ class Breaker:
         """No more probes."""
         if self._probing is not None:
             self._probing.cancel()
-        UP.labels(self._name).set(1)  # nobody is left to say otherwise
+        if self._shown == 0:
+            self._show(1)  # nobody is left to say so later
+
+    def _show(self, value: int) -> None:
+        UP.labels(self._name).set(value)
+        FAULTS.labels(self._name, "connect")  # a series that is there from the start can be alarmed on
+        self._shown = value
 
     async def _until_it_answers(self) -> None:
         while True:
@@ -74,7 +82,7 @@ class Breaker:
                 break
         self.is_down = False
         self._faults = FAULTS_BEFORE_DOWN - 1
-        UP.labels(self._name).set(1)
+        self._show(1)
         log.warning("next hop answers again", next_hop=self._name)
 
 

@@ -234,7 +234,7 @@ class Dialogue(asyncio.Protocol):
     async def speak_for(self, xclient: str, verb: str, helo: str, within_s: float) -> Answer | None:
         """XCLIENT: from here on the server sees another client, and the dialogue begins anew in that one's name.
 
-        None when it does; else what was answered. A server that does not want it after all is asked no more.
+        None when it does; else what was answered. The dialogue goes on where XCLIENT alone was refused.
         """
         answer = await self.command(xclient, within_s)
         if answer is not None and answer.code == 220:
@@ -244,7 +244,7 @@ class Dialogue(asyncio.Protocol):
                 return None
         elif answer is not None and answer.code // 100 == 5:
             self.offers.pop("XCLIENT", None)
-            return None
+            return answer
         self._refused("XCLIENT answered with", answer)
         return answer or Answer(451, ("4.4.2 The next hop broke the dialogue",))
 

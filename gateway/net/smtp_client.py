@@ -138,8 +138,8 @@ class SmtpServer:
     def _take(self, client: Client | None) -> _Kept | None:
         """A kept connection on which the server sees this client, or may be told of it."""
         for index in range(len(self._kept) - 1, -1, -1):
-            seen = self._kept[index].client
-            if seen == client or (client is not None and not self._url.proxy):
+            kept = self._kept[index]
+            if kept.client == client or (client is not None and not self._url.proxy and kept.may_be_told):
                 return self._kept.pop(index)
         return None
 
@@ -209,7 +209,8 @@ class SmtpServer:
                 fault = _Fault("connect", repr(error)[:200])
                 continue
             if self._url.proxy:
-                dialogue.preface(proxy_header(self._url.proxy, client, transport.get_extra_info("peername")[:2]))
+                own, peer = (transport.get_extra_info(end)[:2] for end in ("sockname", "peername"))
+                dialogue.preface(proxy_header(self._url.proxy, client, own, peer))
             return dialogue
         return fault
 
@@ -223,12 +224,15 @@ class SmtpServer:
         if answer is None:
             kept.client = client
             return None
+        if kept.dialogue.is_open and kept.client is None:
+            return None  # it takes us for the client, as one without XCLIENT does
+        kept.dialogue.end(kept.dialogue.fault or "XCLIENT refused")  # or it would take this client for the one before
         return refusal(as_reply(answer)) if answer.code // 100 == 5 else BROKEN
 
     async def _keep(self, kept: _Kept) -> None:
         kept.uses += 1
         kept.idle_since = time.monotonic()
-        if kept.dialogue.is_open and len(self._kept) < _MAX_IDLE:
+        if kept.may_be_told and kept.dialogue.is_open and len(self._kept) < _MAX_IDLE:
             self._kept.append(kept)
         else:
             await kept.dialogue.leave(_QUIT_S)
@@ -242,6 +246,11 @@ class _Kept:
         self.client = client  # whom the server takes for the client; None: us
         self.uses = 0
         self.idle_since = time.monotonic()
+
+    @property
+    def may_be_told(self) -> bool:
+        """Whether the server may take another for the client after this one: Postfix allows one XCLIENT."""
+        return self.client is None or "XCLIENT" in self.dialogue.offers
 
     def is_fresh_enough(self) -> bool:
         """Whether it is worth trying."""

@@ -68,15 +68,17 @@ def _xtext(value: str) -> str:
     return "".join(chr(byte) if 0x21 <= byte <= 0x7E and byte not in b"+=" else f"+{byte:02X}" for byte in coded)
 
 
-def proxy_header(version: str, client: Client | None, destination: Endpoint) -> bytes:
+def proxy_header(version: str, client: Client | None, own: Endpoint, destination: Endpoint) -> bytes:
     """The header that begins a connection; with no client it says that the connection is our own.
 
     Args:
         version: "v1" or "v2".
-        destination: the server's address and port.
+        own: our address and port: in version 1 we are the client then, as Postfix does not take UNKNOWN.
+        destination: the server's.
     """
-    if client is None:
-        return b"PROXY UNKNOWN\r\n" if version == "v1" else _SIGNATURE + struct.pack(">BBH", _LOCAL, 0, 0)
+    if client is None and version == "v2":
+        return _SIGNATURE + struct.pack(">BBH", _LOCAL, 0, 0)
+    client = client or Client(*own)
     source, target = ipaddress.ip_address(client.ip), ipaddress.ip_address(destination[0])
     if source.version != target.version:  # both of one family: IPv4 addresses as mapped ones
         source, target = _as_ipv6(source), _as_ipv6(target)

@@ -106,10 +106,11 @@ IPS = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(
 @given(IPS, IPS, st.integers(0, 65_535), st.integers(1, 65_535), st.sampled_from(["v1", "v2"]))
 def test_what_we_write_we_read(source: str, target: str, port: int, to_port: int, version: str) -> None:
     source = source.partition("%")[0]
-    written = proxy_header(version, Client(source, port), (target, to_port))
+    own = ("127.0.0.1", 4711)
+    written = proxy_header(version, Client(source, port), own, (target, to_port))
     assert parse_header(written) == ((source, port), len(written))
-    nobody = proxy_header(version, None, (target, to_port))
-    assert parse_header(nobody) == (None, len(nobody))
+    nobody = proxy_header(version, None, own, (target, to_port))
+    assert parse_header(nobody) == (own if version == "v1" else None, len(nobody))
 
 
 # --- XCLIENT and XFORWARD -------------------------------------------------------------------------------------------

@@ -101,7 +101,6 @@ async def test_xclient_begins_the_dialogue_anew_in_the_clients_name() -> None:
     ("script", "code", "contents"),
     [
         ({"XCLIENT": "550 5.7.0 not you"}, 250, 1),  # it offered what it does not do: as if it had not
-        ({"XCLIENT": ["220 sink", "550 5.7.0 not you"]}, 250, 1),
         ({"XCLIENT": "close"}, 451, 0),
         ({"XCLIENT": "421 4.7.0 too many of that client"}, 451, 0),
         ({"XCLIENT": "220 sink", "EHLO": ["250-sink\r\n250 XCLIENT ADDR", "554 5.7.1 a bad client"]}, 554, 0),
@@ -117,8 +116,22 @@ async def test_a_client_that_the_server_refuses(script: Script, code: int, conte
         assert not one.is_down  # type: ignore[attr-defined]
 
 
-async def test_a_kept_connection_that_ended_before_xclient_is_replaced() -> None:
-    script: Script = {"XCLIENT": ["220 sink", "close", "220 sink"]}
+async def test_a_server_that_hears_one_xclient_gets_a_connection_for_each_message() -> None:
+    """As Postfix does, where the client that was named may not name another."""
+    lists: list[str] = ["250-sink\r\n250 XCLIENT ADDR", "250 sink"] * 4
+    script: Script = {"XCLIENT": "220 sink", "EHLO": lists}
+    async with hop(script=script) as (one, behind):
+        assert [await deliver(one, client) for client in (SARA, REZA, SARA)] == [250, 250, 250]
+        assert (await one.verify(YOU)).code == 250
+        assert await deliver(one, REZA) == 250
+    named = [line for line in behind.commands if line.startswith("XCLIENT")]
+    assert named == [f"XCLIENT ADDR={ip}" for ip in ("192.0.2.7", "IPV6:2001:db8::7", "192.0.2.7", "IPV6:2001:db8::7")]
+    assert behind.connections == 4  # the one that asked about a recipient is named a client when one comes
+
+
+@pytest.mark.parametrize("said", ["close", "501 5.5.4 not this address"])
+async def test_a_kept_connection_never_speaks_for_the_client_before(said: str) -> None:
+    script: Script = {"XCLIENT": ["220 sink", said, said if said != "close" else "220 sink"]}
     async with hop(extensions=(*EXTENSIONS, "XCLIENT ADDR"), script=script) as (one, behind):
         assert [await deliver(one, client) for client in (SARA, REZA)] == [250, 250]
     assert behind.connections == 2
@@ -153,4 +166,8 @@ async def test_a_proxy_header_begins_each_clients_connection(version: str) -> No
         assert [await deliver(one, client) for client in (SARA, SARA, REZA)] == [250, 250, 250]
         assert (await one.verify(YOU)).code == 250
         await hops.close()
-    assert heads == [proxy_header(version, client, ("127.0.0.1", port)) for client in (None, SARA, REZA)]
+    ends = ("127.0.0.1", 0), ("127.0.0.1", port)
+    assert heads[1:] == [proxy_header(version, client, *ends) for client in (SARA, SARA, REZA)]
+    assert heads[0].startswith(
+        b"PROXY TCP4 127.0.0.1 127.0.0.1 " if version == "v1" else proxy_header(version, None, *ends)
+    )
