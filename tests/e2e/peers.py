@@ -87,6 +87,7 @@ def gateway(
     extra: str = "",
     smtp_extra: str = "",
     smtp_port: int = 0,
+    domain_extra: str = "",
 ) -> Iterator[Gateway]:
     """`darban run` with real processes; stopped with SIGTERM, its log printed when it did not end well."""
     ports = [smtp_port or free_port(), free_port(), free_port()]
@@ -99,6 +100,7 @@ listen = ["127.0.0.1:{ports[0]}"]
 [[domain]]
 name = "{domain}"
 next_hop = "{next_hop}"
+{domain_extra}
 [dns]
 nameservers = ["{nameserver}"]
 timeout_s = {0.1 if nameserver == "127.0.0.1:9" else 2.0}
