@@ -19,7 +19,10 @@ from gateway.mail.header import split_header, unfold
 from gateway.mail.parameter import parameter, parse_parameters
 
 _MAX_DEPTH = 20
-_HIGH = re.compile(rb"[\x80-\xff]")
+_MAX_ENTITIES, _MAX_DELIMITERS = 1000, 10_000  # entities that are changed, and lines between parts
+_DELIMITER_END = re.compile(rb"(--)?[ \t]*(?=\r\n|\Z)")
+_HIGH_BYTES = bytes(range(128, 256))
+_QUESTION_MARKS = bytes(range(128)) + b"?" * 128
 _HIGH_RUN = re.compile(r"[^\x00-\x7f]+(?:[ \t]+[^\x00-\x7f]+)*")
 _WORD_CHARACTERS = 10  # of up to four bytes each, which base64 makes 56 characters of: RFC 2047 §2 allows 75 in all
 _ADDRESS_FIELDS = frozenset(
@@ -29,7 +32,7 @@ _ADDRESS_FIELDS = frozenset(
 
 def encode_bodies(content: bytes) -> bytes | None:
     """The content, CRLF line ends, with bodies of 7 bits; None for one that cannot be encoded."""
-    encoded = _entity(content, 0)
+    encoded = _Encoder().entity(content, 0)
     if encoded is None:
         return None
     if encoded != content and "mime-version" not in {name.lower() for name, _, _ in split_header(content).pieces}:
@@ -56,67 +59,84 @@ def encode_header(content: bytes) -> bytes | None:
 # --- bodies -----------------------------------------------------------------------------------------------------------
 
 
-def _entity(entity: bytes, depth: int) -> bytes | None:
-    """One MIME entity, with all that is in it."""
-    if entity.isascii():
-        return entity
-    header = split_header(entity)
-    body = entity[header.body_offset :]
-    if body.isascii():
-        return entity
-    if depth >= _MAX_DEPTH:
-        return None
-    kind, boundary = _type(entity, header.pieces)
-    if kind.startswith("multipart/"):
-        encoded, encoding = _multipart(body, boundary, depth), "7bit"
-    elif kind in ("message/rfc822", "message/global", "message/news"):
-        encoded, encoding = _entity(body, depth + 1), "7bit"
-    else:
-        encoded, encoding = _leaf(body, kind, _value(entity, header.pieces, "content-transfer-encoding").lower())
-    if encoded is None:
-        return None
-    head = edit_header(
-        entity[: header.body_offset] if header.has_separator else entity[: header.end] + b"\r\n",
-        lambda name, _: name.lower() == "content-transfer-encoding",
-        [format_field("Content-Transfer-Encoding", encoding)],
-    )
-    return head + encoded
+class _Encoder:
+    """Encodes one message."""
 
+    def __init__(self) -> None:
+        self._left, self._delimiters_left = _MAX_ENTITIES, _MAX_DELIMITERS
 
-def _multipart(body: bytes, boundary: str, depth: int) -> bytes | None:
-    if not boundary:
-        return None
-    delimiter = re.compile(
-        rb"(?:\A|\r\n)--" + re.escape(boundary.encode("utf-8", "replace")) + rb"(--)?[ \t]*(?=\r\n|\Z)"
-    )
-    pieces: list[bytes] = []
-    position, is_inside = 0, False
-    for match in delimiter.finditer(body):
-        piece = _between(body[position : match.start()], is_inside, depth)
-        if piece is None:
+    def entity(self, entity: bytes, depth: int) -> bytes | None:
+        """One MIME entity, with all that is in it."""
+        if entity.isascii():
+            return entity
+        header = split_header(entity)
+        body = entity[header.body_offset :]
+        if body.isascii():
+            return entity
+        self._left -= 1
+        if depth >= _MAX_DEPTH or self._left < 0:
             return None
-        pieces += [piece, match[0]]
-        position, is_inside = match.end(), match[1] is None
+        kind, boundary = _type(entity, header.pieces)
+        encoded: bytes | None
+        if kind.startswith("multipart/"):
+            encoded, encoding = self._multipart(body, boundary, depth), "7bit"
+        elif kind in ("message/rfc822", "message/global", "message/news"):
+            encoded, encoding = self.entity(body, depth + 1), "7bit"
+        else:
+            encoded, encoding = _leaf(body, kind, _value(entity, header.pieces, "content-transfer-encoding").lower())
+        if encoded is None:
+            return None
+        head = edit_header(
+            entity[: header.body_offset] if header.has_separator else entity[: header.end] + b"\r\n",
+            lambda name, _: name.lower() == "content-transfer-encoding",
+            [format_field("Content-Transfer-Encoding", encoding)],
+        )
+        return head + encoded
+
+    def _multipart(self, body: bytes, boundary: str, depth: int) -> bytes | None:
+        if not boundary:
+            return None
+        pieces: list[bytes] = []
+        position, is_inside = 0, False
+        for start, end, is_last in _delimiters(body, b"--" + boundary.encode("utf-8", "replace")):
+            piece = self._between(body[position:start], is_inside, depth)
+            if piece is None:
+                return None
+            self._delimiters_left -= 1
+            if self._delimiters_left < 0:
+                return None
+            pieces += [piece, body[start:end]]
+            position, is_inside = end, not is_last
+            if is_last:
+                break
+        last = self._between(body[position:], is_inside, depth)
+        return None if last is None else b"".join((*pieces, last))
+
+    def _between(self, piece: bytes, is_inside: bool, depth: int) -> bytes | None:
+        """A part behind its delimiter line; what stands before the first and behind the last one nobody reads."""
         if not is_inside:
-            break
-    last = _between(body[position:], is_inside, depth)
-    return None if last is None else b"".join((*pieces, last))
+            return piece.translate(_QUESTION_MARKS)
+        start = 2 if piece.startswith(b"\r\n") else 0
+        part = self.entity(piece[start:], depth + 1)
+        return None if part is None else piece[:start] + part
 
 
-def _between(piece: bytes, is_inside: bool, depth: int) -> bytes | None:
-    """A part behind its delimiter line; what stands before the first and behind the last one nobody reads."""
-    if not is_inside:
-        return _HIGH.sub(b"?", piece)
-    start = 2 if piece.startswith(b"\r\n") else 0
-    part = _entity(piece[start:], depth + 1)
-    return None if part is None else piece[:start] + part
+def _delimiters(body: bytes, marker: bytes) -> Iterator[tuple[int, int, bool]]:
+    """(start, end, whether it is the last) of each delimiter line, with the line end before it (RFC 2046 §5.1.1)."""
+    position = body.find(marker)
+    while position >= 0:
+        is_at_line_start = position == 0 or body[position - 2 : position] == b"\r\n"
+        match = _DELIMITER_END.match(body, position + len(marker)) if is_at_line_start else None
+        if match is not None:
+            yield max(0, position - 2), match.end(), match[1] is not None
+        position = body.find(marker, position + len(marker))
 
 
 def _leaf(body: bytes, kind: str, encoding: str) -> tuple[bytes | None, str]:
     if encoding == "quoted-printable":  # which it is not, but nearly
-        return _HIGH.sub(lambda match: b"=%02X" % match[0][0], body), encoding
+        return binascii.b2a_qp(binascii.a2b_qp(body), istext=True), encoding
     if encoding == "base64":
-        return _HIGH.sub(b"", body), encoding  # what is no base64 decoders pass over
+        return body.translate(None, _HIGH_BYTES), encoding  # what is no base64 decoders pass over
     if encoding not in ("", "7bit", "8bit", "binary"):
         return None, encoding
     if kind.startswith("text/") or not kind:
@@ -142,7 +162,7 @@ def _value(entity: bytes, pieces: list[tuple[str, int, int]], wanted: str) -> st
 def _field(name: str, raw: bytes) -> bytes | None:
     value = unfold(raw.partition(b":")[2])
     if not name:
-        return _HIGH.sub(b"?", raw)
+        return raw.translate(_QUESTION_MARKS)
     if name.lower() not in _ADDRESS_FIELDS:
         return format_field(name, _HIGH_RUN.sub(_words, value))
     boxes = parse_mailboxes(value)

@@ -9,13 +9,13 @@ have the message then.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from gateway.config.next_hop_url import NextHopUrl
 from gateway.net.breaker import Breaker
-from gateway.net.smtp_client import UNREACHABLE, Attempt, SmtpServer, Transaction
+from gateway.net.smtp_client import UNREACHABLE, SmtpServer, Transaction
 from gateway.ports import Resolver
 from gateway.types import DnsAnswer, Envelope, Recipient, Reply
 
@@ -136,32 +136,11 @@ class Route:
 
     async def verify(self, recipient: Recipient) -> Reply:
         """MAIL, RCPT, RSET; nothing is sent."""
-        reply = UNREACHABLE
-        async for server in self._in_order():
-            if isinstance(server, Reply):
-                reply = server
-                continue
-            attempt = await server.attempt(Transaction.question(recipient))
-            reply = attempt.replies[recipient.address]
-            if not attempt.undecided:
-                break
-        return reply
+        return (await self._in_order([recipient], lambda _: Transaction.question(recipient)))[recipient.address]
 
     async def deliver(self, envelope: Envelope, content: bytes, recipients: Sequence[Recipient]) -> Mapping[str, Reply]:
         """One transaction; another server for those whom nothing was sent for."""
-        replies = {one.address: UNREACHABLE for one in recipients}
-        left = list(recipients)
-        async for server in self._in_order():
-            attempt = (
-                Attempt({one.address: server for one in left}, frozenset(one.address for one in left))
-                if isinstance(server, Reply)
-                else await server.attempt(Transaction.message(envelope, content, left))
-            )
-            replies |= attempt.replies
-            left = [one for one in left if one.address in attempt.undecided]
-            if not left:
-                break
-        return replies
+        return await self._in_order(recipients, lambda left: Transaction.message(envelope, content, left))
 
     async def close(self) -> None:
         """Give up connections."""
@@ -172,16 +151,25 @@ class Route:
     def _breakers(self) -> list[Breaker]:
         return [server.breaker for tier in self._tiers for servers in tier for server in servers.known()]
 
-    async def _in_order(self) -> AsyncIterator[SmtpServer | Reply]:
-        """Those that are not down; a reply in the place of servers that cannot be known."""
-        tries = 0
+    async def _in_order(
+        self, recipients: Sequence[Recipient], make: Callable[[Sequence[Recipient]], Transaction]
+    ) -> dict[str, Reply]:
+        """What the servers that are not down say, each asked about those whom those before left undecided."""
+        replies = dict.fromkeys((one.address for one in recipients), UNREACHABLE)
+        left, tries = recipients, 0
         for tier in self._tiers:
             for servers in random.sample(tier, len(tier)) if len(tier) > 1 else tier:
                 found = await servers.now()
                 if isinstance(found, Reply):
-                    yield found
+                    replies |= dict.fromkeys((one.address for one in left), found)
                     continue
                 for server in found:
-                    if not server.breaker.is_down and tries < _MAX_TRIES:
-                        tries += 1
-                        yield server
+                    if server.breaker.is_down or tries >= _MAX_TRIES:
+                        continue
+                    tries += 1
+                    attempt = await server.attempt(make(left))
+                    replies |= attempt.replies
+                    if not attempt.undecided:
+                        return replies
+                    left = [one for one in left if one.address in attempt.undecided]
+        return replies

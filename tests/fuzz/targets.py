@@ -33,6 +33,7 @@ from gateway.mail.edit import edit_header, inbound_field_to_strip, to_crlf
 from gateway.mail.html import render
 from gateway.mail.person_name import spellings
 from gateway.mail.resinfo import read as read_resinfo
+from gateway.mail.seven_bit import encode_bodies, encode_header
 from gateway.mail.summary import summarise
 from gateway.net.dns_wire import TYPES, read_reply, write_query
 from gateway.rules import expression
@@ -80,6 +81,9 @@ def mail(content: bytes) -> None:
     again = parse(edited)
     assert again.raw[again.body_offset :] == content[parsed.body_offset :]
     assert len(parse(to_crlf(content)).fields) == len(parsed.fields)
+    for encode in (encode_bodies, encode_header):
+        seven = encode(to_crlf(content))
+        assert seven is None or to_crlf(seven) == seven
     if len(content) < 60_000:
         assert peek_author(content) in ("", address_of(parsed.author))
     read_delivered(content, "mx.darban.test")
