@@ -14,13 +14,15 @@ import re
 from collections.abc import Iterator
 
 from gateway.mail.address import parse_mailboxes
-from gateway.mail.edit import edit_header, format_field
+from gateway.mail.edit import edit_header, format_field, to_crlf
 from gateway.mail.header import split_header, unfold
 from gateway.mail.parameter import parameter, parse_parameters
 
 _MAX_DEPTH = 20
 _MAX_ENTITIES, _MAX_DELIMITERS = 1000, 10_000  # entities that are changed, and lines between parts
+_MAX_STRAY = 100_000  # 8-bit characters in what is said to be quoted-printable
 _DELIMITER_END = re.compile(rb"(--)?[ \t]*(?=\r\n|\Z)")
+_HIGH = re.compile(rb"[\x80-\xff]+")
 _HIGH_BYTES = bytes(range(128, 256))
 _QUESTION_MARKS = bytes(range(128)) + b"?" * 128
 _HIGH_RUN = re.compile(r"[^\x00-\x7f]+(?:[ \t]+[^\x00-\x7f]+)*")
@@ -134,15 +136,20 @@ def _delimiters(body: bytes, marker: bytes) -> Iterator[tuple[int, int, bool]]:
 
 def _leaf(body: bytes, kind: str, encoding: str) -> tuple[bytes | None, str]:
     if encoding == "quoted-printable":  # which it is not, but nearly
-        return binascii.b2a_qp(binascii.a2b_qp(body), istext=True), encoding
+        high = len(body) - len(body.translate(None, _HIGH_BYTES))
+        return (_HIGH.sub(_quoted, body) if high <= _MAX_STRAY else None), encoding
     if encoding == "base64":
         return body.translate(None, _HIGH_BYTES), encoding  # what is no base64 decoders pass over
     if encoding not in ("", "7bit", "8bit", "binary"):
         return None, encoding
     if kind.startswith("text/") or not kind:
-        return binascii.b2a_qp(body, istext=True), "quoted-printable"
+        return to_crlf(binascii.b2a_qp(body, istext=True)), "quoted-printable"  # LF where the body has no line end
     lines = base64.encodebytes(body).replace(b"\n", b"\r\n")
     return lines, "base64"
+
+
+def _quoted(match: re.Match[bytes]) -> bytes:
+    return b"=" + match[0].hex("=").upper().encode("ascii")
 
 
 def _type(entity: bytes, pieces: list[tuple[str, int, int]]) -> tuple[str, str]:
