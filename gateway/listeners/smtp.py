@@ -541,6 +541,8 @@ class Session(SMTP):
         is_utf8 = self._sender is not None and "SMTPUTF8" in self._sender.parameters
         word = ("UTF8SMTP" if is_utf8 else "ESMTP") if self._is_extended else "SMTP"
         client = Client(ip, port, self._helo, f"{word}S" if self._tls_words else word, self._tls_words)
+        if not self._may_name:
+            return client
         # what XCLIENT says of HELO holds until the client says EHLO again, which is the true one's
         return proxy.as_named(client, self._xclient._replace(helo=None, protocol=None), self._xforward)
 
