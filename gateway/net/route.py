@@ -23,6 +23,7 @@ _MAX_TRIES = 5  # servers for one transaction: each may take as long as it is al
 _MAX_EXCHANGES = 20
 NOT_LOOKED_UP = Reply(451, "4.4.3", "The next hop's MX records cannot be looked up now")
 NO_ROUTE = Reply(451, "4.4.4", "The next hop's domain takes no mail")
+NOT_SECURE = Reply(451, "4.7.5", "The next hop's MX records are not secure")
 LOOP = Reply(451, "4.4.6", "The next hop's MX records lead back here")
 
 
@@ -72,6 +73,8 @@ class MxServers:
         if isinstance(exchanges, Reply):
             return exchanges
         # an answer that anybody could have written says nothing of what DANE demands (RFC 7672 §2.2.1)
+        if self._url.tls == "dane-only" and not answer.is_authentic:
+            return NOT_SECURE
         keys = [(host, answer.is_authentic) for host in exchanges]
         servers = [self._server(*key) for key in keys]
         gone = [self._servers.pop(key) for key in set(self._servers).difference(keys)]
