@@ -23,6 +23,7 @@ from prometheus_client import Counter, Gauge
 
 from gateway.config.settings import Smtp
 from gateway.errors import ConfigError
+from gateway.listeners import proxy
 from gateway.listeners import reply as replies
 from gateway.listeners.command import MAX_LINE, Path, is_relay_trick, parse_helo, parse_path
 from gateway.listeners.reply import line, new_queue_id
@@ -37,7 +38,7 @@ _MAX_ERRORS = 20
 _BLOCK = 1 << 16
 _DRAIN = 2  # a message too large is read to its end up to so many times the limit, then the connection is closed
 _LINGER_S = 5.0
-_COMMANDS = frozenset("HELO EHLO MAIL RCPT DATA RSET NOOP QUIT VRFY STARTTLS HELP EXPN".split())
+_COMMANDS = frozenset("HELO EHLO MAIL RCPT DATA RSET NOOP QUIT VRFY STARTTLS HELP EXPN XCLIENT XFORWARD".split())
 
 log = structlog.get_logger("darban.smtp")
 
@@ -63,6 +64,7 @@ class Server:
         self.hostname = hostname
         self.service = service
         self.tls = tls_context(settings)
+        self.proxies = proxy.Proxies(settings.trusted_proxies)
         self.sessions: set[Session] = set()
         self.accepting: set[asyncio.Task[Any]] = set()  # messages in our hands
         self.is_stopping = False
@@ -212,6 +214,9 @@ class Session(SMTP):
         self._is_waiting = False
         self._is_secure = False
         self._tls_words = ""
+        self._proxied: proxy.Endpoint | None = None  # the client, by a PROXY header
+        self._may_name = False  # XCLIENT and XFORWARD are believed
+        self._xclient = self._xforward = proxy.NOBODY
         self._sender: Path | None = None
         self._recipients: list[Recipient] = []
 
@@ -223,6 +228,7 @@ class Session(SMTP):
         super().connection_made(transport)
         self._input.discard()
         self._helo, self._is_extended = "", False
+        self._xclient = self._xforward = proxy.NOBODY
         self._is_secure = not is_first
         if is_first:
             self._server.sessions.add(self)
@@ -282,11 +288,28 @@ class Session(SMTP):
             self.cut()
             return
         CONNECTIONS.labels("accepted").inc()
-        self._writer.write(f"220 {self.hostname} ESMTP\r\n".encode())
         with contextlib.suppress(_Leave, ConnectionError, asyncio.IncompleteReadError):
+            await self._learn_client()
+            self._writer.write(f"220 {self.hostname} ESMTP\r\n".encode())
             while self.transport is not None:
                 await self._one_command()
         self.cut()
+
+    async def _learn_client(self) -> None:
+        """Before anything else: who a trusted proxy says it is. Raises _Leave when it does not say it rightly."""
+        server, peer = self._server, self._peer()[0]
+        self._may_name = peer in server.proxies
+        if not (self._may_name and server.settings.proxy_protocol):
+            return
+        try:
+            async with asyncio.timeout(proxy.HEADER_S):
+                self._proxied = await proxy.read_header(self._input._buffer, self._input._more)
+        except (proxy.ProxyError, TimeoutError) as error:
+            why = "too slow" if isinstance(error, TimeoutError) else str(error)
+            if why:
+                log.warning("no PROXY header", client_ip=peer, error=why)
+            raise _Leave from None
+        self._may_name = self._proxied is not None and self._proxied[0] in server.proxies
 
     async def _one_command(self) -> None:
         command = "?"
@@ -326,6 +349,7 @@ class Session(SMTP):
 
     def _reset(self) -> None:
         self._sender, self._recipients = None, []
+        self._xforward = proxy.NOBODY
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
@@ -346,6 +370,7 @@ class Session(SMTP):
         words = [self.hostname, "PIPELINING", f"SIZE {self.data_size_limit}", "8BITMIME", "SMTPUTF8"]
         if self._server.tls is not None and self._tls_protocol is None:
             words.append("STARTTLS")
+        words += proxy.WORDS if self._may_name else ()
         self._writer.write("".join(f"250-{word}\r\n" for word in words).encode())
         return Reply(250, "", "ENHANCEDSTATUSCODES")
 
@@ -474,6 +499,28 @@ class Session(SMTP):
     async def _on_expn(self, _argument: str) -> Reply:
         return replies.NOT_IMPLEMENTED
 
+    async def _on_xclient(self, argument: str) -> Reply:
+        if not self._may_name:
+            return replies.NOT_UNDERSTOOD
+        named = proxy.parse_xclient(argument)
+        if named is None or self._sender is not None:
+            return replies.BAD_ARGUMENT if named is None else replies.NESTED_MAIL
+        self._reset()
+        self._xclient = proxy.joined(self._xclient, named)
+        self._helo, self._is_extended = self._xclient.helo or "", self._xclient.protocol == "ESMTP"
+        return Reply(220, "", f"{self.hostname} ESMTP")
+
+    async def _on_xforward(self, argument: str) -> Reply:
+        if not self._may_name:
+            return replies.NOT_UNDERSTOOD
+        named = proxy.parse_xforward(argument)
+        if named is None or self._sender is not None:
+            return replies.BAD_ARGUMENT if named is None else replies.NESTED_MAIL
+        self._xforward = proxy.joined(self._xforward, named)
+        if named.ident:
+            log.info("forwarded", client_ip=self._peer()[0], ident=named.ident)
+        return replies.OK
+
     async def _on_quit(self, _argument: str) -> Reply:
         self._writer.write(line(replies.BYE))
         await self._writer.drain()
@@ -482,6 +529,9 @@ class Session(SMTP):
     # --- pieces -------------------------------------------------------------------------------------------------------
 
     def _peer(self) -> tuple[str, int]:
+        """Who is at the other end of the connection; behind a PROXY header whom that names."""
+        if self._proxied is not None:
+            return self._proxied
         peer = self.session.peer if self.session is not None else None
         ip = str(peer[0]).partition("%")[0] if peer else "0.0.0.0"  # noqa: S104 - unknown, not a bind
         return ip.removeprefix("::ffff:"), int(peer[1]) if peer else 0
@@ -490,7 +540,11 @@ class Session(SMTP):
         ip, port = self._peer()
         is_utf8 = self._sender is not None and "SMTPUTF8" in self._sender.parameters
         word = ("UTF8SMTP" if is_utf8 else "ESMTP") if self._is_extended else "SMTP"
-        return Client(ip, port, self._helo, f"{word}S" if self._tls_words else word, self._tls_words)
+        client = Client(ip, port, self._helo, f"{word}S" if self._tls_words else word, self._tls_words)
+        if not self._may_name:
+            return client
+        # what XCLIENT says of HELO holds until the client says EHLO again, which is the true one's
+        return proxy.as_named(client, self._xclient._replace(helo=None, protocol=None), self._xforward)
 
     def _envelope(self) -> Envelope:
         assert self._sender is not None
