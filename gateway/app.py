@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from gateway.net.dns import CachingResolver
     from gateway.net.imap import Server
     from gateway.net.journal import JournalSender
+    from gateway.net.next_hop import NextHops
     from gateway.ports import Counters, DomainMemory, QuarantineStore, Sealer, TrainingLedger
     from gateway.reputation import Reputation
     from gateway.review import Review
@@ -125,10 +126,12 @@ def check_settings(settings: Settings) -> None:
     from gateway.config.dns_lists import dns_lists
     from gateway.listeners.smtp import tls_context
     from gateway.net.dns import CachingResolver
-    from gateway.net.next_hop import make_next_hop
+    from gateway.net.next_hop import NextHops
 
-    for domain in settings.domain:
-        make_next_hop(domain.next_hop, settings.hostname)
+    next_hops = NextHops(settings.hostname)
+    for policy in domain_policies(settings):
+        for urls in (policy.next_hop, *(next_hop for _, next_hop in policy.routes)):
+            next_hops.get(urls)
     CachingResolver(settings.dns.nameservers, settings.dns.timeout_s, settings.dns.cache)
     dns_lists(settings.dns_list)
     tls_context(settings.smtp)
@@ -164,6 +167,7 @@ def domain_policies(settings: Settings) -> ConfiguredDomains:
             on_incomplete=domain.on_incomplete,
             greylist=domain.greylist,
             greylist_at=domain.greylist_at,
+            routes=tuple((route.address, route.next_hop) for route in domain.route),
         )
         for domain in settings.domain
     )
@@ -349,7 +353,6 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.actions.relay import Relay
     from gateway.listeners import smtp
     from gateway.net.journal import JournalSender
-    from gateway.net.next_hop import NextHops
     from gateway.scan.explain import verdict_json
     from gateway.scan.pool import ScorerPool
     from gateway.service import Gateway
@@ -366,7 +369,7 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
     await pool.start()
     journal = JournalSender(where.journal)
     journal.start()
-    next_hops = NextHops(settings.hostname)
+    next_hops = _next_hops(settings)
     reputation.start()
     service = Gateway(
         policies=policies,
@@ -401,7 +404,6 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.errors import StoreError
     from gateway.mailboxes import make_learn
     from gateway.net.journal import serve_journal
-    from gateway.net.next_hop import NextHops
     from gateway.reputation import prune_now_and_then
     from gateway.rules.reader import read as read_rules
     from gateway.stores.accounts import SqlAccounts
@@ -433,7 +435,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
         asyncio.create_task(prune_now_and_then(SqlCounters(engine))),
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),
     ]
-    next_hops = NextHops(settings.hostname)
+    next_hops = _next_hops(settings)
     pages = create_app(
         quarantine=quarantine,
         accounts=SqlAccounts(engine),
@@ -486,6 +488,15 @@ async def _watch_dns(settings: Settings, state: DnsState) -> None:
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------
+
+
+def _next_hops(settings: Settings) -> NextHops:
+    """The servers behind us, with a resolver of their own."""
+    from gateway.net.dns import CachingResolver
+    from gateway.net.next_hop import NextHops
+
+    dns = settings.dns
+    return NextHops(settings.hostname, CachingResolver(dns.nameservers, dns.timeout_s, dns.cache))
 
 
 def _quarantine(settings: Settings) -> Any:
@@ -697,10 +708,8 @@ def open_accounts(settings: Settings) -> Any:
 @contextlib.asynccontextmanager
 async def open_review(settings: Settings) -> AsyncIterator[Review]:
     """What carries out a person's decisions, for the command line."""
-    from gateway.net.next_hop import NextHops
-
     ledger, quarantine = open_ledger(settings), _quarantine(settings)
-    next_hops = NextHops(settings.hostname)
+    next_hops = _next_hops(settings)
     try:
         releaser = _releaser(settings, next_hops, quarantine)
         yield make_review(settings, releaser, quarantine, make_teacher(settings, ledger))

@@ -17,9 +17,10 @@ from typing import Protocol
 import structlog
 from prometheus_client import Counter, Histogram
 
-from gateway.actions.annotate import annotate_release
+from gateway.actions.annotate import annotate_release, client_name
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.mail.received import MAX_HOPS, count_hops
+from gateway.mail.route import next_hop_of
 from gateway.policy.decide import decide, reconcile
 from gateway.policy.feedback import dmarc_rows
 from gateway.policy.settle import DEFERRED, REFUSED, settle
@@ -33,6 +34,7 @@ from gateway.types import (
     Envelope,
     HeldMessage,
     LogRow,
+    NextHopUrls,
     Outcome,
     QuarantineState,
     Recipient,
@@ -72,7 +74,7 @@ log = structlog.get_logger("darban.message")
 class RecipientVerifier(Protocol):
     """Asks the next hop about a recipient, and remembers the answer."""
 
-    async def verify(self, next_hop_url: str, recipient: Recipient) -> Reply:
+    async def verify(self, next_hop: NextHopUrls, recipient: Recipient) -> Reply:
         """2xx yes, 5xx no, 4xx cannot tell now. Never raises."""
 
 
@@ -117,7 +119,7 @@ class Gateway:
         deferred = self._reputation.count_recipient(client.ip)
         if deferred is not None:
             return deferred
-        reply = await self._verifier.verify(policy.next_hop, recipient)
+        reply = await self._verifier.verify(next_hop_of(policy, recipient), recipient)
         if reply.code // 100 == 5:
             self._reputation.count_unknown(client.ip)
         return None if reply.code // 100 == 2 else reply
@@ -259,7 +261,7 @@ class Releaser:
         self,
         *,
         policies: PolicySource,
-        next_hop: Callable[[str], NextHop],
+        next_hop: Callable[[NextHopUrls], NextHop],
         quarantine: QuarantineStore,
         hostname: str,
         reputation: Reputation,
@@ -312,7 +314,9 @@ class Releaser:
         recipients = envelope.recipients
         auth = auth_from_json(held.verdict_json)
         annotated = await asyncio.to_thread(annotate_release, envelope, content, auth, recipients, self._sealer)
-        replies = await self._next_hop(policy.next_hop).deliver(envelope, annotated, recipients)
+        named = replace(envelope, client=replace(envelope.client, name=client_name(auth)))
+        next_hop = self._next_hop(next_hop_of(policy, recipients[0]))
+        replies = await next_hop.deliver(named, annotated, recipients)
         return replies.get(held.recipient, DEFERRED)
 
     def _learn(self, held: HeldMessage) -> None:

@@ -19,6 +19,8 @@ DmarcSending = Literal["sent", "refused", "failed"]
 QuarantineState = Literal["held", "releasing", "released", "deleted"]
 Via = Literal["release", "review", "digest", "imap", "command"]
 TaughtHow = Literal["learned", "relearned", "known", "limited"]
+# docs/next-hops.md: one URL, or several in the order they are tried in, equal ones in one text with "|" between them
+NextHopUrls = str | tuple[str, ...]
 
 
 # --- the envelope -------------------------------------------------------------------------------------------------
@@ -33,6 +35,7 @@ class Client:
     helo: str = ""  # the argument of HELO/EHLO, as said
     protocol: str = "ESMTP"  # the "with" word of Received: SMTP, ESMTP, ESMTPS, UTF8SMTP ... (RFC 3848, 6531)
     tls: str = ""  # "TLSv1.3 TLS_AES_256_GCM_SHA384", or "" for a plain connection
+    name: str = ""  # by reverse DNS and back (iprev); "" when that is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,8 @@ class DnsAnswer(NamedTuple):
     """
 
     status: DnsStatus
-    records: tuple[str | bytes, ...] = ()  # A/AAAA/PTR/CNAME/NS: str; MX: "10 mx.example."; TXT: bytes, strings joined
+    # A/AAAA/PTR/CNAME/NS: str; MX: "10 mx.example."; TXT: bytes, strings joined; TLSA: bytes
+    records: tuple[str | bytes, ...] = ()
     ttl_s: int = 0
     is_authentic: bool = False  # the AD bit
 
@@ -305,13 +309,14 @@ class DomainPolicy:
     """What an admin wants for one recipient domain."""
 
     name: str  # the domain, lower-case A-label
-    next_hop: str  # "smtp://host:port", "lmtp://host:port", "lmtp+unix:/path", "maildir:/path"
+    next_hop: NextHopUrls
     tag_at: float = 5.0
     quarantine_at: float = 8.0
     reject_at: float = 15.0
     on_incomplete: ActionName = "tag"  # at least this, when the verdict is incomplete
     greylist: bool = False  # defer doubtful first contacts once
     greylist_at: float = 2.5  # from this score on a first contact is doubtful
+    routes: tuple[tuple[str, NextHopUrls], ...] = ()  # (pattern of addresses, their next hop), the first that fits
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,10 +81,15 @@ def _edit(
     )
 
 
+def client_name(auth: Sequence[AuthResult]) -> str:
+    """The client's name by reverse DNS and back; "" when there is none, or it is not known."""
+    return next((result.domain for result in auth if result.method == "iprev" and result.result == "pass"), "")
+
+
 def _received(envelope: Envelope, auth: Sequence[AuthResult], recipients: Sequence[Recipient]) -> str:
     client = envelope.client
     literal = f"IPv6:{client.ip}" if ":" in client.ip else client.ip
-    name = next((result.domain for result in auth if result.method == "iprev" and result.result == "pass"), "unknown")
+    name = client_name(auth) or "unknown"
     tls = f" (using {client.tls})" if client.tls else ""
     # RFC 5321 §7.6: naming one of several recipients would tell a blind copy
     destination = f" for <{recipients[0].address}>" if len(recipients) == 1 else ""

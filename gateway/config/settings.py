@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from gateway.types import NextHopUrls
+
 ActionName = Literal["accept", "tag", "quarantine", "reject"]
 
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 1000, "mb": 10**6, "gb": 10**9}
@@ -61,9 +63,26 @@ def check_relay(value: str) -> str:
     return value
 
 
+def check_next_hops(value: object) -> object:
+    """One text or several; of several in a list a tuple. Raises ValueError for what is none, or of no known form."""
+    urls = tuple(value) if isinstance(value, list | tuple) else (value,)
+    each = [one.strip() for text in urls if isinstance(text, str) for one in text.split("|")]
+    if not each or not all(map(_NEXT_HOP.fullmatch, each)) or not all(isinstance(one, str) for one in urls):
+        raise ValueError(
+            "write smtp://host:port, smtp+mx://domain, lmtp://host:port, lmtp+unix:/path or maildir:/path, or a list "
+            "of them (docs/next-hops.md)"
+        )
+    if len(each) > 1 and any(one.startswith("maildir:") for one in each):
+        raise ValueError("a maildir: has no others beside it; write it alone")
+    return value if isinstance(value, str) else urls[0] if len(urls) == 1 else urls
+
+
+_NEXT_HOP = re.compile(r"(smtp://|smtp\+mx://|lmtp://|lmtp\+unix:/|maildir:).+")
+
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 HostPort = Annotated[str, AfterValidator(check_host_port)]
 Network = Annotated[str, AfterValidator(check_network)]
+NextHopSetting = Annotated[NextHopUrls, BeforeValidator(check_next_hops)]
 OptionalHostPort = Annotated[str, AfterValidator(lambda value: check_host_port(value) if value else value)]
 
 
@@ -118,9 +137,28 @@ class Smtp(Section):
         "", description="PEM file with the certificate chain; STARTTLS is offered when it is set."
     )
     tls_key: str = Field("", description="PEM file with the private key of tls_certificate.")
-    trusted_proxies: tuple[str, ...] = Field(
-        (), description="Networks whose XCLIENT, XFORWARD and PROXY protocol are believed."
+    trusted_proxies: tuple[Network, ...] = Field(
+        (), description="Networks whose XCLIENT, XFORWARD and PROXY protocol are believed (docs/next-hops.md)."
     )
+    proxy_protocol: bool = Field(
+        False, description="Connections from trusted_proxies begin with a PROXY header; without one they are closed."
+    )
+
+    @model_validator(mode="after")
+    def _has_proxies(self) -> Smtp:
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ValueError("proxy_protocol: nobody may send a PROXY header; name trusted_proxies")
+        return self
+
+
+class Route(Section):
+    """[[domain.route]]: recipients of the domain whose mail goes elsewhere; the first that fits holds."""
+
+    address: str = Field(
+        min_length=1,
+        description='A local part or an address; "*" stands for any characters: "sales-*". Case makes no difference.',
+    )
+    next_hop: NextHopSetting = Field(description="As the domain's.")
 
 
 RefusalName = Literal["", "defer", "refuse"]
@@ -171,9 +209,10 @@ class Domain(Section):
     """[[domain]]: one recipient domain, where its mail goes and what its admin wants."""
 
     name: str = Field(description="The domain, in ASCII or Unicode.", min_length=1)
-    next_hop: str = Field(
-        description="smtp://host:port, lmtp://host:port, lmtp+unix:/path or maildir:/path.",
-        pattern=r"^(smtp://|lmtp://|lmtp\+unix:/|maildir:).+",
+    next_hop: NextHopSetting = Field(
+        description="smtp://host:port, smtp+mx://domain, lmtp://host:port, lmtp+unix:/path or maildir:/path; a list is "
+        "tried in order, equal ones stand in one text with | between them. Options as in ?tls=verify: "
+        "docs/next-hops.md.",
     )
     tag_at: float = Field(5.0, description="From this score on a message is delivered tagged.")
     quarantine_at: float = Field(8.0, description="From this score on a message is held.")
@@ -183,6 +222,7 @@ class Domain(Section):
     )
     greylist: bool = Field(False, description="Defer doubtful first contacts once (docs/reputation.md).")
     greylist_at: float = Field(2.5, description="From this score on a first contact is doubtful.")
+    route: tuple[Route, ...] = Field((), description="Recipients whose mail goes elsewhere.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Domain:

@@ -25,6 +25,7 @@ from prometheus_client import Counter, Gauge
 from gateway.config.settings import Defence, Smtp
 from gateway.errors import ConfigError
 from gateway.listeners import content as contents
+from gateway.listeners import proxy
 from gateway.listeners import reply as replies
 from gateway.listeners.command import Path, is_relay_trick, parse_bdat, parse_helo, parse_path
 from gateway.listeners.input import BLOCK, DRAIN, Input
@@ -45,7 +46,9 @@ _SCARCE = 0.8  # of max_connections
 _SCARCE_TIMEOUT_S = 10.0
 _MAX_TARPITTED = 100
 _SMALL_CHUNK = 512  # octets; a message in many smaller ones only keeps us busy
-_COMMANDS = frozenset("HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY STARTTLS HELP EXPN AUTH".split())
+_COMMANDS = frozenset(
+    "HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY STARTTLS HELP EXPN AUTH XCLIENT XFORWARD".split()
+)
 _IDLE = frozenset("HELO EHLO RSET NOOP VRFY HELP EXPN".split())
 _LAST_OF_A_GROUP = frozenset("HELO EHLO DATA".split())  # RFC 2920 §3.1; STARTTLS forgets what came behind it
 _OF_OTHER_PROTOCOLS = frozenset("GET POST PUT HEAD OPTIONS CONNECT PATCH DELETE".split())  # a page's forms, proxies
@@ -104,6 +107,7 @@ class Server:
         self.hostname = hostname
         self.service = service
         self.tls = tls_context(settings)
+        self.proxies = proxy.Proxies(settings.trusted_proxies)
         self.sessions: set[Session] = set()
         self.accepting: set[asyncio.Task[Any]] = set()  # messages in our hands
         self.is_stopping = False
@@ -204,6 +208,9 @@ class Session(SMTP):
         self._forgotten = 0  # octets that came in the clear behind STARTTLS
         self._tls_words = ""
         self._manner: list[str] = []
+        self._proxied: proxy.Endpoint | None = None  # the client, by a PROXY header
+        self._may_name = False  # XCLIENT and XFORWARD are believed
+        self._xclient = self._xforward = proxy.NOBODY
         self._sender: Path | None = None
         self._recipients: list[Recipient] = []
         self._chunks: list[bytes] | None = None  # of BDAT
@@ -218,6 +225,7 @@ class Session(SMTP):
         super().connection_made(transport)
         self._input.discard()
         self._helo, self._is_extended = "", False
+        self._xclient = self._xforward = proxy.NOBODY
         self._is_secure = not is_first
         if is_first:
             self._server.sessions.add(self)
@@ -316,14 +324,18 @@ class Session(SMTP):
         self.cut()
 
     async def _greet(self) -> None:
-        refused = self._refused_as_full() or self._refused_by_limit()
-        if refused is not None:
-            self._writer.write(line(refused))
-            raise _Leave
+        self._say_and_leave(self._refused_as_full())
+        await self._learn_client()
+        self._say_and_leave(self._refused_by_limit())
         if await self._is_early():
             self._notice("SMTP_EARLY_TALKER", "greeting")
         CONNECTIONS.labels("accepted").inc()
         self._writer.write(f"220 {self.hostname} ESMTP\r\n".encode())
+
+    def _say_and_leave(self, refused: Reply | None) -> None:
+        if refused is not None:
+            self._writer.write(line(refused))
+            raise _Leave
 
     def _refused_as_full(self) -> Reply | None:
         server = self._server
@@ -376,6 +388,22 @@ class Session(SMTP):
         sender = self._sender.address if self._sender is not None else ""
         self._server.service.refused(self._client(), sender, recipient, reply, reason)
         return reply
+
+    async def _learn_client(self) -> None:
+        """Before anything else: who a trusted proxy says it is. Raises _Leave when it does not say it rightly."""
+        server, peer = self._server, self._peer()[0]
+        self._may_name = peer in server.proxies
+        if not (self._may_name and server.settings.proxy_protocol):
+            return
+        try:
+            async with asyncio.timeout(proxy.HEADER_S):
+                self._proxied = await proxy.read_header(self._input._buffer, self._input.more)
+        except (proxy.ProxyError, TimeoutError) as error:
+            why = "too slow" if isinstance(error, TimeoutError) else str(error)
+            if why:
+                log.warning("no PROXY header", client_ip=peer, error=why)
+            raise _Leave from None
+        self._may_name = self._proxied is not None and self._proxied[0] in server.proxies
 
     async def _one_command(self) -> None:
         command = "?"
@@ -436,7 +464,7 @@ class Session(SMTP):
         """One timer, and only so many at a time: who sends garbage waits, and we do not."""
         server = self._server
         seconds = server.defence.tarpit_s
-        if not seconds or server.tarpitted >= _MAX_TARPITTED or not server.network_of(self._peer()[0]):
+        if not seconds or server.tarpitted >= _MAX_TARPITTED or not server.network_of(self._client().ip):
             return
         server.tarpitted += 1
         TARPITTED.inc()
@@ -465,11 +493,11 @@ class Session(SMTP):
         if self._idle > server.settings.max_idle_commands:
             self._stop("idle_commands", replies.TOO_MUCH_IDLING)
         if self._refused > self._accepted and self._is_harvest():
-            server.connections.stopped(self._peer()[0])
+            server.connections.stopped(self._client().ip)
             self._stop("refused_recipients", replies.TOO_MANY_REFUSED)
 
     def _is_harvest(self) -> bool:
-        ip = self._peer()[0]
+        ip = self._client().ip
         tolerance = self._server.connections.tolerance(ip, self._server.defence.max_refused_recipients)
         return bool(self._server.network_of(ip)) and 0 < tolerance <= self._refused
 
@@ -482,6 +510,7 @@ class Session(SMTP):
     def _reset(self) -> None:
         self._sender, self._recipients = None, []
         self._chunks, self._has_failed, self._content_until = None, False, 0.0
+        self._xforward = proxy.NOBODY
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
@@ -505,6 +534,7 @@ class Session(SMTP):
         words.append(f"LIMITS RCPTMAX={settings.max_recipients}")  # RFC 9422
         if self._server.tls is not None and self._tls_protocol is None:
             words.append("STARTTLS")
+        words += proxy.WORDS if self._may_name else ()
         self._writer.write("".join(f"250-{word}\r\n" for word in words).encode())
         return Reply(250, "", "ENHANCEDSTATUSCODES")
 
@@ -685,6 +715,29 @@ class Session(SMTP):
     async def _on_auth(self, _argument: str) -> Reply:
         return replies.NOT_IMPLEMENTED  # mail from elsewhere comes without; submission is another server's
 
+    async def _on_xclient(self, argument: str) -> Reply:
+        if not self._may_name:
+            return replies.NOT_UNDERSTOOD
+        named = proxy.parse_xclient(argument)
+        if named is None or self._sender is not None:
+            return replies.BAD_ARGUMENT if named is None else replies.NESTED_MAIL
+        self._reset()
+        self._xclient = proxy.joined(self._xclient, named)
+        self._accepted = self._refused = 0  # of another client
+        self._helo, self._is_extended = self._xclient.helo or "", self._xclient.protocol == "ESMTP"
+        return Reply(220, "", f"{self.hostname} ESMTP")
+
+    async def _on_xforward(self, argument: str) -> Reply:
+        if not self._may_name:
+            return replies.NOT_UNDERSTOOD
+        named = proxy.parse_xforward(argument)
+        if named is None or self._sender is not None:
+            return replies.BAD_ARGUMENT if named is None else replies.NESTED_MAIL
+        self._xforward = proxy.joined(self._xforward, named)
+        if named.ident:
+            log.info("forwarded", client_ip=self._peer()[0], ident=named.ident)
+        return replies.OK
+
     async def _on_quit(self, _argument: str) -> Reply:
         self._writer.write(line(replies.BYE))
         await self._writer.drain()
@@ -693,6 +746,9 @@ class Session(SMTP):
     # --- pieces -------------------------------------------------------------------------------------------------------
 
     def _peer(self) -> tuple[str, int]:
+        """Who is at the other end of the connection; behind a PROXY header whom that names."""
+        if self._proxied is not None:
+            return self._proxied
         peer = self.session.peer if self.session is not None else None
         ip = str(peer[0]).partition("%")[0] if peer else "0.0.0.0"  # noqa: S104 - unknown, not a bind
         return ip.removeprefix("::ffff:"), int(peer[1]) if peer else 0
@@ -701,7 +757,11 @@ class Session(SMTP):
         ip, port = self._peer()
         is_utf8 = self._sender is not None and "SMTPUTF8" in self._sender.parameters
         word = ("UTF8SMTP" if is_utf8 else "ESMTP") if self._is_extended else "SMTP"
-        return Client(ip, port, self._helo, f"{word}S" if self._tls_words else word, self._tls_words)
+        client = Client(ip, port, self._helo, f"{word}S" if self._tls_words else word, self._tls_words)
+        if not self._may_name:
+            return client
+        # what XCLIENT says of HELO holds until the client says EHLO again, which is the true one's
+        return proxy.as_named(client, self._xclient._replace(helo=None, protocol=None), self._xforward)
 
     def _envelope(self, manner: tuple[str, ...]) -> Envelope:
         assert self._sender is not None

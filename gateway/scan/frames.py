@@ -128,7 +128,7 @@ def _envelope_fields(envelope: Envelope) -> tuple[Any, ...]:
     client = envelope.client
     return (
         envelope.queue_id,
-        (client.ip, client.port, client.helo, client.protocol, client.tls),
+        (client.ip, client.port, client.helo, client.protocol, client.tls, client.name),
         envelope.reverse_path,
         [(one.address, one.domain, one.parameters) for one in envelope.recipients],
         envelope.received_at,

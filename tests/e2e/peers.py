@@ -86,10 +86,11 @@ def gateway(
     nameserver: str = "127.0.0.1:9",
     extra: str = "",
     smtp_extra: str = "",
+    smtp_port: int = 0,
     domain_extra: str = "",
 ) -> Iterator[Gateway]:
     """`darban run` with real processes; stopped with SIGTERM, its log printed when it did not end well."""
-    ports = [free_port() for _ in range(3)]
+    ports = [smtp_port or free_port(), free_port(), free_port()]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "darban.toml").write_text(
         f"""hostname = "mx.darban.test"
@@ -178,6 +179,10 @@ def send(
 class Postfix:
     folder: Path
     port: int
+    after_port: int = 0
+
+    def log(self) -> str:
+        return (self.folder / "mail.log").read_text("utf-8", "replace")
 
     def maildir(self, user: str = "you") -> Path:
         return self.folder / "mail" / user / "Maildir"
@@ -194,12 +199,21 @@ class Postfix:
 
 @contextlib.contextmanager
 def postfix(
-    *, domain: str = "darban.test", users: tuple[str, ...] = ("you", "reza"), relayhost: str = "", extra: str = ""
+    *,
+    domain: str = "darban.test",
+    users: tuple[str, ...] = ("you", "reza"),
+    relayhost: str = "",
+    extra: str = "",
+    is_proxied: bool = False,
 ) -> Iterator[Postfix]:
-    """A whole Postfix instance: takes mail for the users of the domain into Maildirs, or hands it to `relayhost`."""
+    """A whole Postfix instance: takes mail for the users of the domain into Maildirs, or hands it to `relayhost`.
+
+    `extra` lines of main.cf override; with `is_proxied` its clients begin with a PROXY header. At `Postfix.after_port`
+    mail comes back from a filter in front, with XFORWARD.
+    """
     folder = Path(tempfile.mkdtemp(prefix="darban-postfix-"))
     folder.chmod(0o755)
-    port = free_port()
+    port, after_port = free_port(), free_port()
     etc, queue, data, mail = (folder / name for name in ("etc", "queue", "data", "mail"))
     for place in (etc, queue, data, mail):
         place.mkdir()
@@ -235,12 +249,15 @@ maillog_file = {folder}/mail.log
 maillog_file_prefixes = {folder}
 default_process_limit = 100
 smtp_dns_support_level = disabled
+smtpd_upstream_proxy_protocol = {"haproxy" if is_proxied else ""}
 minimal_backoff_time = 1s
 queue_run_delay = 1s
 {delivery}{extra}"""
     )
     services = [
         f"127.0.0.1:{port} inet n - n - - smtpd",
+        f"127.0.0.1:{after_port} inet n - n - - smtpd -o smtpd_proxy_filter="
+        " -o smtpd_authorized_xforward_hosts=127.0.0.0/8 -o smtpd_upstream_proxy_protocol=",
         "pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 1 1 qmgr",
         "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce", "defer unix - - n - 0 bounce",
         "trace unix - - n - 0 bounce", "verify unix - - n - 1 verify", "flush unix n - n 1000? 0 flush",
@@ -251,13 +268,14 @@ queue_run_delay = 1s
         "postlog unix-dgram n - n - 1 postlogd",
     ]  # fmt: skip
     (etc / "master.cf").write_text("\n".join(services) + "\n")
-    running = Postfix(folder, port)
+    running = Postfix(folder, port, after_port)
     try:
         started = subprocess.run(["postfix", "-c", str(etc), "start"], capture_output=True, text=True, check=False)
         if started.returncode:
             log = (folder / "mail.log").read_text() if (folder / "mail.log").exists() else ""
             raise RuntimeError(f"postfix: {started.stderr} {log}")
-        wait_for_port(port)
+        if not is_proxied:
+            wait_for_port(port)
         yield running
     finally:
         subprocess.run(["postfix", "-c", str(etc), "stop"], capture_output=True, check=False)

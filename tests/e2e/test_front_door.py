@@ -403,3 +403,30 @@ unconfirmed_reverse_dns = "defer"
         eventually(
             lambda: {"reverse dns", "SMTP_EARLY_TALKER"} <= {row["reason"] for row in told(running, "127.0.15.")}
         )
+
+
+LISTED = {
+    "2.0.0.127.bad.example": {"A": ["127.0.0.2"]},
+    "1.64.83.45.bad.example": {"A": ["127.0.0.2"]},
+}
+
+
+def test_a_listed_client_is_refused_at_rcpt(tmp_path: Path) -> None:
+    """Behind a proxy, which says who the client is: lists are asked about addresses of the internet alone."""
+    extra = '[[dns_list]]\nname = "bad"\nzone = "bad.example"\nat_rcpt = "refuse"\n'
+    smtp = 'trusted_proxies = ["127.0.0.0/8"]\nproxy_protocol = true\n'
+    with (
+        DnsServer(LISTED) as dns,
+        peers.gateway(
+            tmp_path, f"maildir:{tmp_path}/mail", nameserver=dns.address, extra=extra, smtp_extra=smtp
+        ) as running,
+    ):
+        for ip, recipient, code in (
+            ("45.83.64.1", "you", "554 5.7.1"), ("45.83.64.2", "you", "250"), ("45.83.64.1", "abuse", "250")
+        ):  # fmt: skip
+            with Raw(running.smtp_port) as client:
+                assert client.say(f"PROXY TCP4 {ip} 192.0.2.1 1000 25\r\n".encode()).startswith("220")
+                client.say(b"EHLO client.example.org\r\n")
+                client.say(b"MAIL FROM:<sara@example.org>\r\n")
+                assert client.say(f"RCPT TO:<{recipient}@darban.test>\r\n".encode()).startswith(code)
+        eventually(lambda: any(row["reason"] == "dns list: DNSBL_BAD" for row in told(running, "45.83.64.1")))

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from gateway.auth.seal import Sealer
 from gateway.checks import make_checks
 from gateway.config.settings import Smtp
 from gateway.errors import ConfigError, DarbanError
+from gateway.listeners import proxy
 from gateway.listeners.command import is_relay_trick, parse_bdat, parse_helo, parse_path
 from gateway.listeners.content import receive
 from gateway.listeners.input import Input
@@ -36,12 +38,13 @@ from gateway.mail.edit import edit_header, inbound_field_to_strip, to_crlf
 from gateway.mail.html import render
 from gateway.mail.person_name import spellings
 from gateway.mail.resinfo import read as read_resinfo
+from gateway.mail.seven_bit import encode_bodies, encode_header
 from gateway.mail.summary import summarise
 from gateway.net.dns_wire import TYPES, read_reply, write_query
 from gateway.rules import expression
 from gateway.rules.reader import read
 from gateway.scan.change import Case, make, possible
-from gateway.types import Hit, MailObject, Message
+from gateway.types import Client, Hit, MailObject, Message
 from tests.arc_chain import LIST, SCHOOL, chain
 from tests.builders import envelope, recipient, verdict
 from tests.dkim_keys import ed25519_key
@@ -83,6 +86,9 @@ def mail(content: bytes) -> None:
     again = parse(edited)
     assert again.raw[again.body_offset :] == content[parsed.body_offset :]
     assert len(parse(to_crlf(content)).fields) == len(parsed.fields)
+    for encode in (encode_bodies, encode_header):
+        seven = encode(to_crlf(content))
+        assert seven is None or to_crlf(seven) == seven
     if len(content) < 60_000:
         assert peek_author(content) in ("", address_of(parsed.author))
     read_delivered(content, "mx.darban.test")
@@ -262,7 +268,38 @@ _ALIAS = _OWNER + b"\0\5\0\1\0\0\0\x3c\0\4\1a\xc0\x0c"
 _TXT = _OWNER + b"\0\x10\0\1\0\0\0\x3c\0\6\2ab\2cd"
 _SOA = _OWNER + b"\0\6\0\1\0\0\0\x3c\0\x18" + _OWNER + _OWNER + bytes(20)
 
+
+def proxies(content: bytes) -> None:
+    """Invariant: any bytes are a PROXY header, the beginning of one, or refused; what names a client names an address,
+    and takes no byte that is not there. So for XCLIENT and XFORWARD."""
+    with suppress(proxy.ProxyError):
+        found = proxy.parse_header(content)
+        if found is not None:
+            assert 0 < found[1] <= len(content)
+            assert found[0] is None or (ip_address(found[0][0]) and 0 <= found[0][1] < 65_536)
+    text = content.decode("utf-8", "surrogateescape").strip()
+    for said in (proxy.parse_xclient(text), proxy.parse_xforward(text)):
+        if said is not None:
+            seen = proxy.as_named(Client("192.0.2.1", helo="x"), proxy.joined(proxy.NOBODY, said))
+            assert ip_address(seen.ip)
+            assert seen.helo.isprintable() and len(seen.helo) <= 255
+            assert seen.protocol in ("SMTP", "ESMTP")
+
+
 TARGETS: dict[str, Target] = {
+    "proxy": Target(
+        proxies,
+        lambda: [
+            b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 25\r\n",
+            b"PROXY TCP6 2001:db8::7 ::1 4711 25\r\nEHLO x\r\n",
+            b"PROXY UNKNOWN\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(range(12)),
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x29" + bytes(range(36)) + b"\4\0\2ab",
+            b"NAME=a.test ADDR=IPV6:2001:db8::7 PORT=25 PROTO=ESMTP HELO=a+2Eb LOGIN=[UNAVAILABLE]",
+            b"IDENT=4F1 SOURCE=REMOTE ADDR=192.0.2.7 HELO=[TEMPUNAVAIL]",
+        ],
+        300,
+    ),
     "arc": Target(arc_chain, lambda: [chain(LIST), chain(SCHOOL, LIST), b"", b"ARC-Seal: i=1; cv=fail\r\n\r\n"]),
     "resinfo": Target(
         resinfo,
