@@ -70,7 +70,7 @@ def test_training(folder: Path) -> None:
 def test_mboxes_hold_every_message(tmp_path: Path) -> None:
     made = list(itertools.islice(varied(mail.made_up(6), 1), 30))
     write_mboxes(made, tmp_path)
-    found = [sample.is_spam for sample in read_sources(sources(tmp_path))]
+    found = [sample.is_spam for sample in read_sources(sources([tmp_path]))]
     assert sorted(found) == sorted(one.is_spam for one in made)
 
 
