@@ -18,6 +18,7 @@ from typing import NamedTuple
 VERSION = 6
 MIN_VERSION = 2
 MAX_PACKET = 1 << 20  # bytes; bodies come in 65,535, a whole field in one packet (Postfix: header_size_limit, 102,400)
+_LENGTH = struct.Struct(">I")
 _MAX_PARAMETERS = 100  # of one MAIL or RCPT
 _MAX_MACROS = 200  # of one event
 
@@ -180,22 +181,23 @@ class Decoder:
         start = 0
         try:
             while len(buffer) - start >= 4:
-                length = int.from_bytes(buffer[start : start + 4], "big")
+                (length,) = _LENGTH.unpack_from(buffer, start)
                 if not 0 < length <= MAX_PACKET:
                     raise ProtocolError(f"a packet of {length} bytes")
                 if len(buffer) - start - 4 < length:
                     break
-                packet = bytes(buffer[start + 4 : start + 4 + length])
-                start += 4 + length
-                yield _event(packet[:1], packet[1:])
+                command, end = buffer[start + 4], start + 4 + length
+                data = bytes(memoryview(buffer)[start + 5 : end])
+                start = end
+                yield _event(command, data)
         finally:
             del buffer[:start]
 
 
-def _event(command: bytes, data: bytes) -> Event:
+def _event(command: int, data: bytes) -> Event:
     read = _READERS.get(command)
     if read is None:
-        raise ProtocolError(f"command {command!r}")
+        raise ProtocolError(f"command {chr(command)!r}")
     return read(data)
 
 
@@ -269,22 +271,22 @@ def _only(data: bytes) -> str:
 
 _ALL_ACTIONS = sum(Action)
 _ALL_STEPS = sum(Step)
-_READERS: Mapping[bytes, Callable[[bytes], Event]] = {
-    b"O": _negotiate,
-    b"D": _macros,
-    b"C": _connect,
-    b"H": lambda data: Helo(_only(data)),
-    b"M": _mail,
-    b"R": _rcpt,
-    b"T": lambda _: Data(),
-    b"L": _header,
-    b"N": lambda _: EndOfHeader(),
-    b"B": Body,
-    b"E": EndOfMessage,
-    b"A": lambda _: Abort(),
-    b"Q": lambda _: Quit(),
-    b"K": lambda _: QuitNewConnection(),
-    b"U": lambda data: Unknown(_only(data)),
+_READERS: Mapping[int, Callable[[bytes], Event]] = {
+    ord("O"): _negotiate,
+    ord("D"): _macros,
+    ord("C"): _connect,
+    ord("H"): lambda data: Helo(_only(data)),
+    ord("M"): _mail,
+    ord("R"): _rcpt,
+    ord("T"): lambda _: Data(),
+    ord("L"): _header,
+    ord("N"): lambda _: EndOfHeader(),
+    ord("B"): Body,
+    ord("E"): EndOfMessage,
+    ord("A"): lambda _: Abort(),
+    ord("Q"): lambda _: Quit(),
+    ord("K"): lambda _: QuitNewConnection(),
+    ord("U"): lambda data: Unknown(_only(data)),
 }
 
 

@@ -167,9 +167,11 @@ class Session:
         self._desk = desk
         self._room = room
         self._own_networks = [ipaddress.ip_network(one) for one in settings.own_networks]
-        self._steps = Step(0)
+        self._unanswered: frozenset[type] = frozenset()  # events that the MTA waits for no answer to
+        self._has_space = False  # fields' values come with the space behind the colon
         self._facts: dict[str, str] = {}
         self._client = _NOBODY
+        self._is_own_client = False
         self._helo = ""
         self._message: _Message | None = None
 
@@ -186,7 +188,7 @@ class Session:
             raise ProtocolError(f"{kind.__name__} where none belongs")
         answer = _HANDLERS[kind](self, event)
         self.state = "ready" if self._message is None else after
-        return b"" if _NOT_ANSWERED.get(kind, Step(0)) & self._steps else answer
+        return b"" if kind in self._unanswered else answer
 
     def forget(self) -> None:
         """No message is open any more."""
@@ -202,8 +204,10 @@ class Session:
         if offered.version < codec.MIN_VERSION or needed & ~offered.actions:
             log.warning("MTA that lacks what is needed", version=offered.version, lacks=repr(needed & ~offered.actions))
             raise Leave
-        self._steps = _STEPS & offered.steps
-        return codec.negotiated(min(offered.version, codec.VERSION), needed, self._steps)
+        steps = _STEPS & offered.steps
+        self._unanswered = frozenset(kind for kind, step in _NOT_ANSWERED.items() if step & steps)
+        self._has_space = Step.LEADING_SPACE in steps
+        return codec.negotiated(min(offered.version, codec.VERSION), needed, steps)
 
     def _on_macros(self, event: Macros) -> bytes:
         self._facts |= {name: value[:200] for name, value in event.values.items() if name in _FACTS}
@@ -212,7 +216,7 @@ class Session:
     def _on_connect(self, event: Connect) -> bytes:
         self.forget()
         self._drop_facts(_FACTS_OF_CLIENT)
-        self._client, self._helo = event, ""
+        self._set_client(event)
         return codec.CONTINUE
 
     def _on_helo(self, event: Helo) -> bytes:
@@ -228,7 +232,7 @@ class Session:
     def _on_rcpt(self, event: Rcpt) -> bytes:
         message = self._open()
         address, domain = read_path(event.path, "TO")
-        if message.is_authenticated or (self._is_own_client() and not self._desk.is_ours(domain)):
+        if message.is_authenticated or (self._is_own_client and not self._desk.is_ours(domain)):
             message.has_others = True
             return codec.CONTINUE
         if len(message.recipients) >= _MAX_RECIPIENTS:
@@ -256,7 +260,7 @@ class Session:
     def _on_new_connection(self, _event: QuitNewConnection) -> bytes:
         self.forget()
         self._facts.clear()
-        self._client, self._helo = _NOBODY, ""
+        self._set_client(_NOBODY)
         return b""
 
     def _on_unknown(self, _event: Unknown) -> bytes:
@@ -266,10 +270,11 @@ class Session:
 
     def _on_header(self, event: Header) -> bytes:
         message = self._open()
-        value = event.value if self._steps & Step.LEADING_SPACE else b" " + event.value
-        lines = value.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-        raw = b"".join((event.name, b":", lines, b"\r\n"))
-        message.note_field(event.name, raw, self._hostname)
+        name, value = event
+        if b"\n" in value:
+            value = value.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        raw = b"%b%b%b\r\n" % (name, b":" if self._has_space else b": ", value)
+        message.note_field(name, raw, self._hostname)
         self._keep(message, raw)
         return codec.CONTINUE
 
@@ -339,7 +344,7 @@ class Session:
     def _unless_unjudged(self, kind: type) -> bytes:
         """CONTINUE; or ACCEPT where nobody's mail is to be judged and the MTA can still hear it before the content."""
         message = self._open()
-        if message.recipients or _NOT_ANSWERED[kind] & self._steps:
+        if message.recipients or kind in self._unanswered:
             return codec.CONTINUE
         return self._leave_unjudged(message)
 
@@ -384,19 +389,20 @@ class Session:
     def _insert(self, raw: bytes) -> bytes:
         name, _, value = raw.partition(b":")
         value = value.rstrip(b"\r\n").replace(b"\r\n", b"\n")
-        return codec.insert_field(0, name, value if self._steps & Step.LEADING_SPACE else value.removeprefix(b" "))
+        return codec.insert_field(0, name, value if self._has_space else value.removeprefix(b" "))
 
     # --- pieces -------------------------------------------------------------------------------------------------------
 
-    def _is_own_client(self) -> bool:
-        if self._client.is_local:
-            return True
-        ip = read_ip(self._client.ip)
-        return bool(ip) and any(ipaddress.ip_address(ip) in network for network in self._own_networks)
+    def _set_client(self, event: Connect) -> None:
+        ip = read_ip(event.ip)
+        self._client, self._helo = event._replace(ip=ip), ""
+        self._is_own_client = event.is_local or (
+            bool(ip) and any(ipaddress.ip_address(ip) in network for network in self._own_networks)
+        )
 
     def _envelope_client(self) -> Client:
         tls = " ".join(filter(None, (self._facts.get("tls_version", ""), self._facts.get("cipher", ""))))
-        return Client(read_ip(self._client.ip), self._client.port, self._helo, "ESMTPS" if tls else "ESMTP", tls)
+        return Client(self._client.ip, self._client.port, self._helo, "ESMTPS" if tls else "ESMTP", tls)
 
     def _envelope(self, message: _Message) -> Envelope:
         return Envelope(

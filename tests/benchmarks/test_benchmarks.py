@@ -134,6 +134,11 @@ def test_smtp_load(folder: Path) -> None:
     assert result["gateway"]["cpu_ms_per_message"] > 0
 
 
+def test_milter(folder: Path) -> None:
+    result = run("milter", "--messages", str(folder))
+    assert all(result[f"{number} a connection"]["cpu_us"] > 0 for number in (1, 10))
+
+
 def test_growth(folder: Path) -> None:
     result = run("growth", "--messages", str(folder), *"--sizes 1000,200000 --counts 20 --passes 1".split())
     assert [row["incomplete"] for row in result["sizes"]] == [[], []]
