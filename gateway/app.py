@@ -833,11 +833,10 @@ def _greet(settings: Settings, config: Path | None) -> None:
     from gateway.stores.engine import make_engine
 
     accounts = SqlAccounts(make_engine(settings.storage.database))
-    domain = settings.domain[0].name
-    smtp = settings.smtp.listen[0]
+    doors = [*settings.smtp.listen, *([f"{settings.milter.listen} (milter)"] if settings.milter.listen else [])]
     lines = [
         "Darban stands at the door.",
-        f"  mail     {', '.join(settings.smtp.listen)}   for {', '.join(d.name for d in settings.domain)}",
+        f"  mail     {', '.join(doors)}   for {', '.join(d.name for d in settings.domain)}",
         f"  review   http://{settings.web.listen}/",
         f"  metrics  http://{settings.metrics.listen}/metrics",
     ]
@@ -845,10 +844,12 @@ def _greet(settings: Settings, config: Path | None) -> None:
         lines.append(
             f"  first admin (this link works once): http://{settings.web.listen}/setup/{accounts.new_setup_token()}"
         )
-    lines += [
-        "Send it a message:",
-        f"  swaks --server {smtp} --from sara@example.org --to you@{domain} --header 'Subject: hello'",
-        f"or all the samples:\n  {demo_command(sys.argv[0], config)}",
-    ]
+    for smtp in settings.smtp.listen[:1]:
+        lines += [
+            "Send it a message:",
+            f"  swaks --server {smtp} --from sara@example.org --to you@{settings.domain[0].name} "
+            "--header 'Subject: hello'",
+            f"or all the samples:\n  {demo_command(sys.argv[0], config)}",
+        ]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

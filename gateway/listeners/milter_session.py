@@ -49,6 +49,9 @@ from gateway.types import Client, Envelope, Filtered, Mta, Recipient, Reply
 
 UNJUDGED = Counter("darban_milter_unjudged_total", "Messages of MTAs that were not judged.", ["reason"])
 
+for _reason in ("authenticated", "goes out"):
+    UNJUDGED.labels(_reason)  # a series that is there from the start can be alarmed on
+
 _MAX_RECIPIENTS = 10_000
 _MAX_FORGED = 1000  # fields of ours on one message
 _MAX_ADDRESS = 1000  # characters
@@ -275,6 +278,8 @@ class Session:
             value = value.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         raw = b"%b%b%b\r\n" % (name, b":" if self._has_space else b": ", value)
         message.note_field(name, raw, self._hostname)
+        if message.refusal is not None:
+            self._drop_content()
         self._keep(message, raw)
         return codec.CONTINUE
 

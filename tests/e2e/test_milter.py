@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -22,11 +23,12 @@ import pytest
 
 from gateway.cli.demo import samples
 from gateway.mail import parse
-from tests import door_contract
+from tests import door_contract, milter_mta
 from tests.builders import message_bytes
 from tests.dkim_keys import rsa_record, sign
 from tests.dns_server import DnsServer
 from tests.e2e import peers
+from tests.e2e.test_custody import held, marked, numbers, settled
 from tests.e2e.test_gateway import SPAM, arrived, eventually, unique
 
 pytestmark = pytest.mark.e2e
@@ -184,6 +186,19 @@ def test_metrics(asked: Pair) -> None:
     assert re.search(r'darban_messages_total\{outcome="accepted"\} [1-9]', text)
 
 
+def test_what_postfix_delivered_can_teach(asked: Pair, tmp_path: Path) -> None:
+    assert asked.send(unique("milter-teaches"))[0] == 250
+    eventually(lambda: len(arrived(asked.postfix, "milter-teaches")) == 1)
+    asked.rows("milter-teaches")
+    (content,) = arrived(asked.postfix, "milter-teaches")
+    for name, found in (("delivered", content), ("forged", content.replace(b"X-Darban-Mta: ", b"X-Darban-Mta: x"))):
+        (tmp_path / f"{name}.eml").write_bytes(found)
+    done = asked.gateway.cli("learn", "spam", "--delivered", "--json", str(tmp_path / "forged.eml"))
+    assert '"learned"' not in done.stdout
+    done = asked.gateway.cli("learn", "spam", "--delivered", "--json", str(tmp_path / "delivered.eml"))
+    assert '"learned"' in done.stdout, done.stdout + done.stderr
+
+
 # --- settings and faults ---------------------------------------------------------------------------------------------
 
 
@@ -231,6 +246,41 @@ def test_a_scan_that_takes_long_a_store_that_is_down_and_a_gateway_that_dies(tmp
         one.gateway.process.wait(10)
         assert not arrived(one.postfix, "milter-killed")
         assert "Mail queue is empty" in one.postfix.command("postqueue", "-p").stdout
+
+
+def test_a_listener_killed_under_load_loses_nothing(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Every 250 is delivered or held, once; whatever else was said, nothing is delivered."""
+    number, killed_at = 240, 80
+    answered: dict[int, int] = {}
+
+    def play(part: int) -> None:
+        for one in range(part, number, 8):
+            content = SPAM.replace(b"{}", b"load") if one % 4 == 0 else unique("load")
+            answered[one] = both.send(marked(one, content))[0]
+
+    with pair(tmp_path, postfix=f"{UNTOUCHED}smtpd_client_connection_rate_limit = 0\n") as both:
+        threads = [threading.Thread(target=play, args=(part,)) for part in range(8)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: len(answered) >= killed_at, 60)
+        os.kill(both.gateway.processes()["listener-1"], signal.SIGKILL)
+        for thread in threads:
+            thread.join(120)
+        taken = {one for one, code in answered.items() if code == 250}
+        in_quarantine = held(both.gateway)
+        expected = taken - set(in_quarantine)
+        settled(both.postfix, lambda found: found >= expected)
+        delivered = numbers(both.postfix.messages())
+    record_property("deferred", number - len(taken))
+    assert len(answered) == number
+    assert set(answered.values()) <= {250, 451}
+    assert taken <= set(delivered) | set(in_quarantine)
+    assert set(delivered) <= taken
+    assert not set(delivered) & set(in_quarantine)
+    assert set(delivered.values()) | set(in_quarantine.values()) == {1}
+    assert number - len(taken) < 20
 
 
 def test_postfix_holds_what_is_to_be_held_where_it_shall(tmp_path: Path) -> None:
@@ -292,13 +342,38 @@ def test_a_path_of_two_listeners_goes_on_over_a_reload_and_a_death(tmp_path: Pat
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_path_that_cannot_be_is_said_in_a_line(tmp_path: Path) -> None:
-    config = tmp_path / "darban.toml"
-    ports = [peers.free_port() for _ in range(3)]
+def written(folder: Path, path: Path) -> Path:
+    """A configuration whose only door is this path."""
+    config = folder / "darban.toml"
     config.write_text(
-        f'[smtp]\nlisten = ["127.0.0.1:{ports[0]}"]\n[web]\nlisten = "127.0.0.1:{ports[1]}"\n'
-        f'[metrics]\nlisten = "127.0.0.1:{ports[2]}"\n[milter]\nlisten = "unix:{tmp_path}/not/there"\n'
+        f'[smtp]\nlisten = []\n[web]\nlisten = "127.0.0.1:{peers.free_port()}"\n'
+        f'[metrics]\nlisten = "127.0.0.1:{peers.free_port()}"\n[milter]\nlisten = "unix:{path}"\n'
     )
+    return config
+
+
+async def test_the_only_door(tmp_path: Path) -> None:
+    """No SMTP door, and an MTA that is played: it needs neither Postfix nor a port."""
+    path = tmp_path / "milter"
+    command = [sys.executable, "-m", "gateway", "run", "--config", str(written(tmp_path, path))]
+    with (tmp_path / "log").open("wb") as log:
+        running = subprocess.Popen(command, stdout=log, stderr=log, cwd=peers.ROOT)
+    try:
+        eventually(path.exists, 120)
+        talker = milter_mta.Mta(*await asyncio.open_unix_connection(str(path)))
+        await talker.greet()
+        await talker.envelope()
+        await talker.say(*milter_mta.content(message_bytes()))
+        assert (await talker.hear_all())[-1] == ("c", b"")
+        talker.close()
+        eventually(lambda: f"mail     unix:{path} (milter)" in (tmp_path / "log").read_text())
+    finally:
+        running.terminate()
+        assert running.wait(60) == 0, (tmp_path / "log").read_text()
+
+
+def test_a_path_that_cannot_be_is_said_in_a_line(tmp_path: Path) -> None:
+    config = written(tmp_path, tmp_path / "not" / "there")
     done = subprocess.run(
         [sys.executable, "-m", "gateway", "run", "--config", str(config)], capture_output=True, text=True, check=False,
         cwd=peers.ROOT,
