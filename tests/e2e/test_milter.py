@@ -321,6 +321,35 @@ def test_signatures_of_what_postfix_took_verify(form: bytes, tmp_path: Path) -> 
     assert "dkim=pass" in results, results
 
 
+def test_the_client_is_the_one_postfix_knows(tmp_path: Path) -> None:
+    """XCLIENT stands in for a client of another network."""
+    zones = {"example.org": {"TXT": ["v=spf1 ip4:192.0.2.7 -all"]}}
+    relay = "smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination\n"
+    with DnsServer(zones) as dns, pair(tmp_path, nameserver=dns.address, postfix=UNTOUCHED + relay) as both:
+        with smtplib.SMTP("127.0.0.1", both.postfix.port, local_hostname="mx.example.org", timeout=60) as client:
+            client.ehlo()
+            assert client.docmd("XCLIENT NAME=mx.example.org ADDR=192.0.2.7 PORT=4711")[0] == 220
+            client.ehlo()
+            client.sendmail("sara@example.org", ["you@darban.test"], unique("milter-client"))
+        eventually(lambda: len(both.postfix.messages()) == 1)
+        assert b"spf=pass" in both.postfix.messages()[0]
+        (row,) = both.rows("milter-client")
+        assert (row["client_ip"], row["helo"]) == ("192.0.2.7", "mx.example.org")
+
+
+def test_mail_of_who_signed_in_is_not_judged(tmp_path: Path) -> None:
+    port = peers.free_port()
+    listener = f"service auth {{\n  inet_listener {{\n    address = 127.0.0.1\n    port = {port}\n  }}\n}}\n"
+    sasl = f"smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = dovecot\nsmtpd_sasl_path = inet:127.0.0.1:{port}\n"
+    with peers.dovecot(extra=f"{listener}auth_mechanisms = plain\n"), pair(tmp_path, postfix=UNTOUCHED + sasl) as both:
+        with smtplib.SMTP("127.0.0.1", both.postfix.port, local_hostname="laptop.example", timeout=60) as client:
+            client.login("reza@darban.test", peers.PASSWORD)
+            client.sendmail("reza@darban.test", ["you@darban.test"], SAMPLES["2-spam.eml"])
+        eventually(lambda: len(both.postfix.messages()) == 1)
+        assert b"X-Darban-Id" not in both.postfix.messages()[0]
+        assert [one["reason"] for one in both.logged("not judged")] == ["authenticated"]
+
+
 def test_a_path_of_two_listeners_goes_on_over_a_reload_and_a_death(tmp_path: Path) -> None:
     folder = Path(tempfile.mkdtemp(prefix="darban-milter-"))
     folder.chmod(0o755)  # Postfix is nobody of ours
