@@ -86,6 +86,7 @@ def gateway(
     nameserver: str = "127.0.0.1:9",
     extra: str = "",
     smtp_extra: str = "",
+    domain_extra: str = "",
 ) -> Iterator[Gateway]:
     """`darban run` with real processes; stopped with SIGTERM, its log printed when it did not end well."""
     ports = [free_port() for _ in range(3)]
@@ -98,6 +99,7 @@ listen = ["127.0.0.1:{ports[0]}"]
 [[domain]]
 name = "{domain}"
 next_hop = "{next_hop}"
+{domain_extra}
 [dns]
 nameservers = ["{nameserver}"]
 timeout_s = {0.1 if nameserver == "127.0.0.1:9" else 2.0}
