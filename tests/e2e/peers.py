@@ -180,6 +180,7 @@ class Postfix:
     folder: Path
     port: int
     after_port: int = 0
+    inner_port: int = 0  # where a milter is not asked
 
     def log(self) -> str:
         return (self.folder / "mail.log").read_text("utf-8", "replace")
@@ -203,17 +204,18 @@ def postfix(
     domain: str = "darban.test",
     users: tuple[str, ...] = ("you", "reza"),
     relayhost: str = "",
+    milter: str = "",
     extra: str = "",
     is_proxied: bool = False,
 ) -> Iterator[Postfix]:
     """A whole Postfix instance: takes mail for the users of the domain into Maildirs, or hands it to `relayhost`.
 
     `extra` lines of main.cf override; with `is_proxied` its clients begin with a PROXY header. At `Postfix.after_port`
-    mail comes back from a filter in front, with XFORWARD.
+    mail comes back from a filter in front, with XFORWARD. With a milter there is a port more, where it is not asked.
     """
     folder = Path(tempfile.mkdtemp(prefix="darban-postfix-"))
     folder.chmod(0o755)
-    port, after_port = free_port(), free_port()
+    port, after_port, inner_port = free_port(), free_port(), free_port()
     etc, queue, data, mail = (folder / name for name in ("etc", "queue", "data", "mail"))
     for place in (etc, queue, data, mail):
         place.mkdir()
@@ -252,12 +254,14 @@ smtp_dns_support_level = disabled
 smtpd_upstream_proxy_protocol = {"haproxy" if is_proxied else ""}
 minimal_backoff_time = 1s
 queue_run_delay = 1s
-{delivery}{extra}"""
+{delivery}{f"smtpd_milters = {milter}" if milter else ""}
+{extra}"""
     )
     services = [
         f"127.0.0.1:{port} inet n - n - - smtpd",
         f"127.0.0.1:{after_port} inet n - n - - smtpd -o smtpd_proxy_filter="
         " -o smtpd_authorized_xforward_hosts=127.0.0.0/8 -o smtpd_upstream_proxy_protocol=",
+        *([f"127.0.0.1:{inner_port} inet n - n - - smtpd -o smtpd_milters="] if milter else []),
         "pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 1 1 qmgr",
         "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce", "defer unix - - n - 0 bounce",
         "trace unix - - n - 0 bounce", "verify unix - - n - 1 verify", "flush unix n - n 1000? 0 flush",
@@ -268,7 +272,7 @@ queue_run_delay = 1s
         "postlog unix-dgram n - n - 1 postlogd",
     ]  # fmt: skip
     (etc / "master.cf").write_text("\n".join(services) + "\n")
-    running = Postfix(folder, port, after_port)
+    running = Postfix(folder, port, after_port, inner_port)
     try:
         started = subprocess.run(["postfix", "-c", str(etc), "start"], capture_output=True, text=True, check=False)
         if started.returncode:
