@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 ActionName = Literal["accept", "tag", "quarantine", "reject"]
 
+_MAX_SOCKET_PATH = 100  # of the 107 bytes that Linux has for it; it is bound under a longer name first
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 1000, "mb": 10**6, "gb": 10**9}
 
 
@@ -34,6 +35,16 @@ def check_host_port(value: str) -> str:
     if not re.fullmatch(r"\[[0-9a-fA-F:.]+\]|[^:\s]+", host) or not port.isdecimal() or not 0 < int(port) < 65_536:
         raise ValueError(f"{value!r} is not host:port with a port from 1 to 65535; write for example 127.0.0.1:2525")
     return value
+
+
+def check_endpoint(value: str) -> str:
+    """Raises ValueError for what is neither empty, host:port, nor unix:/path."""
+    if value.startswith("unix:"):
+        path = value.removeprefix("unix:")
+        if not path.startswith("/") or len(path.encode()) > _MAX_SOCKET_PATH:
+            raise ValueError(f"{value!r} is not unix:/path; write an absolute path of {_MAX_SOCKET_PATH} bytes or less")
+        return value
+    return check_host_port(value) if value else value
 
 
 def check_network(value: str) -> str:
@@ -65,6 +76,7 @@ Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 HostPort = Annotated[str, AfterValidator(check_host_port)]
 Network = Annotated[str, AfterValidator(check_network)]
 OptionalHostPort = Annotated[str, AfterValidator(lambda value: check_host_port(value) if value else value)]
+Endpoint = Annotated[str, AfterValidator(check_endpoint)]
 
 
 class Section(BaseModel):
@@ -337,8 +349,37 @@ class Metrics(Section):
     listen: HostPort = Field("127.0.0.1:9125", description="/metrics, /healthz and /readyz.")
 
 
+class Spamd(Section):
+    """[spamd]: the door for spamc, Exim and whatever else speaks to SpamAssassin's daemon (docs/doors.md)."""
+
+    listen: Endpoint = Field("", description="host:port or unix:/path, or empty for off; others must not reach it.")
+    max_connections: int = Field(200, ge=1, description="Connections of one listener process; more are turned away.")
+    timeout_s: float = Field(60.0, gt=0, description="A request may take so long to come in.")
+    learn: bool = Field(False, description="TELL teaches: whoever reaches this door may.")
+    trainer: str = Field(
+        "spamd", description="In whose name TELL teaches, for the caps; the User of each request when empty."
+    )
+
+
+class Http(Section):
+    """[http]: the door for POST /scan and Rspamd's clients (docs/doors.md)."""
+
+    listen: OptionalHostPort = Field("", description="host:port, or empty for off.")
+    max_connections: int = Field(200, ge=1, description="Connections; more are answered 503.")
+    timeout_s: float = Field(60.0, gt=0, description="A request may take so long to come in.")
+    token_file: str = Field(
+        "", description="File with the token that every request but /ping must bring; nobody needs one when empty."
+    )
+    learn_token_file: str = Field(
+        "", description="File with the token for /learnspam and /learnham, which are off when empty."
+    )
+    trainer: str = Field(
+        "http", description="In whose name is taught, for the caps; the User of each request when empty."
+    )
+
+
 class Listener(Section):
-    """[milter], [http], [spamd]: further doors, off when empty."""
+    """[milter]: a further door, off when empty."""
 
     listen: OptionalHostPort = Field("", description="host:port, or empty for off.")
 
@@ -376,8 +417,8 @@ class Settings(Section):
     web: Web = Web()
     metrics: Metrics = Metrics()
     milter: Listener = Listener()
-    http: Listener = Listener()
-    spamd: Listener = Listener()
+    http: Http = Http()
+    spamd: Spamd = Spamd()
     limits: Limits = Limits()
     reputation: Reputation = Reputation()
     rates: Rates = Rates()

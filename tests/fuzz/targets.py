@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,10 @@ from gateway.auth.key import Conclusion
 from gateway.auth.lookalike import Lookalikes
 from gateway.auth.seal import Sealer
 from gateway.checks import make_checks
-from gateway.errors import ConfigError, DarbanError
+from gateway.errors import ConfigError, DarbanError, InputError
+from gateway.listeners.rspamd import read_envelope
+from gateway.listeners.scan_envelope import scan_envelope
+from gateway.listeners.spamd_codec import ProtocolError, Reader, Request, answer, failure, pack_request
 from gateway.mail import decode_body, parse
 from gateway.mail.authentication_results import may_be_of
 from gateway.mail.authentication_results import parse as parse_results
@@ -28,6 +32,7 @@ from gateway.mail.confusable import skeleton
 from gateway.mail.delivered import read_delivered
 from gateway.mail.domain import to_a_label
 from gateway.mail.edit import edit_header, inbound_field_to_strip, to_crlf
+from gateway.mail.handover import read_handover, without_handover
 from gateway.mail.html import render
 from gateway.mail.person_name import spellings
 from gateway.mail.resinfo import read as read_resinfo
@@ -217,7 +222,70 @@ _ALIAS = _OWNER + b"\0\5\0\1\0\0\0\x3c\0\4\1a\xc0\x0c"
 _TXT = _OWNER + b"\0\x10\0\1\0\0\0\x3c\0\6\2ab\2cd"
 _SOA = _OWNER + b"\0\6\0\1\0\0\0\x3c\0\x18" + _OWNER + _OWNER + bytes(20)
 
+
+def spamd(data: bytes) -> None:
+    """Bytes are a request of bounded size or a ProtocolError, the same whole and byte by byte, and can be forwarded."""
+    whole, single = _spamd(data, len(data) or 1), _spamd(data, 1)
+    assert whole == single
+    if isinstance(whole, Request):
+        assert len(whole.content) <= _SPAMD_LIMIT
+        arrived = _spamd(pack_request(whole), 7)
+        assert isinstance(arrived, Request)
+        assert (arrived.command, arrived.content) == (whole.command, whole.content)
+        rspamd_envelope(whole.fields)
+        answer(whole, 5.0, 5.0, b"x")
+
+
+_SPAMD_LIMIT = 4096
+
+
+def _spamd(data: bytes, step: int) -> Request | tuple[int, str]:
+    reader = Reader(_SPAMD_LIMIT)
+    try:
+        for place in range(0, len(data), step):
+            request = reader.feed(data[place : place + step])
+            if request is not None:
+                return request
+        return reader.finish()
+    except ProtocolError as error:
+        assert failure(error.code, error.text).endswith(b"\r\n")
+        return error.code, error.text
+
+
+def rspamd_envelope(fields: tuple[tuple[str, str], ...]) -> None:
+    """Fields tell an envelope, or are refused in one line."""
+    with suppress(InputError):
+        found = read_envelope(fields, "mx.example.ir")
+        assert all("@" in one.address for one in found.recipients)
+
+
+def handover(data: bytes) -> None:
+    """Whatever stands above it, what came in is an end of the content; taken off twice is taken off once or more."""
+    found = read_handover(data)
+    assert data.endswith(found.content)
+    assert data.endswith(without_handover(data, found.client_ip))
+    scan_envelope("mx.example.ir", client_ip=found.client_ip, helo=found.helo, reverse_path=found.reverse_path)
+
+
 TARGETS: dict[str, Target] = {
+    "spamd": Target(
+        spamd,
+        lambda: [
+            b"PROCESS SPAMC/1.5\r\nUser: reza\r\nContent-length: 14\r\n\r\nSubject: x\n\nhi",
+            b"TELL SPAMC/1.3\r\nMessage-class: spam\r\nSet: local,remote\r\n\r\nSubject: x\n\nhi",
+            b"CHECK SPAMC/1.5\nCompress: zlib\n\n" + zlib.compress(b"Subject: x\n\nhi"),
+            b"CHECK RSPAMC/1.3\r\nContent-length: 2\r\nIP: 192.0.2.1\r\nFrom: <a@b.ir>\r\nRcpt: <c@d.ir>, e@f.ir\r\n\r\nhi",
+            b"PING SPAMC/1.2\r\n",
+        ],
+    ),
+    "handover": Target(
+        handover,
+        lambda: [
+            b"Return-Path: <a@b.ir>\r\nReceived: from x (y [192.0.2.1])\r\n\tby z (Postfix) with ESMTP id 1\r\n\tfor <c@d.ir>; d\r\n\r\n",
+            b"From a@b.ir Fri\nX-Envelope-To: c@d.ir, e@f.ir\nReceived: from [192.0.2.1] (helo=x) by z (envelope-from <a@b.ir>) for c@d.ir; d\n\n",
+            *SEEDS,
+        ],
+    ),
     "arc": Target(arc_chain, lambda: [chain(LIST), chain(SCHOOL, LIST), b"", b"ARC-Seal: i=1; cv=fail\r\n\r\n"]),
     "resinfo": Target(
         resinfo,
