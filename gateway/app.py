@@ -408,13 +408,21 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
 
 
 async def _door_spamd(settings: Settings, where: Places, scanner: Scanner) -> Door:
+    from gateway.errors import ConfigError
     from gateway.listeners import spamd
-    from gateway.listeners.place import bind
+    from gateway.listeners.place import bind, is_private
 
     said, limit = settings.spamd, settings.smtp.max_message_size
     tell = spamd.forward(where.learn, settings.limits.scan_s) if said.learn else None
+    if not is_private(said.listen):
+        log.warning("[spamd] answers everybody who reaches it; listen on 127.0.0.1 or unix:/path", listen=said.listen)
     door = spamd.Server(said, settings.hostname, limit, scanner, tell)
-    await door.start(bind(said.listen))
+    try:
+        await door.start(bind(said.listen))
+    except OSError as error:
+        raise ConfigError(
+            f"[spamd] listen: {said.listen}: {error.strerror}; write a place where we may listen"
+        ) from None
     return door
 
 

@@ -7,7 +7,9 @@ much was taught as a day allows) and 503 (a fault of ours, or too much at once; 
 says "soft reject", so that a client which does not look at the status has the message come again). A token is what
 `Password` or `Authorization: Bearer` say.
 
-Bounded: connections, the bytes of all bodies together, the time a request takes to come in, what is inflated.
+A message stands in the body, and nowhere else: what names a file of ours, or is encrypted, is refused.
+
+Bounded: connections, the bytes of all messages together, the time a request takes to come in, what is inflated.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import zlib
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
@@ -35,20 +37,23 @@ from gateway import __version__
 from gateway.config.settings import Http
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.listeners import rspamd
+from gateway.listeners.room import FullError, Room, Share
 from gateway.listeners.scan_envelope import read_recipient, scan_envelope
-from gateway.listeners.teaching import Teaching
 from gateway.mail.edit import to_crlf
 from gateway.mail.handover import without_handover
 from gateway.scan.explain import verdict_object
 from gateway.scanning import Scanned, Scanner
 
+if TYPE_CHECKING:  # heavy, and not every door learns
+    from gateway.listeners.teaching import Teaching
+
 REQUESTS = Counter("darban_http_requests_total", "Requests by path and status.", ["path", "status"])
 
-MESSAGES_AT_ONCE = 8  # of the largest size, that may be coming in together
+MESSAGES_AT_ONCE = 8  # of the largest size
 _REAP_EVERY_S = 1.0
 _KEEP_ALIVE_S = 5
 _ZSTD_STEP = 1 << 10  # bytes inflated at once: 32 MiB at the worst
-_PATHS = ("/scan", "/checkv2", "/check", "/symbols", "/learnspam", "/learnham", "/ping", "/stat")
+_ELSEWHERE = ("file", "path", "shm", "key")  # Rspamd's: the message is in a file or in memory, or encrypted
 
 log = structlog.get_logger("darban.http")
 
@@ -89,7 +94,7 @@ class Door:
         self._teaching = teaching
         self._token = token
         self._learn_token = learn_token
-        self._coming_in = 0  # bytes
+        self._room = Room(MESSAGES_AT_ONCE * max_message_size)
         self._stat = _Stat()
 
     def app(self) -> FastAPI:
@@ -141,6 +146,9 @@ class Door:
     async def _check(self, request: Request) -> Response:
         self._check_token(request, self._token)
         fields = [(name.decode("latin-1"), _text(value)) for name, value in request.headers.raw]
+        elsewhere = next((name for name, _ in fields if name in _ELSEWHERE), None)
+        if elsewhere is not None:
+            raise HTTPException(400, f"{elsewhere.title()}: the message has to stand in the body, as it is")
         envelope = rspamd.read_envelope(fields, self._hostname)
         content = await self._content(request)
         judged = to_crlf(without_handover(content, envelope.client.ip))
@@ -200,7 +208,10 @@ class Door:
 
         async def guarded(request: Request) -> Response:
             try:
-                answer = await handler(request)
+                with self._room.share() as request.state.share:
+                    answer = await handler(request)
+            except FullError:
+                answer = _error(503, "too much at once")
             except HTTPException as error:
                 answer = await self._on_error(request, error)
             except InputError as error:
@@ -243,25 +254,23 @@ class Door:
         coding = request.headers.get("content-encoding", "").strip().lower()
         if not coding and request.headers.get("compression", "").lower() == "zstd":
             coding = "zstd"
-        return inflate(body, coding, self._max_content) if coding not in ("", "identity") else body
+        if coding in ("", "identity"):
+            return body
+        content = inflate(body, coding, self._max_content)
+        request.state.share.grow(len(content))
+        return content
 
     async def _body(self, request: Request) -> bytes:
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and len(declared) < 19 and int(declared) > self._max_content:
             raise self._too_large()
         chunks: list[bytes] = []
-        size = 0
-        try:
-            async for chunk in request.stream():
-                chunks.append(chunk)
-                size += len(chunk)
-                self._coming_in += len(chunk)
-                if size > self._max_content:
-                    raise self._too_large()
-                if self._coming_in > MESSAGES_AT_ONCE * self._max_content:
-                    raise HTTPException(503, "too much at once")
-        finally:
-            self._coming_in -= size
+        share: Share = request.state.share
+        async for chunk in request.stream():
+            chunks.append(chunk)
+            share.grow(len(chunk))
+            if share.size_bytes > self._max_content:
+                raise self._too_large()
         return b"".join(chunks)
 
     def _too_large(self) -> HTTPException:
@@ -341,7 +350,7 @@ class Server:
                 lifespan="off",
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=settings.max_connections,
+                limit_concurrency=settings.max_connections + 1,  # it turns away from this number on
                 timeout_keep_alive=_KEEP_ALIVE_S,
             )
         )

@@ -6,7 +6,7 @@ message as it came to that server. Exit codes are spamc's: nothing is refused he
 (75), so that Exim defers and spamc hands the message on as it was. TELL teaches where that is configured, in a process
 of its own.
 
-Bounded: connections, the bytes of all requests together, the time a request takes to come in and an answer to be read.
+Bounded: connections, the bytes of all messages together, the time a request takes to come in and an answer to be read.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from gateway.config.settings import Spamd
 from gateway.errors import InputError, ScorerError
 from gateway.listeners import rspamd
 from gateway.listeners import spamd_codec as codec
+from gateway.listeners.room import FullError, Room, Share
 from gateway.listeners.scan_envelope import read_recipients, scan_envelope
 from gateway.listeners.spamd_codec import ProtocolError, Reader, Request
 from gateway.mail.edit import to_crlf
@@ -35,7 +36,7 @@ from gateway.types import Envelope
 
 REQUESTS = Counter("darban_spamd_requests_total", "Requests by command and exit code.", ["command", "code"])
 
-MESSAGES_AT_ONCE = 8  # of the largest size, that may be coming in together
+MESSAGES_AT_ONCE = 8  # of the largest size
 _BLOCK = 1 << 16
 _LINGER_S = 5.0
 _ANSWER_S = 60.0  # for the client to read what we say
@@ -60,7 +61,7 @@ class Server:
         self._max_content = max_message_size
         self._scanner = scanner
         self._tell = tell
-        self._coming_in = 0  # bytes
+        self._room = Room(MESSAGES_AT_ONCE * max_message_size)
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -99,16 +100,19 @@ class Server:
 
     async def _serve(self, reader: asyncio.StreamReader) -> tuple[bytes, bool]:
         """The answer, and whether the client has said all it had to say."""
-        try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                request = await self._read(reader)
-        except ProtocolError as error:
-            return self._refuse(error), False
-        except TimeoutError:
-            return self._refuse(ProtocolError(codec.EX_TIMEOUT, "Timeout: the request is too slow")), False
-        if request is None:
-            return b"", True
-        answer = await self._answer(request)
+        with self._room.share() as share:
+            try:
+                async with asyncio.timeout(self._settings.timeout_s):
+                    request = await self._read(reader, share)
+            except ProtocolError as error:
+                return self._refuse(error), False
+            except FullError:
+                return self._refuse(ProtocolError(codec.EX_TEMPFAIL, "EX_TEMPFAIL Too much at once")), False
+            except TimeoutError:
+                return self._refuse(ProtocolError(codec.EX_TIMEOUT, "Timeout: the request is too slow")), False
+            if request is None:
+                return b"", True
+            answer = await self._answer(request)
         code = "0" if answer[:12].endswith(b" 0 ") or not answer else answer.split(b" ", 2)[1].decode("ascii")
         REQUESTS.labels(request.command, code).inc()
         return answer, True
@@ -117,21 +121,19 @@ class Server:
         REQUESTS.labels("other", str(error.code)).inc()
         return codec.failure(error.code, error.text)
 
-    async def _read(self, reader: asyncio.StreamReader) -> Request | None:
-        """None where nothing was asked. Raises ProtocolError."""
-        incoming, counted = Reader(self._max_content), 0
-        try:
-            while data := await reader.read(_BLOCK):
-                request = incoming.feed(data)
-                self._coming_in += incoming.size_bytes - counted
-                counted = incoming.size_bytes
-                if request is not None:
-                    return request
-                if self._coming_in > MESSAGES_AT_ONCE * self._max_content:
-                    raise ProtocolError(codec.EX_TEMPFAIL, "EX_TEMPFAIL Too much at once")
-            return incoming.finish() if counted else None
-        finally:
-            self._coming_in -= counted
+    async def _read(self, reader: asyncio.StreamReader, share: Share) -> Request | None:
+        """None where nothing was asked. Raises ProtocolError, FullError."""
+        incoming = Reader(self._max_content)
+        while data := await reader.read(_BLOCK):
+            share.grow(len(data))
+            request = incoming.feed(data)
+            if request is not None:
+                break
+        else:
+            request = incoming.finish() if share.size_bytes else None
+        if request is not None:
+            share.grow(max(0, len(request.content) - share.size_bytes))  # what was inflated
+        return request
 
     async def _answer(self, request: Request) -> bytes:
         if request.command == "PING":

@@ -83,7 +83,10 @@ class Reader:
             if len(self._buffer) > self._max_content:
                 raise self._too_large()
             return None
-        return self._whole(bytes(self._buffer[:length])) if len(self._buffer) >= length else None
+        if len(self._buffer) < length:
+            return None
+        with memoryview(self._buffer) as view:
+            return self._whole(bytes(view[:length]))
 
     def finish(self) -> Request:
         """The client stops sending: the request. Raises ProtocolError when it is not whole."""

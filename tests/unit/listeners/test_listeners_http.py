@@ -144,6 +144,8 @@ HUGE = b"x" * (LIMIT + 1)
         ("/scan?client_ip=here", MESSAGE, {}, 400, "'here' is not an IP address"),
         ("/scan?rcpt_to=nobody", MESSAGE, {}, 400, "rcpt_to 'nobody' is no address"),
         ("/scan?sender=x", MESSAGE, {}, 400, "'sender' is no parameter"),
+        ("/checkv2", b"", {"File": "/etc/passwd"}, 400, "File: the message has to stand in the body"),
+        ("/checkv2", b"", {"Shm": "x"}, 400, "in the body"),
         ("/checkv2", HUGE, {}, 413, "larger than 10000 bytes"),
         ("/checkv2", gzip.compress(HUGE), {"Content_Encoding": "gzip"}, 413, "larger than 10000 bytes"),
         ("/checkv2", zstandard.compress(HUGE), {"Content_Encoding": "zstd"}, 413, "larger than 10000 bytes"),
@@ -163,7 +165,7 @@ async def test_what_is_refused(path: str, body: bytes, fields: dict[str, str], s
     answer = await world.ask("POST", path, body, **fields)
     assert answer.status_code == status
     assert words in answer.json()["error"]
-    assert world.door._coming_in == 0
+    assert world.door._room.used_bytes == 0
 
 
 async def test_a_wrong_method_is_told() -> None:
@@ -249,13 +251,15 @@ async def test_bytes_of_all_bodies_are_bounded() -> None:
         for _, writer in held:
             writer.close()
         await asyncio.sleep(0.2)
-        assert world.door._coming_in == 0
+        assert world.door._room.used_bytes == 0
 
 
 async def test_more_connections_than_allowed_are_answered_503() -> None:
     async with served(World(verdict(1.0), settings={"max_connections": 2})) as port:
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
         await asyncio.sleep(0.1)
+        held[0][1].write(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await held[0][0].readline()).startswith(b"HTTP/1.1 200")
         assert (
             b" 503 "
             in (await say(port, b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).split(b"\r\n")[0]

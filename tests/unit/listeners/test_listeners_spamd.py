@@ -187,7 +187,7 @@ async def test_bytes_of_all_requests_are_bounded(tmp_path: Path) -> None:
         for _, writer in held:
             writer.close()
         await asyncio.sleep(0.2)
-        assert server._coming_in == 0
+        assert server._room.used_bytes == 0
         assert b"Spam: False" in await ask(path, request("CHECK"))
 
 
