@@ -21,7 +21,10 @@ need chromium chromium
 exim=/opt/darban-peers/exim
 needs_exim=""
 [ -x /usr/sbin/exim4 ] || [ -x "$exim/usr/sbin/exim4" ] || needs_exim=yes
-[ -z "$missing$needs_exim" ] && exit 0
+haraka=/opt/darban-peers/haraka
+needs_haraka=""
+[ -x "$haraka/node_modules/.bin/haraka" ] || needs_haraka=yes
+[ -z "$missing$needs_exim$needs_haraka" ] && exit 0
 sudo=""
 [ "$(id -u)" = 0 ] || sudo="sudo"
 if [ -n "$needs_exim" ]; then
@@ -36,7 +39,18 @@ if [ -n "$needs_exim" ]; then
     missing="$missing $(echo $libraries)"
     id Debian-exim >/dev/null 2>&1 || $sudo useradd --system --no-create-home --shell /usr/sbin/nologin Debian-exim
 fi
-echo "installing$missing"
-$sudo apt-get update -qq
-# shellcheck disable=SC2086
-DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
+if [ -n "$needs_haraka" ]; then
+    command -v npm >/dev/null 2>&1 || missing="$missing npm"
+fi
+if [ -n "$missing" ]; then
+    echo "installing$missing"
+    $sudo apt-get update -qq
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+if [ -n "$needs_haraka" ]; then
+    echo "installing Haraka"
+    $sudo mkdir -p "$haraka"
+    $sudo npm install --prefix "$haraka" --no-audit --no-fund --omit=optional --loglevel=error \
+        Haraka@3.3.4 haraka-plugin-rspamd@1.6.1 >/dev/null
+fi

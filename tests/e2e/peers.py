@@ -461,3 +461,53 @@ maildir:
         yield Exim(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- Haraka -------------------------------------------------------------------------------------------------------
+
+
+HARAKA = Path("/opt/darban-peers/haraka/node_modules/.bin/haraka")
+
+
+@dataclass
+class Haraka:
+    folder: Path
+    port: int
+
+    def messages(self) -> list[bytes]:
+        return [file.read_bytes() for file in sorted((self.folder / "mail").glob("*.eml"))]
+
+
+@contextlib.contextmanager
+def haraka(http_port: int) -> Iterator[Haraka]:
+    """Haraka with its Rspamd plugin, as docs/doors.md says; what it takes becomes a file."""
+    folder, port = Path(tempfile.mkdtemp(prefix="darban-haraka-")), free_port()
+    (folder / "mail").mkdir()
+    config = folder / "config"
+    config.mkdir()
+    shutil.copy(HARAKA.parent.parent / "Haraka" / "config" / "connection.ini", config)
+    for name, text in (
+        ("smtp.ini", f"listen=127.0.0.1:{port}\nnodes=0\n"),
+        ("plugins", "rcpt_to.in_host_list\nrspamd\nqueue/test\n"),
+        ("host_list", "darban.test\n"),
+        ("me", "behind.darban.test\n"),
+        (
+            "rspamd.ini",
+            f"host = 127.0.0.1\nport = {http_port}\ntimeout = 35\n[check]\nprivate_ip = true\nlocal_ip = true\n"
+            "[defer]\nerror = true\ntimeout = true\n",
+        ),
+    ):
+        (config / name).write_text(text)
+    with (folder / "log").open("wb") as log:
+        environment = os.environ | {"TMPDIR": str(folder / "mail")}
+        process = subprocess.Popen([str(HARAKA), "-c", str(folder)], stdout=log, stderr=log, env=environment)
+    try:
+        wait_for_port(port, 60, process)
+        yield Haraka(folder, port)
+    except BaseException:
+        sys.stderr.write((folder / "log").read_text("utf-8", "replace")[-4000:])
+        raise
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)

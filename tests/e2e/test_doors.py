@@ -287,3 +287,22 @@ def test_exim_refuses_marks_and_defers(doors: Doors, variant: str) -> None:
     with peers.exim(f"127.0.0.1 {peers.free_port()}{variant}") as exim:  # nobody answers
         assert exim.send(CLEAN, CLIENT_IP).startswith("451")
         assert exim.messages() == []
+
+
+# --- Haraka -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not peers.HARAKA.exists(), reason="Haraka is not here: tests/install_peers.sh installs it from npm")
+def test_haraka_refuses_marks_and_defers(doors: Doors) -> None:
+    forged = b"X-Spam-Flag: NO\r\nX-Darban-Id: forged\r\n"
+    with peers.haraka(doors.http) as haraka:
+        code, text = peers.send(haraka.port, SPAM)
+        assert (code, "Message refused as unsolicited or unsafe" in text) == (550, True)
+        assert peers.send(haraka.port, forged + CLEAN)[0] == 250
+        (message,) = haraka.messages()
+        assert message.count(b"X-Spam-Flag: NO") == message.count(b"X-Darban-Id:") == 1
+        assert b"forged" not in message
+        assert b"Authentication-Results: mx.darban.test;" in message
+    with peers.haraka(peers.free_port()) as haraka:  # nobody answers
+        assert peers.send(haraka.port, CLEAN)[0] == 450
+        assert haraka.messages() == []
