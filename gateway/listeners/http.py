@@ -52,6 +52,7 @@ REQUESTS = Counter("darban_http_requests_total", "Requests by path and status.",
 MESSAGES_AT_ONCE = 8  # of the largest size
 _REAP_EVERY_S = 1.0
 _KEEP_ALIVE_S = 5
+_ACCEPTED_S = 0.2  # for requests that are on their way
 _ZSTD_STEP = 1 << 10  # bytes inflated at once: 32 MiB at the worst
 _ELSEWHERE = ("file", "path", "shm", "key")  # Rspamd's: the message is in a file or in memory, or encrypted
 
@@ -367,6 +368,9 @@ class Server:
     async def stop(self, grace_s: float) -> None:
         """No new connection; requests are answered, for so long."""
         serving, reaper = self._tasks
+        for one in self._uvicorn.servers:
+            one.close()
+        await asyncio.sleep(_ACCEPTED_S)  # what follows closes connections on which nothing was asked yet
         self._uvicorn.config.timeout_graceful_shutdown = int(grace_s)
         self._uvicorn.should_exit = True
         await serving

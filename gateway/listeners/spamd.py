@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -39,6 +40,7 @@ REQUESTS = Counter("darban_spamd_requests_total", "Requests by command and exit 
 MESSAGES_AT_ONCE = 8  # of the largest size
 _BLOCK = 1 << 16
 _LINGER_S = 5.0
+_ACCEPTED_S = 0.05  # for connections that are accepted, but not begun
 _ANSWER_S = 60.0  # for the client to read what we say
 _MAX_TOLD = 4096
 _MAX_HITS = 50  # of a report; Exim has room for 32 KB
@@ -74,8 +76,10 @@ class Server:
         """No new connection; requests are answered, for so long."""
         if self._server is not None:
             self._server.close()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_s)
+        deadline = time.monotonic() + grace_s
+        await asyncio.sleep(_ACCEPTED_S)
+        while self._tasks and time.monotonic() < deadline:
+            await asyncio.wait(self._tasks, timeout=deadline - time.monotonic())
         for task in list(self._tasks):
             task.cancel()
 
@@ -93,8 +97,8 @@ class Server:
             else:
                 answer, is_read = await self._serve(reader)
             await _leave(reader, writer, answer, is_read=is_read)
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # the client went away
+        except (OSError, asyncio.CancelledError):
+            pass  # the client went away, or the time to stop is over: nobody awaits this task
         finally:
             writer.close()
 
