@@ -77,7 +77,8 @@ class Teaching:
         return codec.told(done)
 
     def _name(self, user: str) -> str:
-        return self._trainer or user[:100] or f"unknown ({self._via})"
+        named = "".join(char for char in user if char.isprintable())[:100]
+        return self._trainer or named or f"unknown ({self._via})"
 
 
 def as_it_came(content: bytes, hostname: str) -> tuple[Envelope, bytes]:

@@ -59,7 +59,8 @@ async def test_a_class_that_is_none_is_told(ledger: SqlLedger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trainer", "user", "name"), [("", "reza", "reza"), ("spamd", "reza", "spamd"), ("", "", "unknown (spamd)")]
+    ("trainer", "user", "name"),
+    [("", "reza", "reza"), ("spamd", "reza", "spamd"), ("", "", "unknown (spamd)"), ("", "\0رضا\n", "رضا")],
 )
 async def test_in_whose_name(ledger: SqlLedger, trainer: str, user: str, name: str) -> None:
     await teaching(ledger, trainer).teach(user, True, CAME)
