@@ -1,6 +1,6 @@
 """An SMTP server that takes everything and keeps nothing: python -m benchmarks.sink PORT.
 
-At SIGTERM it prints how many messages it took.
+To NOOP it answers how many messages it took.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ class Sink(asyncio.Protocol):
         transport.write(b"220 sink ESMTP\r\n")  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
-        """Answer whatever is whole."""
+        """Answer whatever is whole, all at once."""
         self.buffer += data
+        answers = []
         while (end := self.buffer.find(b"\r\n.\r\n" if self.in_data else b"\r\n")) >= 0:
             word = bytes(self.buffer[:4]).upper()
             del self.buffer[: end + (5 if self.in_data else 2)]
-            self.transport.write(self.answer(word))  # type: ignore[attr-defined]
+            answers.append(self.answer(word))
+        if answers:
+            self.transport.write(b"".join(answers))  # type: ignore[attr-defined]
 
     def answer(self, word: bytes) -> bytes:
         """The reply to a command, or to the end of a message."""
@@ -45,6 +48,8 @@ class Sink(asyncio.Protocol):
             return b"354 go\r\n"
         if word == b"EHLO":
             return _EHLO
+        if word == b"NOOP":
+            return b"250 %d\r\n" % Sink.received
         return b"221 bye\r\n" if word == b"QUIT" else b"250 2.0.0 ok\r\n"
 
 
@@ -53,10 +58,9 @@ async def main(port: int) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
-    server = await loop.create_server(Sink, "127.0.0.1", port, backlog=1024)
+    server = await loop.create_server(Sink, "127.0.0.1", port, backlog=4096)
     await stopped.wait()
     server.close()
-    print(Sink.received, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,149 +1,161 @@
-"""What the gateway carries: SMTP in at its door, judged, SMTP out to a sink.
+"""What a door carries: SMTP in, judged, SMTP out to a sink; Darban beside Postfix, and Postfix and Haraka with Rspamd.
 
-    python -m benchmarks.smtp_load [--number 2000] [--connections 16] [--messages FOLDER] [--out FILE]
+    python -m benchmarks.smtp_load [--number 2000] [--connections 10 100] [--doors darban,postfix,...] [--idle 0]
+                                   [--messages FOLDER] [--out FILE]
 
-The same clients are first pointed straight at the sink: what the load itself costs. CPU is that of all the gateway's
-processes. Every reply is counted, and what the sink took.
+Every door relays every message. The clients speak as a mail server does, MAIL, RCPT and DATA in one write where
+PIPELINING is offered, and send one message after the other on each connection. CPU is that of all the door's
+processes, and messages a second are counted, until the sink has taken every message. `--idle` holds so many
+connections open beside that say nothing more; memory is that of all processes (PSS) with all of them open. The same
+clients are first pointed straight at the sink: what the load itself costs.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import json
-import multiprocessing
-import re
-import signal
 import smtplib
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
+from benchmarks.doors import Door
+from benchmarks.doors.darban import Darban
+from benchmarks.doors.haraka import HarakaRspamd
+from benchmarks.doors.postfix import Postfix, PostfixRspamd
 from benchmarks.machine import ROOT, describe, percentile
 from benchmarks.mail import messages
-from benchmarks.processes import cpu_s
+from benchmarks.processes import cpu_s, family, memory_mib
+from gateway.net.dialogue import Dialogue
 from tests.e2e import peers
 
-_CLIENT_PROCESSES = 2
-Result = list[tuple[int, float]]
+DOORS: tuple[Door, ...] = (Darban(), Postfix(), PostfixRspamd(), HarakaRspamd())
+_WITHIN_S = 300.0
+_WARM_UP = 200
+Answers = list[tuple[int, float]]
 
 
 def main() -> None:
     """Print the result, and write it where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--number", type=int, default=2000)
-    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--connections", type=int, nargs="+", default=[10, 100])
+    parser.add_argument("--doors", default=",".join(one.name for one in DOORS))
+    parser.add_argument("--idle", type=int, default=0)
     parser.add_argument("--messages", default="", help="a folder of .eml files instead of the corpora")
     parser.add_argument("--out", default="", help="write the result as JSON")
     options = parser.parse_args()
     chosen = [sample.content for sample in messages(options.number, options.messages)]
-    # made distinct: the same message twice is held once
-    contents = [b"X-Benchmark: %d\r\n%b" % (number, content) for number, content in enumerate(chosen)]
-    with sink() as straight:
-        baseline = load(straight[0], contents, options.connections)
-    with sink() as (port, taken), tempfile.TemporaryDirectory() as folder:
-        with peers.gateway(Path(folder), f"smtp://127.0.0.1:{port}") as running:
-            warm_up = [b"X-Warm-Up: yes\r\n" + content for content in contents[:100]]  # first use of everything
-            warmed = load(running.smtp_port, warm_up, options.connections)
-            before = cpu_s([running.process.pid])
-            result = load(running.smtp_port, contents, options.connections)
-            used = cpu_s([running.process.pid]) - before
-            held = held_now(running.metrics_port)
-        sent = len(warm_up) + len(contents)
-        result |= {
-            "cpu_ms_per_message": round(used / len(contents) * 1000, 3),
-            "warm_up": len(warm_up),
-            "held": held,
-            "relayed": taken(),
-        }
-    if result["held"] + result["relayed"] + refused(result) + refused(warmed) != sent:
-        print(f"{sent} sent, but not all are accounted for", file=sys.stderr)
-    text = json.dumps(
-        {"machine": describe(), "connections": options.connections, "gateway": result, "straight_to_sink": baseline},
-        indent=1,
-    )
-    print(text)
+    asked = [one for one in DOORS if one.name in options.doors.split(",")]
+    absent = {one.name: one.missing() for one in asked if one.missing()}
+    result: dict[str, Any] = {"machine": describe(), "absent": absent, "idle": options.idle, "doors": {}}
+    with sink() as port:
+        result["straight_to_sink"] = _run(port, port, chosen, options.connections[0], 0, [])
+    for door in asked:
+        if door.name not in absent:
+            result["doors"][door.name] = door.facts() | {
+                str(connections): _measure(door, chosen, connections, options.idle)
+                for connections in options.connections
+            }
+    print(json.dumps(result, indent=1))
     if options.out:
-        Path(options.out).write_text(text + "\n")
+        Path(options.out).write_text(json.dumps(result, indent=1) + "\n")
 
 
-def load(port: int, contents: list[bytes], connections: int) -> dict[str, Any]:
-    """Send everything, each connection its share; the figures."""
-    each = max(1, connections // _CLIENT_PROCESSES)
+def _measure(door: Door, contents: Sequence[bytes], connections: int, idle: int) -> dict[str, Any]:
+    with sink() as sink_port, tempfile.TemporaryDirectory(prefix="darban-door-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # the peers' users must come in
+        with door.open(folder, sink_port, connections + idle) as standing:
+            warm_up = list(contents[:_WARM_UP])  # first use of everything
+            _run(standing.port, sink_port, warm_up, min(connections, 10), 0, [])
+            return _run(standing.port, sink_port, contents, connections, idle, standing.roots)
+
+
+def _run(
+    port: int, sink_port: int, contents: Sequence[bytes], connections: int, idle: int, roots: Sequence[int]
+) -> dict[str, Any]:
+    before, had = cpu_s(roots), taken(sink_port)
     began = time.perf_counter()
-    with multiprocessing.get_context("fork").Pool(_CLIENT_PROCESSES) as pool:
-        shares = [contents[number::_CLIENT_PROCESSES] for number in range(_CLIENT_PROCESSES)]
-        answers = [one for part in pool.starmap(clients, [(port, share, each) for share in shares]) for one in part]
+    answers, memory = uvloop.run(load(port, contents, connections, idle, roots))
+    passed = sum(code == 250 for code, _ in answers)
+    while taken(sink_port) - had < passed:
+        if time.perf_counter() - began > _WITHIN_S:
+            raise SystemExit(f"{passed} messages were accepted, {taken(sink_port) - had} came out")
+        time.sleep(0.02)
     wall = time.perf_counter() - began
-    if len(answers) != len(contents):
-        raise SystemExit(f"{len(contents)} sent, {len(answers)} answered")
     times = [seconds for _, seconds in answers]
     return {
         "messages": len(answers),
         "replies": dict(Counter(str(code) for code, _ in answers)),
-        "messages_per_s": round(len(answers) / wall, 1),
+        "messages_per_s": round(passed / wall, 1),
         "data_ms": {name: round(percentile(times, share) * 1000, 2) for name, share in (("p50", 0.5), ("p99", 0.99))},
+        "cpu_ms": round((cpu_s(roots) - before) / max(1, passed) * 1000, 3),
+        "memory_mib": memory,
     }
 
 
-def clients(port: int, contents: list[bytes], connections: int) -> Result:
-    """One process's connections."""
-    with ThreadPoolExecutor(connections) as pool:
-        parts = pool.map(lambda number: one_connection(port, contents[number::connections]), range(connections))
-        return [one for part in parts for one in part]
+async def load(
+    port: int, contents: Sequence[bytes], connections: int, idle: int, roots: Sequence[int]
+) -> tuple[Answers, float]:
+    """Each connection sends its share; the answers to DATA, and the memory with everything open."""
+    loop = asyncio.get_running_loop()
+
+    async def connect() -> Dialogue:
+        _, dialogue = await loop.create_connection(Dialogue, "127.0.0.1", port)
+        if not await dialogue.begin("EHLO", "client.example.org", 60.0):
+            raise SystemExit(f"a connection was not served: {dialogue.fault}")
+        return dialogue
+
+    open_ones = [await connect() for _ in range(idle + connections)]
+    waiting, answers = iter(contents), Answers()
+
+    async def client(dialogue: Dialogue) -> None:
+        for content in waiting:
+            commands = ["MAIL FROM:<sara@example.org> BODY=8BITMIME", "RCPT TO:<you@darban.test>", "DATA"]
+            began = time.perf_counter()
+            replies = await dialogue.commands(commands, 120.0, lambda said: said[-1].code < 400)
+            if [one.code for one in replies] != [250, 250, 354]:
+                raise SystemExit(f"not taken: {replies} {dialogue.fault}")
+            said = await dialogue.send(content, 1, 120.0)
+            answers.append((said[0].code if said else 0, time.perf_counter() - began))
+
+    await asyncio.gather(*(client(dialogue) for dialogue in open_ones[idle:]))
+    memory = 0.0
+    for pid in (pid for root in roots for pid in family(root)):
+        with contextlib.suppress(OSError, KeyError):  # it has ended meanwhile
+            memory += memory_mib(pid)["pss_mib"]
+    for dialogue in open_ones:
+        dialogue.end("")
+    return answers, round(memory, 1)
 
 
-def one_connection(port: int, contents: list[bytes]) -> Result:
-    """(code, seconds from DATA to the reply) of each message."""
-    answers = []
-    with smtplib.SMTP("127.0.0.1", port, local_hostname="client.example.org", timeout=120) as client:
-        client.ehlo()
-        for content in contents:
-            client.mail("sara@example.org", ["BODY=8BITMIME"])
-            client.rcpt("you@darban.test")
-            start = time.perf_counter()
-            try:
-                code = client.data(content)[0]
-            except smtplib.SMTPDataError as error:
-                code = error.smtp_code
-            answers.append((code, time.perf_counter() - start))
-    return answers
+def taken(sink_port: int) -> int:
+    """How many messages the sink has."""
+    with smtplib.SMTP("127.0.0.1", sink_port, timeout=30) as client:
+        return int(client.noop()[1])
 
 
-def refused(result: dict[str, Any]) -> int:
-    """Messages answered otherwise than with 250."""
-    return sum(count for code, count in result["replies"].items() if code != "250")
-
-
-def held_now(metrics_port: int) -> int:
-    """What the quarantine says it holds."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics") as answer:
-        text = answer.read().decode()
-    return int(float(re.findall(r'darban_quarantine_messages\{state="held"\} (\S+)', text)[0]))
-
-
-@contextmanager
-def sink() -> Iterator[tuple[int, Callable[[], int]]]:
-    """(port, function that stops it and says how many messages it took)."""
+@contextlib.contextmanager
+def sink() -> Iterator[int]:
+    """A sink's port."""
     port = peers.free_port()
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.sink", str(port)], stdout=subprocess.PIPE, cwd=ROOT)
-    peers.wait_for_port(port, 30, process)
-
-    def taken() -> int:
-        process.send_signal(signal.SIGTERM)
-        return int(process.communicate(timeout=30)[0])
-
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.sink", str(port)], cwd=ROOT)
+    peers.wait_for_port(port, 30)
     try:
-        yield port, taken
+        yield port
     finally:
         process.kill()
+        process.wait()
 
 
 if __name__ == "__main__":

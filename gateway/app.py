@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from gateway.listeners.teaching import Teaching
     from gateway.mailboxes import Learn, MailboxWatch
     from gateway.net.imap import Server
-    from gateway.ports import Counters, QuarantineStore, Sealer, TrainingLedger
+    from gateway.ports import Counters, DomainMemory, QuarantineStore, Sealer, TrainingLedger
     from gateway.reputation import Reputation
     from gateway.review import Review
-    from gateway.scan.pipeline import Pipeline
+    from gateway.scan.pipeline import MakePipeline, Pipeline
     from gateway.scanning import Scanner
     from gateway.service import Releaser
     from gateway.web.health import DnsState
@@ -204,7 +204,7 @@ def rule_problems(settings: Settings) -> list[str]:
 
 
 def unlisted_domains(settings: Settings) -> tuple[str, ...]:
-    """What no DNS list is asked about: our own domains, partners' and those the admin names."""
+    """What no DNS list is asked about, and what is never new: our own domains, partners' and those the admin names."""
     own = (domain.name.removeprefix("*.") for domain in settings.domain)
     named = (to_a_label(name) for name in (*settings.identity.partners, *settings.dns.unlisted))
     return (*own, *filter(None, named))
@@ -234,7 +234,7 @@ def load_model(settings: Settings) -> Model:
 
 def load_pipeline(
     settings: Settings, cache: Path | None, *, offline: bool = False, explain_all: bool = False
-) -> Callable[[], Pipeline]:
+) -> MakePipeline:
     """Load rules and model now; the function makes a pipeline with a resolver of its own (after a fork, in a loop).
 
     Predictions get their words from the lowest tag_at on, or all of them: what is delivered as plain mail keeps no
@@ -243,7 +243,7 @@ def load_pipeline(
     Raises ConfigError when a rule file or the model cannot be used: a gateway that cannot judge does not start.
     """
     from gateway import rules
-    from gateway.checks import ENVELOPE_CHECKS, make_checks
+    from gateway.checks import make_checks, make_envelope_checks
     from gateway.checks.dns_list import DnsLists
     from gateway.classify.published import CurrentModel
     from gateway.config.dns_lists import dns_lists
@@ -255,14 +255,15 @@ def load_pipeline(
     checks = make_checks(make_identity(settings))
     shipped, folder = load_model(settings), places(settings).model
 
-    def make() -> Pipeline:
+    def make(memory: DomainMemory | None = None) -> Pipeline:
         dns = settings.dns
         known = CachingResolver(dns.nameservers, dns.timeout_s, dns.cache)
-        asked = (DnsLists(lists, known, unlisted_domains(settings)),) if lists else ()
+        ours = unlisted_domains(settings)
+        listing = (DnsLists(lists, known, ours),) if lists else ()
         return Pipeline(
             resolver=OfflineResolver() if offline else known,
             message_checks=checks,
-            envelope_checks=() if offline else (*ENVELOPE_CHECKS, *asked),
+            envelope_checks=() if offline else (*make_envelope_checks(memory, ours), *listing),
             rules=ruleset,
             classifier=CurrentModel(shipped, folder) if settings.learning.enabled else shipped,
             deadline_s=min(settings.limits.scan_s / 2, dns.timeout_s * 5),
@@ -375,13 +376,14 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
     stopped = _on_stop()
     policies = domain_policies(settings)
     engine = make_engine(settings.storage.database)
-    pool = ScorerPool(where.scorers, max(1, scorer_count(settings) // listener_count(settings)), settings.limits.scan_s)
+    counters = SqlCounters(engine)
+    reputation = _reputation(settings, counters)
+    scorers = max(1, scorer_count(settings) // listener_count(settings))
+    pool = ScorerPool(where.scorers, scorers, settings.limits.scan_s, reputation)
     await pool.start()
     journal = JournalSender(where.journal)
     journal.start()
     next_hops = NextHops(settings.hostname)
-    counters = SqlCounters(engine)
-    reputation = _reputation(settings, counters)
     reputation.start()
     service = Gateway(
         policies=policies,
@@ -396,15 +398,19 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
     )
     sockets = [smtp.bind(address) for address in settings.smtp.listen]
     doors: list[Door] = [await smtp.serve(settings.smtp, settings.hostname, service, sockets)]
+    pools = [pool]
     if settings.spamd.listen:
-        doors.append(await _door_spamd(settings, where, Scanner("spamd", pool.score, policies, journal)))
+        pools.append(ScorerPool(where.scorers, scorers, settings.limits.scan_s))  # no memory: a scan teaches nothing
+        await pools[-1].start()
+        doors.append(await _door_spamd(settings, where, Scanner("spamd", pools[-1].score, policies, journal)))
     ready()
     await stopped
     await asyncio.gather(*(door.stop(_GRACE_S) for door in doors))
     await reputation.close()
     await journal.close()
     await next_hops.close()
-    await pool.close()
+    for one in pools:
+        await one.close()
 
 
 async def _door_spamd(settings: Settings, where: Places, scanner: Scanner) -> Door:
@@ -624,6 +630,7 @@ def _reputation(settings: Settings, counters: Counters) -> Reputation:
         trusted=said.trusted_networks,
         limits=Limits(hourly.messages, hourly.recipients, hourly.unknown_recipients, hourly.domain_messages),
         delays=Delays(said.greylist_wait_s, said.greylist_window_s),
+        domains_quiet_s=said.domains_quiet_s,
     )
 
 
@@ -875,6 +882,12 @@ def _prepare_metrics(run: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    from prometheus_client import values
+
+    # it asks the system for the process at each count, some fifty times a message; a fork is the only time it changes
+    process = [os.getpid()]
+    os.register_at_fork(after_in_child=lambda: process.__setitem__(0, os.getpid()))
+    values.ValueClass = values.MultiProcessValue(lambda: process[0])  # type: ignore[no-untyped-call]
 
 
 def _check_ports_free(settings: Settings) -> None:

@@ -87,6 +87,9 @@ class MemoryCounters:
         for key, amount in amounts.items():
             self.values[key] = self.values.get(key, 0.0) + amount
 
+    def peek_many(self, keys: Sequence[str]) -> Mapping[str, float] | None:
+        return None
+
     def get_many(self, keys: Sequence[str]) -> Mapping[str, float]:
         if self.is_down:
             raise StoreError("down")

@@ -2,7 +2,7 @@
 
 `script` maps a step to what happens there: a reply ("550 5.1.1 no"), "close", "hang" or "garbage". Steps: "greeting",
 "EHLO", "MAIL", "RCPT", "RCPT you@darban.test", "DATA", "content" (while it comes), "dot", "dot 2" (LMTP's second reply),
-"RSET", "STARTTLS". A list gives one after the other, its last for ever.
+"RSET", "STARTTLS", "without MAIL", "without RCPT" (what is out of order). A list gives one after the other, its last for ever.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class _Session:
     def __init__(self, owner: Sink, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.owner, self.reader, self.writer = owner, reader, writer
         self.recipients: list[str] = []
+        self.has_sender = False
 
     async def run(self) -> None:
         await self.answer("220 sink ESMTP", "greeting")
@@ -100,12 +101,16 @@ class _Session:
             self.owner.is_encrypted = True
         elif verb == "MAIL":
             self.recipients = []
-            await self.answer("250 2.1.0 ok", "MAIL")
+            self.has_sender = (await self.answer("250 2.1.0 ok", "MAIL")).startswith("2")
+        elif verb in ("RCPT", "DATA") and not self.has_sender:
+            await self.answer("503 5.5.1 MAIL first", "without MAIL")
         elif verb == "RCPT":
             address = text.partition("<")[2].partition(">")[0]
             said = await self.answer("250 2.1.5 ok", f"RCPT {address}", "RCPT")
             if said.startswith("2"):
                 self.recipients.append(address)
+        elif verb == "DATA" and not self.recipients:
+            await self.answer("554 5.5.1 no valid recipients", "without RCPT")
         elif verb == "DATA":
             if (await self.answer("354 go", "DATA")).startswith("3"):
                 await self.content()

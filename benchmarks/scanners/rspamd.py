@@ -22,9 +22,13 @@ from typing import Any
 from benchmarks.processes import family, running
 from benchmarks.scanners import Answer, Mail, Misconfigured, OneAtATime, require
 
-_CONFIGURATION = Path("/etc/rspamd/rspamd.conf")
+CONFIGURATION = Path("/etc/rspamd/rspamd.conf")
 _NEEDS_NETWORK = "rbl surbl spf dkim arc dmarc asn mx_check fuzzy_check rspamd_update bimi".split()
-_START_S = 120.0
+NO_NETWORK = {f"{module}.conf": "enabled = false;" for module in _NEEDS_NETWORK} | {
+    "hfilter.conf": "helo_enabled = false; from_enabled = false;",  # what is looked up of HELO and MAIL FROM
+    "phishing.conf": "phishtank_enabled = false;",
+}
+START_S = 120.0
 _LOADED = re.compile(r"#(\d+)\(\w+\) .*full hyperscan database of (\d+) regexps has been loaded")
 _FORKING = "main: rspamd .* is starting"  # what is loaded before this, every process has
 _TASK = re.compile(r"\(default: .* dns req: (\d+),")
@@ -50,8 +54,8 @@ class Rspamd:
         """The programs that are not installed."""
         needed = ["rspamd", *(["redis-server"] if self._bayes else [])]
         absent = [name for name in needed if shutil.which(name) is None]
-        if not absent and not _CONFIGURATION.exists():
-            absent = [str(_CONFIGURATION)]
+        if not absent and not CONFIGURATION.exists():
+            absent = [str(CONFIGURATION)]
         return f"{' and '.join(absent)} not installed" if absent else ""
 
     def facts(self) -> dict[str, Any]:
@@ -63,11 +67,11 @@ class Rspamd:
         self._folder = folder
         for name in ("db", "log", "local.d"):
             (folder / name).mkdir(exist_ok=True)
-        self._facts["version"] = _version(["rspamd", "--version"])
+        self._facts["version"] = version(["rspamd", "--version"])
         with self.start(1, sorted(os.sched_getaffinity(0))) as instance:
             self._facts["patterns"] = instance.patterns
             if self._bayes:
-                self._facts |= {"redis": _version(["redis-server", "--version"]), "trained_on": len(training)}
+                self._facts |= {"redis": version(["redis-server", "--version"]), "trained_on": len(training)}
                 asyncio.run(instance.learn(training, bulk=not self._timed))
 
     @contextlib.contextmanager
@@ -77,15 +81,15 @@ class Rspamd:
         log.unlink(missing_ok=True)
         ports = free_port(), free_port()
         self._configure(workers, ports)
-        _own(self._folder)
+        own(self._folder)
         with contextlib.ExitStack() as stack:
             roots = []
             if self._bayes:
                 roots.append(stack.enter_context(self._redis(cores)).pid)
-            command = ["rspamd", "--no-fork", "--config", str(_CONFIGURATION), *_user(), *self._variables()]
+            command = ["rspamd", "--no-fork", "--config", str(CONFIGURATION), *user(), *self._variables()]
             process = stack.enter_context(running(cores, command, self._folder / "log" / "out"))
             instance = Instance([process.pid, *roots], ports, workers, log, bayes=self._bayes)
-            wait_until(instance.loaded, _START_S, f"{self.name} has not loaded its patterns; see {log}")
+            wait_until(instance.loaded, START_S, f"{self.name} has not loaded its patterns; see {log}")
             yield instance
             if self._timed:
                 instance.settled()
@@ -102,10 +106,7 @@ class Rspamd:
         )
 
     def _configure(self, workers: int, ports: tuple[int, int]) -> None:
-        files = {f"{module}.conf": "enabled = false;" for module in _NEEDS_NETWORK}
-        files |= {
-            "hfilter.conf": "helo_enabled = false; from_enabled = false;",  # what is looked up of HELO and MAIL FROM
-            "phishing.conf": "phishtank_enabled = false;",
+        files = NO_NETWORK | {
             "worker-normal.inc": f'bind_socket = "127.0.0.1:{ports[0]}"; count = {workers};',
             "worker-controller.inc": f'bind_socket = "127.0.0.1:{ports[1]}";',
             "worker-proxy.inc": "enabled = false;",
@@ -133,7 +134,7 @@ class Rspamd:
         }
         command = ["redis-server", *(word for key, value in settings.items() for word in (f"--{key}", str(value)))]
         with running(cores, command, self._folder / "log" / "redis") as process:
-            wait_until(path.exists, _START_S, "Redis does not start")
+            wait_until(path.exists, START_S, "Redis does not start")
             yield process
 
 
@@ -151,7 +152,7 @@ class Instance(OneAtATime):
 
     def workers(self) -> list[int]:
         """Those that scan; they say so in their title."""
-        return [pid for pid in family(self.roots[0]) if b"normal process" in _title(pid)]
+        return [pid for pid in family(self.roots[0]) if b"normal process" in title(pid)]
 
     def loaded(self) -> bool:
         """All workers have the compiled patterns, and the ports are open."""
@@ -235,24 +236,27 @@ def _learned(symbols: dict[str, Any]) -> float | None:
     return float(found[0]) if found else None
 
 
-def _title(pid: int) -> bytes:
+def title(pid: int) -> bytes:
+    """What it calls itself."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     return b""
 
 
-def _user() -> list[str]:
+def user() -> list[str]:
+    """Options that name whom it runs as."""
     return ["--user", "_rspamd", "--group", "_rspamd"] if os.geteuid() == 0 else []
 
 
-def _own(folder: Path) -> None:
+def own(folder: Path) -> None:
     """Rspamd drops root's privileges before it writes."""
     if os.geteuid() == 0:
         for path in [folder, *folder.rglob("*")]:
             shutil.chown(path, "_rspamd", "_rspamd")
 
 
-def _version(command: list[str]) -> str:
+def version(command: list[str]) -> str:
+    """The first thing that looks like one in what this prints."""
     text = subprocess.run(command, capture_output=True, text=True, check=False)
     found = re.search(r"\d+\.\d+(\.\d+)*", text.stdout + text.stderr)
     return found[0] if found else ""

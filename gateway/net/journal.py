@@ -26,6 +26,7 @@ LOST = Counter(
 _MAX_WAITING = 50_000  # rows, about 50 MB at the worst
 _BATCH = 500
 _RETRY_S = 1.0
+_GATHER_S = 0.05  # what comes within it is sent together: each time wakes the admin process
 _LINE_LIMIT = 1 << 20
 
 log = structlog.get_logger("darban.journal")
@@ -75,6 +76,7 @@ class JournalSender:
         with contextlib.closing(writer):
             while True:
                 await self._wake.wait()
+                await asyncio.sleep(_GATHER_S)
                 self._wake.clear()
                 while self._rows:
                     batch = [self._rows[index] for index in range(min(_BATCH, len(self._rows)))]

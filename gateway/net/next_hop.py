@@ -11,7 +11,6 @@ from collections import OrderedDict
 from pathlib import Path
 
 from gateway.errors import ConfigError
-from gateway.net.lmtp_client import LmtpNextHop
 from gateway.net.maildir import MaildirNextHop
 from gateway.net.smtp_client import SmtpNextHop
 from gateway.ports import NextHop
@@ -70,11 +69,16 @@ def make_next_hop(url: str, hostname: str) -> NextHop:
     if scheme == "maildir" and rest:
         return MaildirNextHop(Path(rest))
     if scheme == "lmtp+unix" and rest:
-        return LmtpNextHop(url, lambda: asyncio.open_unix_connection(rest), hostname)
+        return SmtpNextHop(
+            url, lambda make: asyncio.get_running_loop().create_unix_connection(make, rest), hostname, is_lmtp=True
+        )
     host, colon, port = rest.removeprefix("//").rstrip("/").rpartition(":")
     if scheme in ("smtp", "lmtp") and rest.startswith("//") and colon and port.isdigit():
         host = host.strip("[]")
-        if scheme == "smtp":
-            return SmtpNextHop(host, int(port), hostname)
-        return LmtpNextHop(url, lambda: asyncio.open_connection(host, int(port)), hostname)
+        return SmtpNextHop(
+            url,
+            lambda make: asyncio.get_running_loop().create_connection(make, host, int(port)),
+            hostname,
+            is_lmtp=scheme == "lmtp",
+        )
     raise ConfigError(f"next_hop {url}: write smtp://host:port, lmtp://host:port, lmtp+unix:/path or maildir:/path")

@@ -128,10 +128,14 @@ def test_dns(folder: Path) -> None:
 
 
 def test_smtp_load(folder: Path) -> None:
-    result = run("smtp_load", "--connections", "4", "--messages", str(folder))
-    assert sum(result["gateway"]["replies"].values()) == 40
+    result = run("smtp_load", *"--connections 4 --idle 3 --doors darban,postfix".split(), "--messages", str(folder))
     assert result["straight_to_sink"]["replies"] == {"250": 40}
-    assert result["gateway"]["cpu_ms_per_message"] > 0
+    assert set(result["doors"]) | set(result["absent"]) == {"darban", "postfix"}
+    assert "darban" in result["doors"]
+    for door in result["doors"].values():
+        assert door["4"]["replies"] == {"250": 40}
+        assert door["4"]["cpu_ms"] > 0
+        assert door["4"]["memory_mib"] > 10
 
 
 def test_growth(folder: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from gateway.errors import InputError, StoreError
 from gateway.stores import dmarc_feedback
@@ -224,6 +224,21 @@ def test_many_counters_at_once(engine: Engine) -> None:
     assert counters.get_many(["a", "b"]) == {"b": 1.5}
     counters.add_many({"a": 1.0}, 10)
     assert counters.get("a") == 1.0
+
+
+def test_what_can_be_read_without_waiting(engine: Engine) -> None:
+    now = [100.0]
+    counters = SqlCounters(engine, lambda: now[0])
+    counters.add_many({"a": 1.5, "b": 2.0}, 10)
+    peeked = [counters.peek_many(["a", "b", "c"])]
+    with engine.begin() as connection:  # another process writes, and has not committed
+        connection.execute(text("DELETE FROM counter"))
+        peeked.append(counters.peek_many(["a", "b", "c"]))
+    peeked.append(counters.peek_many(["a", "b", "c"]))
+    if engine.dialect.name == "sqlite":
+        assert peeked == [{"a": 1.5, "b": 2.0}, {"a": 1.5, "b": 2.0}, {}]
+    else:
+        assert peeked == [None, None, None]
 
 
 def test_more_keys_than_a_statement_takes(engine: Engine) -> None:

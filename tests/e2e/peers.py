@@ -86,6 +86,7 @@ def gateway(
     nameserver: str = "127.0.0.1:9",
     extra: str = "",
     smtp_extra: str = "",
+    domain_extra: str = "",
 ) -> Iterator[Gateway]:
     """`darban run` with real processes; stopped with SIGTERM, its log printed when it did not end well."""
     ports = [free_port() for _ in range(3)]
@@ -98,6 +99,7 @@ listen = ["127.0.0.1:{ports[0]}"]
 [[domain]]
 name = "{domain}"
 next_hop = "{next_hop}"
+{domain_extra}
 [dns]
 nameservers = ["{nameserver}"]
 timeout_s = {0.1 if nameserver == "127.0.0.1:9" else 2.0}
@@ -192,7 +194,7 @@ class Postfix:
 
 @contextlib.contextmanager
 def postfix(
-    *, domain: str = "darban.test", users: tuple[str, ...] = ("you", "reza"), relayhost: str = ""
+    *, domain: str = "darban.test", users: tuple[str, ...] = ("you", "reza"), relayhost: str = "", extra: str = ""
 ) -> Iterator[Postfix]:
     """A whole Postfix instance: takes mail for the users of the domain into Maildirs, or hands it to `relayhost`."""
     folder = Path(tempfile.mkdtemp(prefix="darban-postfix-"))
@@ -235,7 +237,7 @@ default_process_limit = 100
 smtp_dns_support_level = disabled
 minimal_backoff_time = 1s
 queue_run_delay = 1s
-{delivery}"""
+{delivery}{extra}"""
     )
     services = [
         f"127.0.0.1:{port} inet n - n - - smtpd",

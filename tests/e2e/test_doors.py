@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import socket
@@ -41,6 +42,8 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
 listen = "127.0.0.1:{spamd}"
 learn = true
 trainer = ""
+[reputation]
+domains_quiet_s = 0.001
 [http]
 listen = "127.0.0.1:{http}"
 learn_token_file = "{folder}/token"
@@ -247,12 +250,26 @@ def test_rspamc_checks_learns_and_asks_for_statistics(doors: Doors) -> None:
     assert "Messages scanned" in doors.rspamc(b"", "stat").stdout.decode()
 
 
-def test_a_scan_teaches_nothing(doors: Doors) -> None:
-    """The same sender again and again is as unknown as at first."""
-    fields = {"IP": CLIENT_IP, "From": MAIL_FROM, "Rcpt": RCPT_TO}
-    answers = [doors.post("/checkv2", CLEAN, fields)[1] for _ in range(5)]
-    assert {frozenset(one["symbols"]) for one in answers} == {frozenset(answers[0]["symbols"])}
-    assert not {"KNOWN_SENDER", "FIRST_CONTACT"} & set(answers[0]["symbols"])
+def linking(domain: str) -> bytes:
+    return message_bytes(f"Look at https://{domain}/\r\n", Message_ID=f"<{domain}@example.org>")
+
+
+def test_a_scan_asks_no_memory(doors: Doors) -> None:
+    """The same sender again and again is as unknown as at first; links are new to SMTP's memory, and to no door."""
+    numbers = itertools.count()
+
+    def hits_by_smtp() -> list[str]:
+        domain = f"brandnew{next(numbers)}.example"
+        assert peers.send(doors.gateway.smtp_port, linking(domain))[0] == 250
+        line = next(one for one in doors.gateway.log().splitlines() if domain in one and '"event": "message"' in one)
+        return json.loads(line)["hits"]
+
+    eventually(lambda: "URL_DOMAIN_NEW" in hits_by_smtp())
+    content, fields = linking("unseen.example"), {"IP": CLIENT_IP, "From": MAIL_FROM, "Rcpt": RCPT_TO}
+    told = [frozenset(doors.post("/checkv2", content, fields)[1]["symbols"]) for _ in range(3)]
+    told += [frozenset(doors.spamc(as_taken(content), "--tests").stdout.decode().split(",")) for _ in range(3)]
+    assert len(set(told)) == 1
+    assert not {"KNOWN_SENDER", "FIRST_CONTACT", "URL_DOMAIN_NEW"} & told[0]
 
 
 def test_wrong_and_huge_requests_are_told_in_one_line(doors: Doors) -> None:

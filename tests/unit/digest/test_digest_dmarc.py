@@ -10,7 +10,8 @@ import pytest
 from gateway.auth.dmarc_report import Report, Reporter
 from gateway.digest import dmarc
 from gateway.digest.dmarc import DmarcReports, DmarcSender, write_report
-from gateway.net.smtp_client import SmtpNextHop
+from gateway.net.next_hop import make_next_hop
+from gateway.ports import NextHop
 from gateway.stores.dmarc_feedback import SqlDmarcFeedback
 from gateway.stores.engine import make_engine, migrate
 from gateway.types import DmarcRow
@@ -36,8 +37,8 @@ def store(tmp_path: Path) -> SqlDmarcFeedback:
 
 
 @pytest.fixture
-async def hops() -> AsyncIterator[list[SmtpNextHop]]:
-    made: list[SmtpNextHop] = []
+async def hops() -> AsyncIterator[list[NextHop]]:
+    made: list[NextHop] = []
     yield made
     for hop in made:
         await hop.close()
@@ -51,13 +52,13 @@ def report_of(store: SqlDmarcFeedback, one: DmarcRow) -> Report:
 
 
 async def outcomes(
-    store: SqlDmarcFeedback, one: DmarcRow, script: Script, hops: list[SmtpNextHop], zones: Zones | None = None
+    store: SqlDmarcFeedback, one: DmarcRow, script: Script, hops: list[NextHop], zones: Zones | None = None
 ) -> tuple[list[list[tuple[str, str]]], list[str]]:
     """What became of it, at the first try and at the second; and what the relay heard."""
     report = report_of(store, one)
     tries = []
     async with sink(script=script) as relay:
-        hops.append(SmtpNextHop("127.0.0.1", relay.port, "gw1.darban.test"))
+        hops.append(make_next_hop(f"smtp://127.0.0.1:{relay.port}", "gw1.darban.test"))
         sender = DmarcSender(store, REPORTER, FakeResolver(zones or {}), hops[0])
         for _ in range(2):
             tries.append([(found.address, found.outcome) for found in await sender.send(report)])
@@ -92,13 +93,13 @@ async def outcomes(
     ],
 )
 async def test_a_report_goes_once(
-    store: SqlDmarcFeedback, hops: list[SmtpNextHop], script: Script, first: str, second: str
+    store: SqlDmarcFeedback, hops: list[NextHop], script: Script, first: str, second: str
 ) -> None:
     tries, _ = await outcomes(store, row(), script, hops)
     assert tries == [[("d@example.org", first)], [("d@example.org", second)]]
 
 
-async def test_each_address_has_its_own_fate(store: SqlDmarcFeedback, hops: list[SmtpNextHop]) -> None:
+async def test_each_address_has_its_own_fate(store: SqlDmarcFeedback, hops: list[NextHop]) -> None:
     rua = (
         "mailto:a@example.org,mailto:b@example.org,mailto:x@reports.example,mailto:v@victim.example,https://x.example/"
     )
@@ -116,7 +117,7 @@ async def test_each_address_has_its_own_fate(store: SqlDmarcFeedback, hops: list
     assert all("<dmarc@mx.darban.test>" in command for command in heard if command.startswith("MAIL"))
 
 
-async def test_what_cannot_be_looked_up_is_tried_again(store: SqlDmarcFeedback, hops: list[SmtpNextHop]) -> None:
+async def test_what_cannot_be_looked_up_is_tried_again(store: SqlDmarcFeedback, hops: list[NextHop]) -> None:
     zones: Zones = {"example.org._report._dmarc.reports.example": "timeout"}
     tries, heard = await outcomes(store, row("mailto:x@reports.example"), {}, hops, zones)
     assert tries == [[("x@reports.example", "failed")]] * 2
@@ -125,7 +126,7 @@ async def test_what_cannot_be_looked_up_is_tried_again(store: SqlDmarcFeedback, 
 
 @pytest.mark.parametrize(("method", "outcome"), [("psl", "skipped"), ("treewalk", "sent")])
 async def test_a_size_limit_is_kept_in_the_old_mode(
-    store: SqlDmarcFeedback, hops: list[SmtpNextHop], method: str, outcome: str
+    store: SqlDmarcFeedback, hops: list[NextHop], method: str, outcome: str
 ) -> None:
     tries, _ = await outcomes(store, row("mailto:d@example.org!100", method), {}, hops)
     assert tries[0] == [("d@example.org", outcome)]
