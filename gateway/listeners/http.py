@@ -287,7 +287,7 @@ def inflate(body: bytes, coding: str, limit: int) -> bytes:
     if len(found) > limit:
         raise HTTPException(413, f"message larger than {limit} bytes")
     if not is_whole:
-        raise HTTPException(400, f"the body is cut short: its {coding} has no end")
+        raise HTTPException(400, f"the body is cut short, or something follows it: it is no single {coding} stream")
     return found
 
 
@@ -295,7 +295,7 @@ def _inflate(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
     if coding in ("gzip", "x-gzip", "deflate"):
         stream = zlib.decompressobj(zlib.MAX_WBITS | 32)  # either header
         try:
-            return stream.decompress(body, limit + 1), stream.eof
+            return stream.decompress(body, limit + 1), stream.eof and not stream.unused_data
         except zlib.error as error:
             raise ValueError(str(error)) from None
     if coding == "zstd":
@@ -308,7 +308,7 @@ def _unzstd(body: bytes, limit: int) -> tuple[bytes, bool]:
 
     # RFC 8878 §3.1.1.1.2 asks for windows of 8 MB; a block of 4 bytes inflates to 128 KiB at most (§3.1.1.2.3)
     stream = zstandard.ZstdDecompressor(max_window_size=1 << 23).decompressobj()
-    found, size = [], 0
+    found, size, place = [], 0, 0
     try:
         for place in range(0, len(body), _ZSTD_STEP):
             found.append(stream.decompress(body[place : place + _ZSTD_STEP]))
@@ -317,7 +317,8 @@ def _unzstd(body: bytes, limit: int) -> tuple[bytes, bool]:
                 break
     except zstandard.ZstdError as error:
         raise ValueError(str(error)) from None
-    return b"".join(found), stream.eof
+    is_alone = not stream.unused_data and place + _ZSTD_STEP >= len(body)
+    return b"".join(found), stream.eof and is_alone
 
 
 def _text(value: bytes) -> str:

@@ -144,7 +144,7 @@ class Reader:
             raise ProtocolError(EX_DATAERR, "Service Unavailable: zlib: not a zlib stream") from None
         if len(found) > self._max_content:
             raise self._too_large()
-        if not stream.eof:
+        if not stream.eof or stream.unused_data:
             raise ProtocolError(EX_DATAERR, "Service Unavailable: zlib: failed to find end of zlib stream")
         return found
 

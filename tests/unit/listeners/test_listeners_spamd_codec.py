@@ -111,6 +111,7 @@ def test_what_follows_the_content_is_not_part_of_it() -> None:
         (b"CHECK SPAMC/1.5\r\nCompress: lzma\r\n\r\n", codec.EX_PROTOCOL, "compression"),
         (b"CHECK SPAMC/1.5\r\nCompress: zlib\r\n\r\nno zlib", codec.EX_DATAERR, "not a zlib stream"),
         (b"CHECK SPAMC/1.5\r\nCompress: zlib\r\n\r\n" + ZIPPED[:-5], codec.EX_DATAERR, "end of zlib"),
+        (b"CHECK SPAMC/1.5\r\nCompress: zlib\r\n\r\n" + ZIPPED * 2, codec.EX_DATAERR, "end of zlib"),
         (b"CHECK SPAMC/1.5\r\nCompress: zlib\r\n\r\n" + zlib.compress(b"x" * 2000), codec.EX_DATAERR, "larger than"),
         (b"CHECK SPAMC/1.5\r\n" + b"X: y\r\n" * 300 + b"\r\n", codec.EX_PROTOCOL, "too many headers"),
         (b"CHECK SPAMC/1.5\r\nX: " + b"y" * 70_000, codec.EX_PROTOCOL, "too many headers"),
