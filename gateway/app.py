@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from gateway.review import Review
     from gateway.scan.pipeline import MakePipeline, Pipeline
     from gateway.scanning import Scanner
-    from gateway.service import Releaser
+    from gateway.service import Gateway, Releaser
     from gateway.web.health import DnsState
 
 log = structlog.get_logger("darban")
@@ -296,13 +296,14 @@ def plan(settings: Settings) -> list[ProcessSpec]:
     where = replace(places(settings), generation=next(_generations))
     listeners = listener_count(settings)
     learns, asks_by_http = bool(settings.spamd.listen) and settings.spamd.learn, bool(settings.http.listen)
+    milter = _bind_milter(settings, where)
     return [
         ProcessSpec("scorers", lambda ready: _run_scorers(settings, where, ready)),
         ProcessSpec("admin", lambda ready: _run_admin(settings, where, ready)),
         *([ProcessSpec("door-learn", lambda ready: _run_loop(_door_learn(settings, where, ready)))] * learns),
         *([ProcessSpec("door-http", lambda ready: _run_loop(_door_http(settings, where, ready)))] * asks_by_http),
         *(
-            ProcessSpec(f"listener-{number}", lambda ready: _run_listener(settings, where, ready))
+            ProcessSpec(f"listener-{number}", lambda ready: _run_listener(settings, where, ready, milter))
             for number in range(1, listeners + 1)
         ),
     ]
@@ -356,11 +357,11 @@ def _run_scorers(settings: Settings, where: Places, ready: Ready) -> None:
     parent.serve()
 
 
-def _run_listener(settings: Settings, where: Places, ready: Ready) -> None:
-    _run_loop(_listener(settings, where, ready))
+def _run_listener(settings: Settings, where: Places, ready: Ready, milter: socket.socket | None) -> None:
+    _run_loop(_listener(settings, where, ready, milter))
 
 
-async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
+async def _listener(settings: Settings, where: Places, ready: Ready, milter: socket.socket | None) -> None:
     from gateway.actions.hold import Hold
     from gateway.actions.relay import Relay
     from gateway.listeners import smtp
@@ -403,6 +404,8 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
         pools.append(ScorerPool(where.scorers, scorers, settings.limits.scan_s))  # no memory: a scan teaches nothing
         await pools[-1].start()
         doors.append(await _door_spamd(settings, where, Scanner("spamd", pools[-1].score, policies, journal)))
+    if settings.milter.listen:
+        doors.append(await _open_milter(settings, where, service, milter))
     ready()
     await stopped
     await asyncio.gather(*(door.stop(_GRACE_S) for door in doors))
@@ -480,6 +483,33 @@ async def _door_http(settings: Settings, where: Places, ready: Ready) -> None:
     await door.stop(_GRACE_S)
     await journal.close()
     await pool.close()
+
+
+def _bind_milter(settings: Settings, where: Places) -> socket.socket | None:
+    """The unix socket of [milter], which all listeners inherit: a path, unlike a port, cannot be bound by each."""
+    from gateway.errors import ConfigError
+    from gateway.listeners import milter
+
+    if not settings.milter.listen.startswith("unix:"):
+        return None
+    try:
+        return milter.bind_unix(Path(settings.milter.listen.removeprefix("unix:")), where.generation)
+    except OSError as error:
+        raise ConfigError(
+            f"[milter] listen: {settings.milter.listen}: {error.strerror}; write a path in a folder of ours"
+        ) from None
+
+
+async def _open_milter(settings: Settings, where: Places, service: Gateway, inherited: socket.socket | None) -> Door:
+    from gateway.listeners import milter, smtp
+
+    said = settings.milter
+    sockets = [inherited or smtp.bind(said.listen)]
+    max_size, sealer = settings.smtp.max_message_size, make_sealer(settings)
+    door = await milter.serve(said, max_size, settings.hostname, service, sockets, sealer)
+    if inherited is not None:
+        milter.open_unix(Path(said.listen.removeprefix("unix:")), where.generation)
+    return door
 
 
 def _run_admin(settings: Settings, where: Places, ready: Ready) -> None:
@@ -894,8 +924,14 @@ def _check_ports_free(settings: Settings) -> None:
     """SO_REUSEPORT would let a second gateway share our ports in silence."""
     from gateway.errors import ConfigError
 
-    also = [one for one in (settings.http.listen, settings.spamd.listen) if one and not one.startswith("unix:")]
-    for listen in (*settings.smtp.listen, settings.web.listen, settings.metrics.listen, *also):
+    milter = settings.milter.listen
+    if milter.startswith("unix:"):
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+            probe.connect(milter.removeprefix("unix:"))
+            raise ConfigError(f"{milter}: is in use; is another gateway running?")
+    further = (milter, settings.http.listen, settings.spamd.listen)
+    ports = (*settings.smtp.listen, settings.web.listen, settings.metrics.listen, *further)
+    for listen in (one for one in ports if one and not one.startswith("unix:")):
         host, _, port = listen.rpartition(":")
         family = socket.AF_INET6 if ":" in host.strip("[]") else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -921,11 +957,10 @@ def _greet(settings: Settings, config: Path | None) -> None:
     from gateway.stores.engine import make_engine
 
     accounts = SqlAccounts(make_engine(settings.storage.database))
-    domain = settings.domain[0].name
-    smtp = settings.smtp.listen[0]
+    doors = [*settings.smtp.listen, *([f"{settings.milter.listen} (milter)"] if settings.milter.listen else [])]
     lines = [
         "Darban stands at the door.",
-        f"  mail     {', '.join(settings.smtp.listen)}   for {', '.join(d.name for d in settings.domain)}",
+        f"  mail     {', '.join(doors)}   for {', '.join(d.name for d in settings.domain)}",
         f"  review   http://{settings.web.listen}/",
         f"  metrics  http://{settings.metrics.listen}/metrics",
         *([f"  http     http://{settings.http.listen}/scan, /checkv2"] if settings.http.listen else []),
@@ -935,10 +970,12 @@ def _greet(settings: Settings, config: Path | None) -> None:
         lines.append(
             f"  first admin (this link works once): http://{settings.web.listen}/setup/{accounts.new_setup_token()}"
         )
-    lines += [
-        "Send it a message:",
-        f"  swaks --server {smtp} --from sara@example.org --to you@{domain} --header 'Subject: hello'",
-        f"or all the samples:\n  {demo_command(sys.argv[0], config)}",
-    ]
+    for smtp in settings.smtp.listen[:1]:
+        lines += [
+            "Send it a message:",
+            f"  swaks --server {smtp} --from sara@example.org --to you@{settings.domain[0].name} "
+            "--header 'Subject: hello'",
+            f"or all the samples:\n  {demo_command(sys.argv[0], config)}",
+        ]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

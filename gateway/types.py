@@ -350,6 +350,26 @@ class Outcome:
     verdict: Verdict | None  # None when it could not be judged (then the reply is 451), or is a loop (554)
 
 
+@dataclass(frozen=True, slots=True)
+class Mta:
+    """The server that asks what to do with a message it keeps (milter)."""
+
+    name: str = ""  # as it calls itself in its Received field
+    queue_id: str = ""  # its own for the message
+    has_others: bool = False  # the message is also for recipients whose mail is not judged: it must not be refused
+    holds: bool = False  # it holds itself what is to be held, the whole message
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """What a server that keeps the message is to do: give its client the outcome's reply, and where that is a 2xx let
+    the message go without the recipients whose delivery is a quarantine, unless it holds it whole."""
+
+    outcome: Outcome
+    required_score: float = 0.0  # the score at which what goes on is marked as spam
+    hold: str = ""  # why it has to hold the message; "" when it does not
+
+
 # --- the quarantine -----------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ of Zimbra, Exchange, cPanel and Dovecot read it. With a sealer an ARC set goes o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from email.utils import formatdate
 
@@ -14,8 +15,9 @@ from gateway import __version__
 from gateway.mail.authentication_results import write
 from gateway.mail.edit import edit_header, format_field, inbound_field_to_strip, to_crlf
 from gateway.ports import Sealer
-from gateway.types import AuthResult, Envelope, Hit, Recipient, Verdict
+from gateway.types import AuthResult, Envelope, Hit, Mta, Recipient, Verdict
 
+_FIELD = re.compile(rb"[^\r]+\r\n(?:[ \t][^\r]*\r\n)*")  # as we write them
 _MAX_LEVEL = 50  # stars; more say nothing and lengthen the line
 
 
@@ -61,6 +63,27 @@ def newline_of(content: bytes) -> bytes:
     """The line end that the content's first line has."""
     end = content.find(b"\n")
     return b"\n" if end > 0 and content[end - 1 : end] != b"\r" else b"\r\n"
+
+
+def fields_on_top(
+    envelope: Envelope,
+    content: bytes,
+    verdict: Verdict,
+    required_score: float,
+    mta: Mta,
+    sealer: Sealer | None = None,
+) -> tuple[bytes, ...]:
+    """What a server that relays the message itself puts above it, its own Received field included: the topmost first.
+
+    Its trace field is the only one; X-Darban-Mta names it.
+    """
+    fields = _verdict_fields(envelope, verdict, required_score)
+    if mta.name and mta.queue_id:
+        fields.append(("X-Darban-Mta", f"{mta.name} {mta.queue_id}"))
+    fields.append(("Authentication-Results", write(envelope.hostname, verdict.auth)))
+    on_top = tuple(format_field(name, value) for name, value in fields)
+    sealed = _sealed(content, envelope, verdict.auth, sealer)
+    return (*_FIELD.findall(sealed[: len(sealed) - len(content)]), *on_top)
 
 
 def annotate_release(

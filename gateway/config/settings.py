@@ -386,9 +386,26 @@ class Http(Section):
 
 
 class Listener(Section):
-    """[milter]: a further door, off when empty."""
+    """What listens, off when empty."""
 
-    listen: OptionalHostPort = Field("", description="host:port, or empty for off.")
+    listen: Endpoint = Field("", description="host:port or unix:/path, or empty for off.")
+
+
+class Milter(Listener):
+    """[milter]: the door for an MTA that keeps the message and does what it is told (docs/milter.md)."""
+
+    quarantine: Literal["darban", "mta"] = Field(
+        "darban",
+        description="Who holds what is to be held: darban, or the MTA, the whole message (Postfix: hold queue).",
+    )
+    own_networks: tuple[Network, ...] = Field(
+        ("127.0.0.0/8", "::1/128"),
+        description="The MTA's own clients (its mynetworks): what they send to domains not named here is not judged.",
+    )
+    max_connections: int = Field(1000, ge=1, description="Connections of one listener process; more are closed.")
+    timeout_s: float = Field(
+        3600.0, gt=0, description="An MTA silent for so long is disconnected; longer than its clients may be silent."
+    )
 
 
 class Limits(Section):
@@ -423,7 +440,7 @@ class Settings(Section):
     storage: Storage = Storage()
     web: Web = Web()
     metrics: Metrics = Metrics()
-    milter: Listener = Listener()
+    milter: Milter = Milter()
     http: Http = Http()
     spamd: Spamd = Spamd()
     limits: Limits = Limits()

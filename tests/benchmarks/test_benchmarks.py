@@ -138,6 +138,11 @@ def test_smtp_load(folder: Path) -> None:
         assert door["4"]["memory_mib"] > 10
 
 
+def test_milter(folder: Path) -> None:
+    result = run("milter", "--messages", str(folder))
+    assert all(result[f"{number} a connection"]["cpu_us"] > 0 for number in (1, 10))
+
+
 def test_growth(folder: Path) -> None:
     result = run("growth", "--messages", str(folder), *"--sizes 1000,200000 --counts 20 --passes 1".split())
     assert [row["incomplete"] for row in result["sizes"]] == [[], []]

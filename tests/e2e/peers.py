@@ -178,6 +178,7 @@ def send(
 class Postfix:
     folder: Path
     port: int
+    inner_port: int  # where a milter is not asked
 
     def maildir(self, user: str = "you") -> Path:
         return self.folder / "mail" / user / "Maildir"
@@ -194,12 +195,20 @@ class Postfix:
 
 @contextlib.contextmanager
 def postfix(
-    *, domain: str = "darban.test", users: tuple[str, ...] = ("you", "reza"), relayhost: str = "", extra: str = ""
+    *,
+    domain: str = "darban.test",
+    users: tuple[str, ...] = ("you", "reza"),
+    relayhost: str = "",
+    milter: str = "",
+    extra: str = "",
 ) -> Iterator[Postfix]:
-    """A whole Postfix instance: takes mail for the users of the domain into Maildirs, or hands it to `relayhost`."""
+    """A whole Postfix instance: takes mail for the users of the domain into Maildirs, or hands it to `relayhost`.
+
+    With a milter there is a second port, where it is not asked. `extra` is put at the end of main.cf.
+    """
     folder = Path(tempfile.mkdtemp(prefix="darban-postfix-"))
     folder.chmod(0o755)
-    port = free_port()
+    port, inner_port = free_port(), free_port()
     etc, queue, data, mail = (folder / name for name in ("etc", "queue", "data", "mail"))
     for place in (etc, queue, data, mail):
         place.mkdir()
@@ -237,10 +246,12 @@ default_process_limit = 100
 smtp_dns_support_level = disabled
 minimal_backoff_time = 1s
 queue_run_delay = 1s
-{delivery}{extra}"""
+{delivery}{f"smtpd_milters = {milter}" if milter else ""}
+{extra}"""
     )
     services = [
         f"127.0.0.1:{port} inet n - n - - smtpd",
+        *([f"127.0.0.1:{inner_port} inet n - n - - smtpd -o smtpd_milters="] if milter else []),
         "pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 1 1 qmgr",
         "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce", "defer unix - - n - 0 bounce",
         "trace unix - - n - 0 bounce", "verify unix - - n - 1 verify", "flush unix n - n 1000? 0 flush",
@@ -251,7 +262,7 @@ queue_run_delay = 1s
         "postlog unix-dgram n - n - 1 postlogd",
     ]  # fmt: skip
     (etc / "master.cf").write_text("\n".join(services) + "\n")
-    running = Postfix(folder, port)
+    running = Postfix(folder, port, inner_port)
     try:
         started = subprocess.run(["postfix", "-c", str(etc), "start"], capture_output=True, text=True, check=False)
         if started.returncode:

@@ -20,10 +20,13 @@ from gateway.auth.key import Conclusion
 from gateway.auth.lookalike import Lookalikes
 from gateway.auth.seal import Sealer
 from gateway.checks import make_checks
+from gateway.config.settings import Milter
 from gateway.errors import ConfigError, DarbanError, InputError
+from gateway.listeners import spamd_codec
+from gateway.listeners.milter_codec import Decoder, ProtocolError, packet
+from gateway.listeners.milter_session import Leave, Room, Session
 from gateway.listeners.rspamd import read_envelope
 from gateway.listeners.scan_envelope import scan_envelope
-from gateway.listeners.spamd_codec import ProtocolError, Reader, Request, answer, failure, pack_request
 from gateway.mail import decode_body, parse
 from gateway.mail.authentication_results import may_be_of
 from gateway.mail.authentication_results import parse as parse_results
@@ -41,7 +44,8 @@ from gateway.net.dns_wire import TYPES, read_reply, write_query
 from gateway.rules import expression
 from gateway.rules.reader import read
 from gateway.scan.change import Case, make, possible
-from gateway.types import Hit, MailObject, Message
+from gateway.types import Client, Delivery, Filtered, Hit, MailObject, Message, Outcome, Reply
+from tests import milter_mta
 from tests.arc_chain import LIST, SCHOOL, chain
 from tests.builders import envelope, recipient, verdict
 from tests.dkim_keys import ed25519_key
@@ -216,6 +220,56 @@ def dmarc(content: bytes) -> None:
         assert address.isascii() and address.isprintable() and not set(address) & set(' <>,"\\')
 
 
+class _AllOurs:
+    """Everybody is judged for."""
+
+    def is_ours(self, domain: str) -> bool:
+        return True
+
+    def admit(self, client: Client, reverse_path: str) -> None:
+        return None
+
+    def count_recipient(self, client: Client) -> None:
+        return None
+
+
+def _milter_says(pieces: Iterable[bytes]) -> list[bytes | tuple[bytes, str, int]]:
+    room = Room(2000)
+    session, decoder = Session(Milter(), 1000, "mx.darban.test", _AllOurs(), room), Decoder()
+    said: list[bytes | tuple[bytes, str, int]] = []
+    try:
+        for piece in pieces:
+            for event in decoder.feed(piece):
+                answer = session.take(event)
+                if isinstance(answer, bytes):
+                    said.append(answer)
+                    assert room.used <= 1000
+                    continue
+                assert b"\r\n" in answer.content and len(answer.content) <= 1000
+                said.append((answer.content, answer.envelope.reverse_path, len(answer.envelope.recipients)))
+                taken = tuple(Delivery(one, "accept", Reply(250, "", ""), "") for one in answer.envelope.recipients)
+                judged = Filtered(Outcome("ID", Reply(250, "", ""), taken, verdict()), 5.0)
+                said.append(session.answer(judged, (b"X-A: b\r\n",)))
+    except ProtocolError:
+        said.append(b"no milter")
+    except Leave:
+        said.append(b"left")
+    session.forget()
+    assert room.used == 0
+    for answer in said:
+        if isinstance(answer, bytes) and answer not in (b"no milter", b"left"):
+            milter_mta.answers(answer)
+    return said
+
+
+def milter(content: bytes) -> None:
+    """Invariant: any bytes of an MTA give whole packets and messages within the limit, or one error; however they are
+    cut; and nothing is left in memory. Seen as packets too: the fuzzer need not find lengths."""
+    framed = b"".join(packet(one[:1], one[1:]) for one in content.split(b"\xff") if one)
+    for raw in (content, milter_mta.negotiate() + framed):
+        assert _milter_says([raw]) == _milter_says(raw[at : at + 1] for at in range(len(raw)))
+
+
 _OWNER = b"\xc0\x0c"
 _MX = _OWNER + b"\0\x0f\0\1\0\0\0\x3c\0\7\0\x0a\2mx\xc0\x0c"
 _ALIAS = _OWNER + b"\0\5\0\1\0\0\0\x3c\0\4\1a\xc0\x0c"
@@ -227,28 +281,28 @@ def spamd(data: bytes) -> None:
     """Bytes are a request of bounded size or a ProtocolError, the same whole and byte by byte, and can be forwarded."""
     whole, single = _spamd(data, len(data) or 1), _spamd(data, 1)
     assert whole == single
-    if isinstance(whole, Request):
+    if isinstance(whole, spamd_codec.Request):
         assert len(whole.content) <= _SPAMD_LIMIT
-        arrived = _spamd(pack_request(whole), 7)
-        assert isinstance(arrived, Request)
+        arrived = _spamd(spamd_codec.pack_request(whole), 7)
+        assert isinstance(arrived, spamd_codec.Request)
         assert (arrived.command, arrived.content) == (whole.command, whole.content)
         rspamd_envelope(whole.fields)
-        answer(whole, 5.0, 5.0, b"x")
+        spamd_codec.answer(whole, 5.0, 5.0, b"x")
 
 
 _SPAMD_LIMIT = 4096
 
 
-def _spamd(data: bytes, step: int) -> Request | tuple[int, str]:
-    reader = Reader(_SPAMD_LIMIT)
+def _spamd(data: bytes, step: int) -> spamd_codec.Request | tuple[int, str]:
+    reader = spamd_codec.Reader(_SPAMD_LIMIT)
     try:
         for place in range(0, len(data), step):
             request = reader.feed(data[place : place + step])
             if request is not None:
                 return request
         return reader.finish()
-    except ProtocolError as error:
-        assert failure(error.code, error.text).endswith(b"\r\n")
+    except spamd_codec.ProtocolError as error:
+        assert spamd_codec.failure(error.code, error.text).endswith(b"\r\n")
         return error.code, error.text
 
 
@@ -311,6 +365,32 @@ TARGETS: dict[str, Target] = {
             b"v = DMARC1;P=none;adkim=s;aspf=r;fo=1:d:s;ruf=mailto:x@example.org;psd=n;pct=30;ri=86400",
         ],
         400,
+    ),
+    "milter": Target(
+        milter,
+        lambda: [
+            b"".join(
+                one for one in (milter_mta.negotiate(), milter_mta.connect(), milter_mta.mail(), milter_mta.rcpt())
+            ),
+            b"\xff".join(
+                one[4:]
+                for one in (
+                    milter_mta.macros("C", j="a"),
+                    milter_mta.connect("2001:db8::1"),
+                    milter_mta.helo(),
+                    milter_mta.mail("<a@b.example>", "SMTPUTF8"),
+                    milter_mta.rcpt(),
+                    milter_mta.DATA,
+                    *milter_mta.content(b"X-Spam-Flag: NO\r\nSubject: a\r\n b\r\n\r\nbody\r\n"),
+                    milter_mta.ABORT,
+                    milter_mta.NEW_CONNECTION,
+                    milter_mta.local_client(),
+                    milter_mta.mail(),
+                    milter_mta.QUIT,
+                )
+            ),
+        ],
+        2000,
     ),
     "mail": Target(mail, lambda: (*SEEDS, *DICTIONARY)),
     "change": Target(change, lambda: (*SEEDS, *DICTIONARY)),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import authres
 import pytest
 
-from gateway.actions.annotate import annotate, annotate_release, annotate_scanned
+from gateway.actions.annotate import annotate, annotate_release, annotate_scanned, fields_on_top
 from gateway.auth import dkim
+from gateway.auth.seal import Sealer
 from gateway.mail import parse
-from gateway.types import AuthResult, Envelope
+from gateway.types import AuthResult, Envelope, Mta
 from tests.builders import envelope, message_bytes, recipient, verdict
-from tests.dkim_keys import rsa_record, sign
+from tests.dkim_keys import ed25519_key, rsa_record, sign
 from tests.fakes import FakeResolver
 
 KEY = {"s1._domainkey.example.org": {"TXT": [rsa_record()]}}
@@ -40,6 +41,27 @@ def where() -> Envelope:
 
 def values(content: bytes, name: str) -> list[str]:
     return [field.text for field in parse(content).by_name.get(name, ())]
+
+
+def test_an_mta_puts_the_same_fields_on_top_but_for_received() -> None:
+    judged = verdict(6.0, auth=AUTH, incomplete=("dns: timeout",))
+    relayed = annotate(where(), message_bytes(), judged, [recipient()], 5.0)
+    mta = fields_on_top(where(), message_bytes(), judged, 5.0, Mta("mail.darban.test", "4XyZ"))
+    assert all(one.endswith(b"\r\n") and len(parse(one + b"\r\n").fields) == 1 for one in mta)
+    ours = [(one.name, one.raw) for one in parse(b"".join(mta) + b"\r\n").fields]
+    theirs = [(one.name, one.raw) for one in parse(relayed).fields if one.name != "Received"]
+    assert [one for one in ours if one[0] != "X-Darban-Mta"] == theirs[: len(ours) - 1]
+    assert ("X-Darban-Mta", b"X-Darban-Mta: mail.darban.test 4XyZ\r\n") in ours
+    assert len(fields_on_top(where(), message_bytes(), judged, 5.0, Mta())) == len(mta) - 1
+
+
+def test_an_mta_puts_our_seal_above_all() -> None:
+    judged, content = verdict(1.0, auth=AUTH), message_bytes()
+    on_top = fields_on_top(where(), content, judged, 5.0, Mta(), Sealer("darban.test", "s1", ed25519_key()))
+    assert [one.partition(b":")[0] for one in on_top[:3]] == [
+        b"ARC-Seal", b"ARC-Message-Signature", b"ARC-Authentication-Results",
+    ]  # fmt: skip
+    assert len(on_top) == 3 + len(fields_on_top(where(), content, judged, 5.0, Mta()))
 
 
 @pytest.mark.parametrize("is_release", [False, True])
