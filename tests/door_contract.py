@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 NUMBER = 200
 CLIENT_IP, HELO, MAIL_FROM, RCPT_TO = "127.0.0.1", "client.example.org", "sara@example.org", "you@darban.test"
 _SOURCES = ("spamassassin", "phishing_pot", "list_usrp_users")
-_OF_HISTORY = OWN_HITS | {"IMPOSTURE_FIRST_CONTACT"}
+_OF_HISTORY = OWN_HITS | {"IMPOSTURE_FIRST_CONTACT", "URL_DOMAIN_NEW"}
 _SEED = 20261127
 
 
