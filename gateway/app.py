@@ -30,7 +30,7 @@ from gateway.config.shipped import model_path, rules_path
 from gateway.mail.domain import to_a_label
 from gateway.policy.domains import ConfiguredDomains
 from gateway.supervisor import ProcessSpec, Ready, Supervisor
-from gateway.types import DmarcRow, DomainPolicy, HeldMessage, JournalRow, LogRow
+from gateway.types import DmarcRow, DomainPolicy, HeldMessage, JournalRow, LogRow, Via
 
 if TYPE_CHECKING:
     from gateway.auth.identity import Identity
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.classify.online import Caps
     from gateway.digest.dmarc import DmarcReports, DmarcSender
     from gateway.learning import Publisher, Teacher
+    from gateway.listeners.teaching import Teaching
     from gateway.mailboxes import Learn, MailboxWatch
     from gateway.net.imap import Server
     from gateway.net.next_hop import NextHops
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from gateway.reputation import Reputation
     from gateway.review import Review
     from gateway.scan.pipeline import MakePipeline, Pipeline
+    from gateway.scanning import Scanner
     from gateway.service import Gateway, Releaser
     from gateway.web.health import DnsState
 
@@ -80,6 +82,11 @@ class Places:
     def journal(self) -> Path:
         """The admin process's socket for message-log rows."""
         return self.run / f"journal-{self.generation}.sock"
+
+    @property
+    def learn(self) -> Path:
+        """The socket of the process that learns what the spamd door is told."""
+        return self.run / f"learn-{self.generation}.sock"
 
     @property
     def processes(self) -> Path:
@@ -142,6 +149,8 @@ def check_settings(settings: Settings) -> None:
     make_sealer(settings)
     for one in settings.learning.imap:
         _imap_server(one)
+    for table, option in (("http", "token_file"), ("http", "learn_token_file")):
+        _token(settings, table, option)
 
 
 def make_sealer(settings: Settings) -> Sealer | None:
@@ -290,10 +299,13 @@ def plan(settings: Settings) -> list[ProcessSpec]:
     """The processes of DESIGN §7, in the order in which they need each other."""
     where = replace(places(settings), generation=next(_generations))
     listeners = listener_count(settings)
+    learns, asks_by_http = bool(settings.spamd.listen) and settings.spamd.learn, bool(settings.http.listen)
     milter = _bind_milter(settings, where)
     return [
         ProcessSpec("scorers", lambda ready: _run_scorers(settings, where, ready)),
         ProcessSpec("admin", lambda ready: _run_admin(settings, where, ready)),
+        *([ProcessSpec("door-learn", lambda ready: _run_loop(_door_learn(settings, where, ready)))] * learns),
+        *([ProcessSpec("door-http", lambda ready: _run_loop(_door_http(settings, where, ready)))] * asks_by_http),
         *(
             ProcessSpec(f"listener-{number}", lambda ready: _run_listener(settings, where, ready, milter))
             for number in range(1, listeners + 1)
@@ -360,6 +372,7 @@ async def _listener(settings: Settings, where: Places, ready: Ready, milter: soc
     from gateway.net.journal import JournalSender
     from gateway.scan.explain import verdict_json
     from gateway.scan.pool import ScorerPool
+    from gateway.scanning import Scanner
     from gateway.service import Gateway
     from gateway.stores.counters import SqlCounters
     from gateway.stores.engine import make_engine
@@ -389,6 +402,11 @@ async def _listener(settings: Settings, where: Places, ready: Ready, milter: soc
     )
     sockets = [smtp.bind(address) for address in settings.smtp.listen]
     doors: list[Door] = [await smtp.serve(settings.smtp, settings.hostname, service, sockets)]
+    pools = [pool]
+    if settings.spamd.listen:
+        pools.append(ScorerPool(where.scorers, scorers, settings.limits.scan_s))  # no memory: a scan teaches nothing
+        await pools[-1].start()
+        doors.append(await _door_spamd(settings, where, Scanner("spamd", pools[-1].score, policies, journal)))
     if settings.milter.listen:
         doors.append(await _open_milter(settings, where, service, milter))
     ready()
@@ -397,6 +415,76 @@ async def _listener(settings: Settings, where: Places, ready: Ready, milter: soc
     await reputation.close()
     await journal.close()
     await next_hops.close()
+    for one in pools:
+        await one.close()
+
+
+async def _door_spamd(settings: Settings, where: Places, scanner: Scanner) -> Door:
+    from gateway.errors import ConfigError
+    from gateway.listeners import spamd
+    from gateway.listeners.place import bind, is_private
+
+    said, limit = settings.spamd, settings.smtp.max_message_size
+    tell = spamd.forward(where.learn, settings.limits.scan_s) if said.learn else None
+    if not is_private(said.listen):
+        log.warning("[spamd] answers everybody who reaches it; listen on 127.0.0.1 or unix:/path", listen=said.listen)
+    door = spamd.Server(said, settings.hostname, limit, scanner, tell)
+    try:
+        await door.start(bind(said.listen))
+    except OSError as error:
+        raise ConfigError(
+            f"[spamd] listen: {said.listen}: {error.strerror}; write a place where we may listen"
+        ) from None
+    return door
+
+
+async def _door_learn(settings: Settings, where: Places, ready: Ready) -> None:
+    """What the spamd door is told is parsed and learned here, and never in a listener."""
+    from gateway.listeners import spamd
+    from gateway.listeners.place import bind
+
+    stopped = _on_stop()
+    teaching = _teaching(settings, settings.spamd.trainer, "spamd")
+    door = spamd.Server(settings.spamd, settings.hostname, settings.smtp.max_message_size, None, teaching.tell)
+    await door.start(bind(f"unix:{where.learn}"))
+    ready()
+    await stopped
+    await door.stop(_GRACE_S)
+
+
+async def _door_http(settings: Settings, where: Places, ready: Ready) -> None:
+    from gateway.listeners import http
+    from gateway.listeners.place import bind, is_private
+    from gateway.net.journal import JournalSender
+    from gateway.scan.pool import ScorerPool
+    from gateway.scanning import Scanner
+
+    stopped = _on_stop()
+    said, policies = settings.http, domain_policies(settings)
+    if not is_private(said.listen) and not said.token_file:
+        log.warning("[http] answers everybody who reaches it; write token_file", listen=said.listen)
+    pool = ScorerPool(where.scorers, scorer_count(settings), settings.limits.scan_s)
+    await pool.start()
+    journal = JournalSender(where.journal)
+    journal.start()
+    door = http.Server(
+        http.Door(
+            said,
+            settings.hostname,
+            settings.smtp.max_message_size,
+            scanner=Scanner("checkv2", pool.score, policies, journal),
+            explainer=Scanner("scan", pool.explain, policies, journal),
+            teaching=_teaching(settings, said.trainer, "http") if said.learn_token_file else None,
+            token=_token(settings, "http", "token_file"),
+            learn_token=_token(settings, "http", "learn_token_file"),
+        ).app(),
+        said,
+    )
+    await door.start(bind(said.listen))
+    ready()
+    await stopped
+    await door.stop(_GRACE_S)
+    await journal.close()
     await pool.close()
 
 
@@ -600,6 +688,32 @@ def make_teacher(settings: Settings, ledger: TrainingLedger) -> Teacher:
     from gateway.learning import Teacher
 
     return Teacher(ledger, settings.learning.daily_lessons)
+
+
+def _teaching(settings: Settings, trainer: str, via: Via) -> Teaching:
+    from gateway.listeners.teaching import Teaching
+    from gateway.stores.engine import make_engine
+    from gateway.stores.ledger import SqlLedger
+
+    ledger = SqlLedger(make_engine(settings.storage.database))
+    return Teaching(make_teacher(settings, ledger), ledger, settings.hostname, trainer, via)
+
+
+def _token(settings: Settings, table: str, option: str) -> bytes:
+    """b"" where none is wanted. Raises ConfigError."""
+    from gateway.config.load import read_secret
+    from gateway.errors import ConfigError
+
+    path = getattr(getattr(settings, table), option)
+    if not path:
+        return b""
+    try:
+        token = read_secret(path).strip()
+    except ValueError as error:
+        raise ConfigError(f"[{table}] {option}: {path}: {error}") from None
+    if not token:
+        raise ConfigError(f"[{table}] {option}: {path}: is empty; write a long random word")
+    return token
 
 
 def make_review(
@@ -824,7 +938,8 @@ def _check_ports_free(settings: Settings) -> None:
         with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
             probe.connect(milter.removeprefix("unix:"))
             raise ConfigError(f"{milter}: is in use; is another gateway running?")
-    ports = (*settings.smtp.listen, settings.web.listen, settings.metrics.listen, milter)
+    further = (milter, settings.http.listen, settings.spamd.listen)
+    ports = (*settings.smtp.listen, settings.web.listen, settings.metrics.listen, *further)
     for listen in (one for one in ports if one and not one.startswith("unix:")):
         host, _, port = listen.rpartition(":")
         family = socket.AF_INET6 if ":" in host.strip("[]") else socket.AF_INET
@@ -857,6 +972,8 @@ def _greet(settings: Settings, config: Path | None) -> None:
         f"  mail     {', '.join(doors)}   for {', '.join(d.name for d in settings.domain)}",
         f"  review   http://{settings.web.listen}/",
         f"  metrics  http://{settings.metrics.listen}/metrics",
+        *([f"  http     http://{settings.http.listen}/scan, /checkv2"] if settings.http.listen else []),
+        *([f"  spamd    {settings.spamd.listen}"] if settings.spamd.listen else []),
     ]
     if not accounts.has_admin():
         lines.append(

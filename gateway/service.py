@@ -47,7 +47,11 @@ from gateway.types import (
     Verdict,
 )
 
-MESSAGES = Counter("darban_messages_total", "Messages by what the client was told at the end of DATA.", ["outcome"])
+MESSAGES = Counter(
+    "darban_messages_total",
+    "Messages by what the client was told at the end of DATA; scanned: judged for a server that acts itself.",
+    ["outcome"],
+)
 DELIVERIES = Counter(
     "darban_deliveries_total", "Recipients by action and first digit of the reply.", ["action", "code"]
 )
@@ -107,7 +111,7 @@ class Gateway:
         self._counters = counters
         self._reputation = reputation
         self._reports_dmarc = reports_dmarc
-        for outcome in ("accepted", "tagged", "quarantined", "mixed", "refused", "deferred"):
+        for outcome in ("accepted", "tagged", "quarantined", "mixed", "refused", "deferred", "scanned"):
             MESSAGES.labels(outcome)
 
     def admit(self, client: Client, reverse_path: str) -> Reply | None:
@@ -324,7 +328,7 @@ class Gateway:
         for delivery in outcome.deliveries:
             DELIVERIES.labels(delivery.action, str(delivery.reply.code // 100)).inc()
         if outcome.verdict is not None:
-            _count(outcome.verdict)
+            count_verdict(outcome.verdict)
         log.info("message", **_line(outcome, envelope, seconds), **({"mta_queue_id": mta.queue_id} if mta else {}))
         self._journal.record(_rows(outcome, envelope))
         if self._reports_dmarc:
@@ -486,7 +490,8 @@ def _word(outcome: Outcome) -> str:
     )
 
 
-def _count(verdict: Verdict) -> None:
+def count_verdict(verdict: Verdict) -> None:
+    """What a verdict adds to the metrics of verdicts."""
     SCORES.observe(verdict.score)
     for hit in verdict.hits:
         HITS.labels(hit.name).inc()

@@ -17,7 +17,7 @@ AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
 DnsStatus = Literal["noerror", "nodata", "nxdomain", "servfail", "timeout", "refused", "invalid", "limit"]
 DmarcSending = Literal["sent", "refused", "failed"]
 QuarantineState = Literal["held", "releasing", "released", "deleted"]
-Via = Literal["release", "review", "digest", "imap", "command"]
+Via = Literal["release", "review", "digest", "imap", "command", "spamd", "http"]
 TaughtHow = Literal["learned", "relearned", "known", "limited"]
 # docs/next-hops.md: one URL, or several in the order they are tried in, equal ones in one text with "|" between them
 NextHopUrls = str | tuple[str, ...]
@@ -432,8 +432,9 @@ class LogRow:
     reverse_path: str
     recipient: str
     summary: Summary
-    action: str  # accept, tag, quarantine, reject, tempfail
-    reply: str  # what the client heard, "250 2.0.0 ..."
+    # accept, tag, quarantine, reject, tempfail; scanned: judged for another server, which acts
+    action: str
+    reply: str  # what the client heard, "250 2.0.0 ...", or what that server was told
     score: float
     hits: tuple[str, ...] = field(default=())
     reason: str = ""

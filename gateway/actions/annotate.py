@@ -8,7 +8,7 @@ of Zimbra, Exchange, cPanel and Dovecot read it. With a sealer an ARC set goes o
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from email.utils import formatdate
 
 from gateway import __version__
@@ -32,6 +32,37 @@ def annotate(
     """The content as it is relayed to these recipients, whose threshold is `required_score`."""
     fields = _verdict_fields(envelope, verdict, required_score)
     return _sealed(_edit(envelope, content, fields, verdict.auth, recipients), envelope, verdict.auth, sealer)
+
+
+def annotate_scanned(envelope: Envelope, content: bytes, verdict: Verdict, required_score: float) -> bytes:
+    """The content as it goes back to a server that only asked: line ends as they came, an mbox line stays on top, and
+    no Received field, as we are no hop.
+    """
+    newline = newline_of(content)
+    prepend = [
+        format_field(name, value).replace(b"\r\n", newline)
+        for name, value in scanned_fields(envelope, verdict, required_score)
+    ]
+    start = content.find(b"\n") + 1 if content.startswith(b"From ") else 0
+    return content[:start] + edit_header(content[start:], field_to_strip(envelope), prepend)
+
+
+def scanned_fields(envelope: Envelope, verdict: Verdict, required_score: float) -> list[tuple[str, str]]:
+    """Name and value of what annotate_scanned puts on top, topmost first."""
+    fields = _verdict_fields(envelope, verdict, required_score)
+    return [*fields, ("Authentication-Results", write(envelope.hostname, verdict.auth))]
+
+
+def field_to_strip(envelope: Envelope, also: Collection[str] = ()) -> Callable[[str, bytes], bool]:
+    """Whether an inbound field, by name and bytes, goes: it pretends to be ours, or is one of `also` (lower-case)."""
+    domains = {recipient.domain for recipient in envelope.recipients}
+    return lambda name, raw: name.lower() in also or inbound_field_to_strip(name, raw, envelope.hostname, domains)
+
+
+def newline_of(content: bytes) -> bytes:
+    """The line end that the content's first line has."""
+    end = content.find(b"\n")
+    return b"\n" if end > 0 and content[end - 1 : end] != b"\r" else b"\r\n"
 
 
 def fields_on_top(

@@ -15,6 +15,7 @@ _HERE = {
     "quarantine": "held in the quarantine",
     "reject": "refused, the sender was told",
     "tempfail": "deferred, still with the sender",
+    "scanned": "judged for another server, which acts",
 }
 
 

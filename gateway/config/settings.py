@@ -94,6 +94,7 @@ Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 HostPort = Annotated[str, AfterValidator(check_host_port)]
 Network = Annotated[str, AfterValidator(check_network)]
 NextHopSetting = Annotated[NextHopUrls, BeforeValidator(check_next_hops)]
+OptionalHostPort = Annotated[str, AfterValidator(lambda value: check_host_port(value) if value else value)]
 Endpoint = Annotated[str, AfterValidator(check_endpoint)]
 
 
@@ -395,8 +396,37 @@ class Metrics(Section):
     listen: HostPort = Field("127.0.0.1:9125", description="/metrics, /healthz and /readyz.")
 
 
+class Spamd(Section):
+    """[spamd]: the door for spamc, Exim and whatever else speaks to SpamAssassin's daemon (docs/doors.md)."""
+
+    listen: Endpoint = Field("", description="host:port or unix:/path, or empty for off; others must not reach it.")
+    max_connections: int = Field(200, ge=1, description="Connections of one listener process; more are turned away.")
+    timeout_s: float = Field(60.0, gt=0, description="A request may take so long to come in.")
+    learn: bool = Field(False, description="TELL teaches: whoever reaches this door may.")
+    trainer: str = Field(
+        "spamd", description="In whose name TELL teaches, for the caps; the User of each request when empty."
+    )
+
+
+class Http(Section):
+    """[http]: the door for POST /scan and Rspamd's clients (docs/doors.md)."""
+
+    listen: OptionalHostPort = Field("", description="host:port, or empty for off.")
+    max_connections: int = Field(200, ge=1, description="Connections; more are answered 503.")
+    timeout_s: float = Field(60.0, gt=0, description="A request may take so long to come in.")
+    token_file: str = Field(
+        "", description="File with the token that every request but /ping must bring; nobody needs one when empty."
+    )
+    learn_token_file: str = Field(
+        "", description="File with the token for /learnspam and /learnham, which are off when empty."
+    )
+    trainer: str = Field(
+        "http", description="In whose name is taught, for the caps; the User of each request when empty."
+    )
+
+
 class Listener(Section):
-    """[http], [spamd]: further doors, off when empty."""
+    """What listens, off when empty."""
 
     listen: Endpoint = Field("", description="host:port or unix:/path, or empty for off.")
 
@@ -451,8 +481,8 @@ class Settings(Section):
     web: Web = Web()
     metrics: Metrics = Metrics()
     milter: Milter = Milter()
-    http: Listener = Listener()
-    spamd: Listener = Listener()
+    http: Http = Http()
+    spamd: Spamd = Spamd()
     limits: Limits = Limits()
     reputation: Reputation = Reputation()
     rates: Rates = Rates()

@@ -63,3 +63,10 @@ def reconcile(dispositions: Sequence[Disposition]) -> tuple[Disposition, ...]:
         else wanted
         for wanted in dispositions
     )
+
+
+def as_one(dispositions: Sequence[Disposition]) -> Disposition:
+    """What is told to a server that treats a message alike for all its recipients: the most severe that is wanted, but
+    refused only where every recipient's policy refuses. At least one disposition.
+    """
+    return max(reconcile(dispositions), key=lambda wanted: _SEVERITY[wanted.action])

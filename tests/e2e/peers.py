@@ -415,3 +415,123 @@ def make_certificate(folder: Path, name: str = "localhost") -> None:
          "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")],
         check=True, capture_output=True,
     )  # fmt: skip
+
+
+# --- Exim ---------------------------------------------------------------------------------------------------------
+
+
+_EXIM = ("/usr/sbin/exim4", "/opt/darban-peers/exim/usr/sbin/exim4")  # Debian has one MTA at a time
+
+
+def exim_program() -> str | None:
+    """Where Exim is; None where it is not."""
+    return next((path for path in _EXIM if Path(path).exists()), None)
+
+
+@dataclass
+class Exim:
+    folder: Path
+
+    def send(self, content: bytes, client_ip: str) -> str:
+        """The reply to DATA, of an Exim that talks SMTP to us as to this client."""
+        text = content.replace(b"\r\n", b"\n").replace(b"\n.", b"\n..").replace(b"\n", b"\r\n")
+        dialogue = b"EHLO mail.example.org\r\nMAIL FROM:<sara@example.org>\r\nRCPT TO:<you@darban.test>\r\nDATA\r\n"
+        told = subprocess.run(
+            [str(exim_program()), "-C", str(self.folder / "exim.conf"), "-oMa", client_ip, "-odi", "-bs"],
+            input=dialogue + text + b"\r\n.\r\nQUIT\r\n", capture_output=True, check=False, timeout=120,
+        ).stdout.decode("utf-8", "replace")  # fmt: skip
+        return told.splitlines()[-2]
+
+    def messages(self) -> list[bytes]:
+        return [file.read_bytes() for file in sorted((self.folder / "mail" / "new").glob("*"))]
+
+
+@contextlib.contextmanager
+def exim(spamd_address: str) -> Iterator[Exim]:
+    """Exim with the content scanner asked at DATA, as deploy/exim/spamd.conf says; what it takes goes into a Maildir."""
+    folder = Path(tempfile.mkdtemp(prefix="darban-exim-"))
+    folder.chmod(0o755)
+    for place in ("spool", "log", "mail"):
+        (folder / place).mkdir()
+        os.chown(folder / place, pwd.getpwnam("Debian-exim").pw_uid, -1)
+    snippet = (ROOT / "deploy" / "exim" / "spamd.conf").read_text().replace("127.0.0.1 783", spamd_address)
+    (folder / "exim.conf").write_text(
+        f"""primary_hostname = behind.darban.test
+spool_directory = {folder}/spool
+log_file_path = {folder}/log/%slog
+acl_smtp_rcpt = acl_rcpt
+tls_advertise_hosts =
+host_lookup =
+exim_user = Debian-exim
+exim_group = Debian-exim
+deliver_drop_privilege = true
+keep_environment =
+{snippet}
+acl_rcpt:
+  accept
+begin routers
+all:
+  driver = accept
+  transport = maildir
+begin transports
+maildir:
+  driver = appendfile
+  directory = {folder}/mail
+  maildir_format
+  user = Debian-exim
+"""
+    )
+    try:
+        yield Exim(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- Haraka -------------------------------------------------------------------------------------------------------
+
+
+HARAKA = Path("/opt/darban-peers/haraka/node_modules/.bin/haraka")
+
+
+@dataclass
+class Haraka:
+    folder: Path
+    port: int
+
+    def messages(self) -> list[bytes]:
+        return [file.read_bytes() for file in sorted((self.folder / "mail").glob("*.eml"))]
+
+
+@contextlib.contextmanager
+def haraka(http_port: int) -> Iterator[Haraka]:
+    """Haraka with its Rspamd plugin, as docs/doors.md says; what it takes becomes a file."""
+    folder, port = Path(tempfile.mkdtemp(prefix="darban-haraka-")), free_port()
+    (folder / "mail").mkdir()
+    config = folder / "config"
+    config.mkdir()
+    shutil.copy(HARAKA.parent.parent / "Haraka" / "config" / "connection.ini", config)
+    for name, text in (
+        ("smtp.ini", f"listen=127.0.0.1:{port}\nnodes=0\n"),
+        ("plugins", "rcpt_to.in_host_list\nrspamd\nqueue/test\n"),
+        ("host_list", "darban.test\n"),
+        ("me", "behind.darban.test\n"),
+        (
+            "rspamd.ini",
+            f"host = 127.0.0.1\nport = {http_port}\ntimeout = 35\n[check]\nprivate_ip = true\nlocal_ip = true\n"
+            "[defer]\nerror = true\ntimeout = true\n",
+        ),
+    ):
+        (config / name).write_text(text)
+    with (folder / "log").open("wb") as log:
+        environment = os.environ | {"TMPDIR": str(folder / "mail")}
+        process = subprocess.Popen([str(HARAKA), "-c", str(folder)], stdout=log, stderr=log, env=environment)
+    try:
+        wait_for_port(port, 60, process)
+        yield Haraka(folder, port)
+    except BaseException:
+        sys.stderr.write((folder / "log").read_text("utf-8", "replace")[-4000:])
+        raise
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from ipaddress import ip_address
@@ -21,10 +22,12 @@ from gateway.auth.lookalike import Lookalikes
 from gateway.auth.seal import Sealer
 from gateway.checks import make_checks
 from gateway.config.settings import Milter
-from gateway.errors import ConfigError, DarbanError
-from gateway.listeners import proxy
+from gateway.errors import ConfigError, DarbanError, InputError
+from gateway.listeners import proxy, spamd_codec
 from gateway.listeners.milter_codec import Decoder, ProtocolError, packet
 from gateway.listeners.milter_session import Leave, Room, Session
+from gateway.listeners.rspamd import read_envelope
+from gateway.listeners.scan_envelope import scan_envelope
 from gateway.mail import decode_body, parse
 from gateway.mail.authentication_results import may_be_of
 from gateway.mail.authentication_results import parse as parse_results
@@ -33,6 +36,7 @@ from gateway.mail.confusable import skeleton
 from gateway.mail.delivered import read_delivered
 from gateway.mail.domain import to_a_label
 from gateway.mail.edit import edit_header, inbound_field_to_strip, to_crlf
+from gateway.mail.handover import read_handover, without_handover
 from gateway.mail.html import render
 from gateway.mail.person_name import spellings
 from gateway.mail.resinfo import read as read_resinfo
@@ -295,6 +299,50 @@ def proxies(content: bytes) -> None:
             assert seen.protocol in ("SMTP", "ESMTP")
 
 
+def spamd(data: bytes) -> None:
+    """Bytes are a request of bounded size or a ProtocolError, the same whole and byte by byte, and can be forwarded."""
+    whole, single = _spamd(data, len(data) or 1), _spamd(data, 1)
+    assert whole == single
+    if isinstance(whole, spamd_codec.Request):
+        assert len(whole.content) <= _SPAMD_LIMIT
+        arrived = _spamd(spamd_codec.pack_request(whole), 7)
+        assert isinstance(arrived, spamd_codec.Request)
+        assert (arrived.command, arrived.content) == (whole.command, whole.content)
+        rspamd_envelope(whole.fields)
+        spamd_codec.answer(whole, 5.0, 5.0, b"x")
+
+
+_SPAMD_LIMIT = 4096
+
+
+def _spamd(data: bytes, step: int) -> spamd_codec.Request | tuple[int, str]:
+    reader = spamd_codec.Reader(_SPAMD_LIMIT)
+    try:
+        for place in range(0, len(data), step):
+            request = reader.feed(data[place : place + step])
+            if request is not None:
+                return request
+        return reader.finish()
+    except spamd_codec.ProtocolError as error:
+        assert spamd_codec.failure(error.code, error.text).endswith(b"\r\n")
+        return error.code, error.text
+
+
+def rspamd_envelope(fields: tuple[tuple[str, str], ...]) -> None:
+    """Fields tell an envelope, or are refused in one line."""
+    with suppress(InputError):
+        found = read_envelope(fields, "mx.example.ir")
+        assert all("@" in one.address for one in found.recipients)
+
+
+def handover(data: bytes) -> None:
+    """Whatever stands above it, what came in is an end of the content; taken off twice is taken off once or more."""
+    found = read_handover(data)
+    assert data.endswith(found.content)
+    assert data.endswith(without_handover(data, found.client_ip))
+    scan_envelope("mx.example.ir", client_ip=found.client_ip, helo=found.helo, reverse_path=found.reverse_path)
+
+
 TARGETS: dict[str, Target] = {
     "proxy": Target(
         proxies,
@@ -308,6 +356,24 @@ TARGETS: dict[str, Target] = {
             b"IDENT=4F1 SOURCE=REMOTE ADDR=192.0.2.7 HELO=[TEMPUNAVAIL]",
         ],
         300,
+    ),
+    "spamd": Target(
+        spamd,
+        lambda: [
+            b"PROCESS SPAMC/1.5\r\nUser: reza\r\nContent-length: 14\r\n\r\nSubject: x\n\nhi",
+            b"TELL SPAMC/1.3\r\nMessage-class: spam\r\nSet: local,remote\r\n\r\nSubject: x\n\nhi",
+            b"CHECK SPAMC/1.5\nCompress: zlib\n\n" + zlib.compress(b"Subject: x\n\nhi"),
+            b"CHECK RSPAMC/1.3\r\nContent-length: 2\r\nIP: 192.0.2.1\r\nFrom: <a@b.ir>\r\nRcpt: <c@d.ir>, e@f.ir\r\n\r\nhi",
+            b"PING SPAMC/1.2\r\n",
+        ],
+    ),
+    "handover": Target(
+        handover,
+        lambda: [
+            b"Return-Path: <a@b.ir>\r\nReceived: from x (y [192.0.2.1])\r\n\tby z (Postfix) with ESMTP id 1\r\n\tfor <c@d.ir>; d\r\n\r\n",
+            b"From a@b.ir Fri\nX-Envelope-To: c@d.ir, e@f.ir\nReceived: from [192.0.2.1] (helo=x) by z (envelope-from <a@b.ir>) for c@d.ir; d\n\n",
+            *SEEDS,
+        ],
     ),
     "arc": Target(arc_chain, lambda: [chain(LIST), chain(SCHOOL, LIST), b"", b"ARC-Seal: i=1; cv=fail\r\n\r\n"]),
     "resinfo": Target(

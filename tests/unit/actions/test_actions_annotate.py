@@ -5,7 +5,7 @@ from __future__ import annotations
 import authres
 import pytest
 
-from gateway.actions.annotate import annotate, annotate_release, fields_on_top
+from gateway.actions.annotate import annotate, annotate_release, annotate_scanned, fields_on_top
 from gateway.auth import dkim
 from gateway.auth.seal import Sealer
 from gateway.mail import parse
@@ -115,3 +115,20 @@ def test_results_that_are_not_there() -> None:
 def test_an_internationalised_name_of_ours_is_written_in_ascii() -> None:
     done = annotate(envelope(hostname="bücher.example"), message_bytes(), verdict(1.0), [recipient()], 5.0)
     assert values(done, "authentication-results") == ["xn--bcher-kva.example; none"]
+
+
+@pytest.mark.parametrize("newline", [b"\r\n", b"\n"])
+@pytest.mark.parametrize("line", [b"", b"From sara@example.org Fri Nov 27 08:00:00 2026"])
+def test_what_is_scanned_goes_back_as_it_came_but_for_our_fields(newline: bytes, line: bytes) -> None:
+    plain = message_bytes().replace(b"\r\n", newline)
+    forged = newline.join(one.replace("\r\n", "\n").encode().replace(b"\n", newline) for one in FORGED) + newline
+    start = line + newline if line else b""
+    found = annotate_scanned(where(), start + forged + plain, verdict(6.0, auth=AUTH), 5.0)
+    assert found.startswith(start + b"X-Spam-Flag: YES" + newline)
+    assert found.endswith(plain)
+    assert len(values(found.removeprefix(start), "x-spam-score")) == 1
+    assert len(values(found.removeprefix(start), "authentication-results")) == 1
+    assert "received" not in parse(found).by_name
+    assert (b"\r" in found) == (newline == b"\r\n")
+    again = annotate_scanned(where(), found, verdict(6.0, auth=AUTH), 5.0)
+    assert again == found
