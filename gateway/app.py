@@ -19,7 +19,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -30,7 +30,7 @@ from gateway.config.shipped import model_path, rules_path
 from gateway.mail.domain import to_a_label
 from gateway.policy.domains import ConfiguredDomains
 from gateway.supervisor import ProcessSpec, Ready, Supervisor
-from gateway.types import DmarcRow, DomainPolicy, HeldMessage, JournalRow, LogRow
+from gateway.types import DmarcRow, DomainPolicy, HeldMessage, JournalRow, LogRow, Via
 
 if TYPE_CHECKING:
     from gateway.admission import Admission, Lists
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gateway.classify.online import Caps
     from gateway.digest.dmarc import DmarcReports, DmarcSender
     from gateway.learning import Publisher, Teacher
+    from gateway.listeners.teaching import Teaching
     from gateway.mailboxes import Learn, MailboxWatch
     from gateway.net.dns import CachingResolver
     from gateway.net.imap import Server
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from gateway.reputation import Reputation
     from gateway.review import Review
     from gateway.scan.pipeline import MakePipeline, Pipeline
+    from gateway.scanning import Scanner
     from gateway.service import Gateway, Releaser
     from gateway.web.health import DnsState
 
@@ -57,6 +59,13 @@ _GRACE_S = 30.0
 _DNS_WATCH_S = 15.0
 _OUR_FIELDS = 1 << 18  # bytes that a message grows by at delivery, ours and the servers' behind us
 _generations = itertools.count(1)
+
+
+class Door(Protocol):
+    """What listens, in a listener process."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Let nobody in any more; finish what is in our hands, for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,11 @@ class Places:
     def journal(self) -> Path:
         """The admin process's socket for message-log rows."""
         return self.run / f"journal-{self.generation}.sock"
+
+    @property
+    def learn(self) -> Path:
+        """The socket of the process that learns what the spamd door is told."""
+        return self.run / f"learn-{self.generation}.sock"
 
     @property
     def processes(self) -> Path:
@@ -138,6 +152,8 @@ def check_settings(settings: Settings) -> None:
     make_sealer(settings)
     for one in settings.learning.imap:
         _imap_server(one)
+    for table, option in (("http", "token_file"), ("http", "learn_token_file")):
+        _token(settings, table, option)
 
 
 def make_sealer(settings: Settings) -> Sealer | None:
@@ -286,11 +302,15 @@ def plan(settings: Settings) -> list[ProcessSpec]:
     """The processes of DESIGN §7, in the order in which they need each other."""
     where = replace(places(settings), generation=next(_generations))
     listeners = listener_count(settings)
+    learns, asks_by_http = bool(settings.spamd.listen) and settings.spamd.learn, bool(settings.http.listen)
+    milter = _bind_milter(settings, where)
     return [
         ProcessSpec("scorers", lambda ready: _run_scorers(settings, where, ready)),
         ProcessSpec("admin", lambda ready: _run_admin(settings, where, ready)),
+        *([ProcessSpec("door-learn", lambda ready: _run_loop(_door_learn(settings, where, ready)))] * learns),
+        *([ProcessSpec("door-http", lambda ready: _run_loop(_door_http(settings, where, ready)))] * asks_by_http),
         *(
-            ProcessSpec(f"listener-{number}", lambda ready: _run_listener(settings, where, ready))
+            ProcessSpec(f"listener-{number}", lambda ready: _run_listener(settings, where, ready, milter))
             for number in range(1, listeners + 1)
         ),
     ]
@@ -344,17 +364,18 @@ def _run_scorers(settings: Settings, where: Places, ready: Ready) -> None:
     parent.serve()
 
 
-def _run_listener(settings: Settings, where: Places, ready: Ready) -> None:
-    _run_loop(_listener(settings, where, ready))
+def _run_listener(settings: Settings, where: Places, ready: Ready, milter: socket.socket | None) -> None:
+    _run_loop(_listener(settings, where, ready, milter))
 
 
-async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
+async def _listener(settings: Settings, where: Places, ready: Ready, milter: socket.socket | None) -> None:
     from gateway.actions.hold import Hold
     from gateway.actions.relay import Relay
     from gateway.listeners import smtp
     from gateway.net.journal import JournalSender
     from gateway.scan.explain import verdict_json
     from gateway.scan.pool import ScorerPool
+    from gateway.scanning import Scanner
     from gateway.service import Gateway
     from gateway.stores.counters import SqlCounters
     from gateway.stores.engine import make_engine
@@ -385,7 +406,15 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
     admission = _admission(settings, service, policies, journal)
     sockets = [smtp.bind(address) for address in settings.smtp.listen]
     trusted = settings.reputation.trusted_networks
-    doors = [await smtp.serve(settings.smtp, settings.hostname, admission, sockets, settings.defence, trusted)]
+    front = await smtp.serve(settings.smtp, settings.hostname, admission, sockets, settings.defence, trusted)
+    doors: list[Door] = [front]
+    pools = [pool]
+    if settings.spamd.listen:
+        pools.append(ScorerPool(where.scorers, scorers, settings.limits.scan_s))  # no memory: a scan teaches nothing
+        await pools[-1].start()
+        doors.append(await _door_spamd(settings, where, Scanner("spamd", pools[-1].score, policies, journal)))
+    if settings.milter.listen:
+        doors.append(await _open_milter(settings, where, service, milter))
     ready()
     await stopped
     await asyncio.gather(*(door.stop(_GRACE_S) for door in doors))
@@ -393,7 +422,104 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
     await reputation.close()
     await journal.close()
     await next_hops.close()
+    for one in pools:
+        await one.close()
+
+
+async def _door_spamd(settings: Settings, where: Places, scanner: Scanner) -> Door:
+    from gateway.errors import ConfigError
+    from gateway.listeners import spamd
+    from gateway.listeners.place import bind, is_private
+
+    said, limit = settings.spamd, settings.smtp.max_message_size
+    tell = spamd.forward(where.learn, settings.limits.scan_s) if said.learn else None
+    if not is_private(said.listen):
+        log.warning("[spamd] answers everybody who reaches it; listen on 127.0.0.1 or unix:/path", listen=said.listen)
+    door = spamd.Server(said, settings.hostname, limit, scanner, tell)
+    try:
+        await door.start(bind(said.listen))
+    except OSError as error:
+        raise ConfigError(
+            f"[spamd] listen: {said.listen}: {error.strerror}; write a place where we may listen"
+        ) from None
+    return door
+
+
+async def _door_learn(settings: Settings, where: Places, ready: Ready) -> None:
+    """What the spamd door is told is parsed and learned here, and never in a listener."""
+    from gateway.listeners import spamd
+    from gateway.listeners.place import bind
+
+    stopped = _on_stop()
+    teaching = _teaching(settings, settings.spamd.trainer, "spamd")
+    door = spamd.Server(settings.spamd, settings.hostname, settings.smtp.max_message_size, None, teaching.tell)
+    await door.start(bind(f"unix:{where.learn}"))
+    ready()
+    await stopped
+    await door.stop(_GRACE_S)
+
+
+async def _door_http(settings: Settings, where: Places, ready: Ready) -> None:
+    from gateway.listeners import http
+    from gateway.listeners.place import bind, is_private
+    from gateway.net.journal import JournalSender
+    from gateway.scan.pool import ScorerPool
+    from gateway.scanning import Scanner
+
+    stopped = _on_stop()
+    said, policies = settings.http, domain_policies(settings)
+    if not is_private(said.listen) and not said.token_file:
+        log.warning("[http] answers everybody who reaches it; write token_file", listen=said.listen)
+    pool = ScorerPool(where.scorers, scorer_count(settings), settings.limits.scan_s)
+    await pool.start()
+    journal = JournalSender(where.journal)
+    journal.start()
+    door = http.Server(
+        http.Door(
+            said,
+            settings.hostname,
+            settings.smtp.max_message_size,
+            scanner=Scanner("checkv2", pool.score, policies, journal),
+            explainer=Scanner("scan", pool.explain, policies, journal),
+            teaching=_teaching(settings, said.trainer, "http") if said.learn_token_file else None,
+            token=_token(settings, "http", "token_file"),
+            learn_token=_token(settings, "http", "learn_token_file"),
+        ).app(),
+        said,
+    )
+    await door.start(bind(said.listen))
+    ready()
+    await stopped
+    await door.stop(_GRACE_S)
+    await journal.close()
     await pool.close()
+
+
+def _bind_milter(settings: Settings, where: Places) -> socket.socket | None:
+    """The unix socket of [milter], which all listeners inherit: a path, unlike a port, cannot be bound by each."""
+    from gateway.errors import ConfigError
+    from gateway.listeners import milter
+
+    if not settings.milter.listen.startswith("unix:"):
+        return None
+    try:
+        return milter.bind_unix(Path(settings.milter.listen.removeprefix("unix:")), where.generation)
+    except OSError as error:
+        raise ConfigError(
+            f"[milter] listen: {settings.milter.listen}: {error.strerror}; write a path in a folder of ours"
+        ) from None
+
+
+async def _open_milter(settings: Settings, where: Places, service: Gateway, inherited: socket.socket | None) -> Door:
+    from gateway.listeners import milter, smtp
+
+    said = settings.milter
+    sockets = [inherited or smtp.bind(said.listen)]
+    max_size, sealer = settings.smtp.max_message_size, make_sealer(settings)
+    door = await milter.serve(said, max_size, settings.hostname, service, sockets, sealer)
+    if inherited is not None:
+        milter.open_unix(Path(said.listen.removeprefix("unix:")), where.generation)
+    return door
 
 
 def _run_admin(settings: Settings, where: Places, ready: Ready) -> None:
@@ -602,6 +728,32 @@ def make_teacher(settings: Settings, ledger: TrainingLedger) -> Teacher:
     from gateway.learning import Teacher
 
     return Teacher(ledger, settings.learning.daily_lessons)
+
+
+def _teaching(settings: Settings, trainer: str, via: Via) -> Teaching:
+    from gateway.listeners.teaching import Teaching
+    from gateway.stores.engine import make_engine
+    from gateway.stores.ledger import SqlLedger
+
+    ledger = SqlLedger(make_engine(settings.storage.database))
+    return Teaching(make_teacher(settings, ledger), ledger, settings.hostname, trainer, via)
+
+
+def _token(settings: Settings, table: str, option: str) -> bytes:
+    """b"" where none is wanted. Raises ConfigError."""
+    from gateway.config.load import read_secret
+    from gateway.errors import ConfigError
+
+    path = getattr(getattr(settings, table), option)
+    if not path:
+        return b""
+    try:
+        token = read_secret(path).strip()
+    except ValueError as error:
+        raise ConfigError(f"[{table}] {option}: {path}: {error}") from None
+    if not token:
+        raise ConfigError(f"[{table}] {option}: {path}: is empty; write a long random word")
+    return token
 
 
 def make_review(
@@ -821,7 +973,14 @@ def _check_ports_free(settings: Settings) -> None:
     """SO_REUSEPORT would let a second gateway share our ports in silence."""
     from gateway.errors import ConfigError
 
-    for listen in (*settings.smtp.listen, settings.web.listen, settings.metrics.listen):
+    milter = settings.milter.listen
+    if milter.startswith("unix:"):
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+            probe.connect(milter.removeprefix("unix:"))
+            raise ConfigError(f"{milter}: is in use; is another gateway running?")
+    further = (milter, settings.http.listen, settings.spamd.listen)
+    ports = (*settings.smtp.listen, settings.web.listen, settings.metrics.listen, *further)
+    for listen in (one for one in ports if one and not one.startswith("unix:")):
         host, _, port = listen.rpartition(":")
         family = socket.AF_INET6 if ":" in host.strip("[]") else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -847,22 +1006,25 @@ def _greet(settings: Settings, config: Path | None) -> None:
     from gateway.stores.engine import make_engine
 
     accounts = SqlAccounts(make_engine(settings.storage.database))
-    domain = settings.domain[0].name
-    smtp = settings.smtp.listen[0]
+    doors = [*settings.smtp.listen, *([f"{settings.milter.listen} (milter)"] if settings.milter.listen else [])]
     lines = [
         "Darban stands at the door.",
-        f"  mail     {', '.join(settings.smtp.listen)}   for {', '.join(d.name for d in settings.domain)}",
+        f"  mail     {', '.join(doors)}   for {', '.join(d.name for d in settings.domain)}",
         f"  review   http://{settings.web.listen}/",
         f"  metrics  http://{settings.metrics.listen}/metrics",
+        *([f"  http     http://{settings.http.listen}/scan, /checkv2"] if settings.http.listen else []),
+        *([f"  spamd    {settings.spamd.listen}"] if settings.spamd.listen else []),
     ]
     if not accounts.has_admin():
         lines.append(
             f"  first admin (this link works once): http://{settings.web.listen}/setup/{accounts.new_setup_token()}"
         )
-    lines += [
-        "Send it a message:",
-        f"  swaks --server {smtp} --from sara@example.org --to you@{domain} --header 'Subject: hello'",
-        f"or all the samples:\n  {demo_command(sys.argv[0], config)}",
-    ]
+    for smtp in settings.smtp.listen[:1]:
+        lines += [
+            "Send it a message:",
+            f"  swaks --server {smtp} --from sara@example.org --to you@{settings.domain[0].name} "
+            "--header 'Subject: hello'",
+            f"or all the samples:\n  {demo_command(sys.argv[0], config)}",
+        ]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

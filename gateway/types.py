@@ -17,7 +17,7 @@ AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
 DnsStatus = Literal["noerror", "nodata", "nxdomain", "servfail", "timeout", "refused", "invalid", "limit"]
 DmarcSending = Literal["sent", "refused", "failed"]
 QuarantineState = Literal["held", "releasing", "released", "deleted"]
-Via = Literal["release", "review", "digest", "imap", "command"]
+Via = Literal["release", "review", "digest", "imap", "command", "spamd", "http"]
 TaughtHow = Literal["learned", "relearned", "known", "limited"]
 # docs/next-hops.md: one URL, or several in the order they are tried in, equal ones in one text with "|" between them
 NextHopUrls = str | tuple[str, ...]
@@ -358,6 +358,26 @@ class Outcome:
     verdict: Verdict | None  # None when it could not be judged (then the reply is 451), or is a loop (554)
 
 
+@dataclass(frozen=True, slots=True)
+class Mta:
+    """The server that asks what to do with a message it keeps (milter)."""
+
+    name: str = ""  # as it calls itself in its Received field
+    queue_id: str = ""  # its own for the message
+    has_others: bool = False  # the message is also for recipients whose mail is not judged: it must not be refused
+    holds: bool = False  # it holds itself what is to be held, the whole message
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """What a server that keeps the message is to do: give its client the outcome's reply, and where that is a 2xx let
+    the message go without the recipients whose delivery is a quarantine, unless it holds it whole."""
+
+    outcome: Outcome
+    required_score: float = 0.0  # the score at which what goes on is marked as spam
+    hold: str = ""  # why it has to hold the message; "" when it does not
+
+
 # --- the quarantine -----------------------------------------------------------------------------------------------
 
 
@@ -415,8 +435,9 @@ class LogRow:
     reverse_path: str
     recipient: str
     summary: Summary
-    action: str  # accept, tag, quarantine, reject, tempfail
-    reply: str  # what the client heard, "250 2.0.0 ..."
+    # accept, tag, quarantine, reject, tempfail; scanned: judged for another server, which acts
+    action: str
+    reply: str  # what the client heard, "250 2.0.0 ...", or what that server was told
     score: float
     hits: tuple[str, ...] = field(default=())
     reason: str = ""

@@ -17,6 +17,7 @@ from gateway.types import NextHopUrls
 
 ActionName = Literal["accept", "tag", "quarantine", "reject"]
 
+_MAX_SOCKET_PATH = 100  # of the 107 bytes that Linux has for it; it is bound under a longer name first
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 1000, "mb": 10**6, "gb": 10**9}
 
 
@@ -36,6 +37,16 @@ def check_host_port(value: str) -> str:
     if not re.fullmatch(r"\[[0-9a-fA-F:.]+\]|[^:\s]+", host) or not port.isdecimal() or not 0 < int(port) < 65_536:
         raise ValueError(f"{value!r} is not host:port with a port from 1 to 65535; write for example 127.0.0.1:2525")
     return value
+
+
+def check_endpoint(value: str) -> str:
+    """Raises ValueError for what is neither empty, host:port, nor unix:/path."""
+    if value.startswith("unix:"):
+        path = value.removeprefix("unix:")
+        if not path.startswith("/") or len(path.encode()) > _MAX_SOCKET_PATH:
+            raise ValueError(f"{value!r} is not unix:/path; write an absolute path of {_MAX_SOCKET_PATH} bytes or less")
+        return value
+    return check_host_port(value) if value else value
 
 
 def check_network(value: str) -> str:
@@ -84,6 +95,7 @@ HostPort = Annotated[str, AfterValidator(check_host_port)]
 Network = Annotated[str, AfterValidator(check_network)]
 NextHopSetting = Annotated[NextHopUrls, BeforeValidator(check_next_hops)]
 OptionalHostPort = Annotated[str, AfterValidator(lambda value: check_host_port(value) if value else value)]
+Endpoint = Annotated[str, AfterValidator(check_endpoint)]
 
 
 class Section(BaseModel):
@@ -458,10 +470,56 @@ class Metrics(Section):
     listen: HostPort = Field("127.0.0.1:9125", description="/metrics, /healthz and /readyz.")
 
 
-class Listener(Section):
-    """[milter], [http], [spamd]: further doors, off when empty."""
+class Spamd(Section):
+    """[spamd]: the door for spamc, Exim and whatever else speaks to SpamAssassin's daemon (docs/doors.md)."""
+
+    listen: Endpoint = Field("", description="host:port or unix:/path, or empty for off; others must not reach it.")
+    max_connections: int = Field(200, ge=1, description="Connections of one listener process; more are turned away.")
+    timeout_s: float = Field(60.0, gt=0, description="A request may take so long to come in.")
+    learn: bool = Field(False, description="TELL teaches: whoever reaches this door may.")
+    trainer: str = Field(
+        "spamd", description="In whose name TELL teaches, for the caps; the User of each request when empty."
+    )
+
+
+class Http(Section):
+    """[http]: the door for POST /scan and Rspamd's clients (docs/doors.md)."""
 
     listen: OptionalHostPort = Field("", description="host:port, or empty for off.")
+    max_connections: int = Field(200, ge=1, description="Connections; more are answered 503.")
+    timeout_s: float = Field(60.0, gt=0, description="A request may take so long to come in.")
+    token_file: str = Field(
+        "", description="File with the token that every request but /ping must bring; nobody needs one when empty."
+    )
+    learn_token_file: str = Field(
+        "", description="File with the token for /learnspam and /learnham, which are off when empty."
+    )
+    trainer: str = Field(
+        "http", description="In whose name is taught, for the caps; the User of each request when empty."
+    )
+
+
+class Listener(Section):
+    """What listens, off when empty."""
+
+    listen: Endpoint = Field("", description="host:port or unix:/path, or empty for off.")
+
+
+class Milter(Listener):
+    """[milter]: the door for an MTA that keeps the message and does what it is told (docs/milter.md)."""
+
+    quarantine: Literal["darban", "mta"] = Field(
+        "darban",
+        description="Who holds what is to be held: darban, or the MTA, the whole message (Postfix: hold queue).",
+    )
+    own_networks: tuple[Network, ...] = Field(
+        ("127.0.0.0/8", "::1/128"),
+        description="The MTA's own clients (its mynetworks): what they send to domains not named here is not judged.",
+    )
+    max_connections: int = Field(1000, ge=1, description="Connections of one listener process; more are closed.")
+    timeout_s: float = Field(
+        3600.0, gt=0, description="An MTA silent for so long is disconnected; longer than its clients may be silent."
+    )
 
 
 class Limits(Section):
@@ -497,9 +555,9 @@ class Settings(Section):
     storage: Storage = Storage()
     web: Web = Web()
     metrics: Metrics = Metrics()
-    milter: Listener = Listener()
-    http: Listener = Listener()
-    spamd: Listener = Listener()
+    milter: Milter = Milter()
+    http: Http = Http()
+    spamd: Spamd = Spamd()
     limits: Limits = Limits()
     reputation: Reputation = Reputation()
     rates: Rates = Rates()

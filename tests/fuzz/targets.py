@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from ipaddress import ip_address
@@ -21,12 +22,16 @@ from gateway.auth.key import Conclusion
 from gateway.auth.lookalike import Lookalikes
 from gateway.auth.seal import Sealer
 from gateway.checks import make_checks
-from gateway.config.settings import Smtp
-from gateway.errors import ConfigError, DarbanError
-from gateway.listeners import proxy
+from gateway.config.settings import Milter, Smtp
+from gateway.errors import ConfigError, DarbanError, InputError
+from gateway.listeners import proxy, spamd_codec
 from gateway.listeners.command import is_relay_trick, parse_bdat, parse_helo, parse_path
 from gateway.listeners.content import receive
 from gateway.listeners.input import Input
+from gateway.listeners.milter_codec import Decoder, ProtocolError, packet
+from gateway.listeners.milter_session import Leave, Room, Session
+from gateway.listeners.rspamd import read_envelope
+from gateway.listeners.scan_envelope import scan_envelope
 from gateway.mail import decode_body, parse
 from gateway.mail.authentication_results import may_be_of
 from gateway.mail.authentication_results import parse as parse_results
@@ -35,6 +40,7 @@ from gateway.mail.confusable import skeleton
 from gateway.mail.delivered import read_delivered
 from gateway.mail.domain import to_a_label
 from gateway.mail.edit import edit_header, inbound_field_to_strip, to_crlf
+from gateway.mail.handover import read_handover, without_handover
 from gateway.mail.html import render
 from gateway.mail.person_name import spellings
 from gateway.mail.resinfo import read as read_resinfo
@@ -44,7 +50,8 @@ from gateway.net.dns_wire import TYPES, read_reply, write_query
 from gateway.rules import expression
 from gateway.rules.reader import read
 from gateway.scan.change import Case, make, possible
-from gateway.types import Client, Hit, MailObject, Message
+from gateway.types import Client, Delivery, Filtered, Hit, MailObject, Message, Outcome, Reply
+from tests import milter_mta
 from tests.arc_chain import LIST, SCHOOL, chain
 from tests.builders import envelope, recipient, verdict
 from tests.dkim_keys import ed25519_key
@@ -262,6 +269,56 @@ def dmarc(content: bytes) -> None:
         assert address.isascii() and address.isprintable() and not set(address) & set(' <>,"\\')
 
 
+class _AllOurs:
+    """Everybody is judged for."""
+
+    def is_ours(self, domain: str) -> bool:
+        return True
+
+    def admit(self, client: Client, reverse_path: str) -> None:
+        return None
+
+    def count_recipient(self, client: Client) -> None:
+        return None
+
+
+def _milter_says(pieces: Iterable[bytes]) -> list[bytes | tuple[bytes, str, int]]:
+    room = Room(2000)
+    session, decoder = Session(Milter(), 1000, "mx.darban.test", _AllOurs(), room), Decoder()
+    said: list[bytes | tuple[bytes, str, int]] = []
+    try:
+        for piece in pieces:
+            for event in decoder.feed(piece):
+                answer = session.take(event)
+                if isinstance(answer, bytes):
+                    said.append(answer)
+                    assert room.used <= 1000
+                    continue
+                assert b"\r\n" in answer.content and len(answer.content) <= 1000
+                said.append((answer.content, answer.envelope.reverse_path, len(answer.envelope.recipients)))
+                taken = tuple(Delivery(one, "accept", Reply(250, "", ""), "") for one in answer.envelope.recipients)
+                judged = Filtered(Outcome("ID", Reply(250, "", ""), taken, verdict()), 5.0)
+                said.append(session.answer(judged, (b"X-A: b\r\n",)))
+    except ProtocolError:
+        said.append(b"no milter")
+    except Leave:
+        said.append(b"left")
+    session.forget()
+    assert room.used == 0
+    for answer in said:
+        if isinstance(answer, bytes) and answer not in (b"no milter", b"left"):
+            milter_mta.answers(answer)
+    return said
+
+
+def milter(content: bytes) -> None:
+    """Invariant: any bytes of an MTA give whole packets and messages within the limit, or one error; however they are
+    cut; and nothing is left in memory. Seen as packets too: the fuzzer need not find lengths."""
+    framed = b"".join(packet(one[:1], one[1:]) for one in content.split(b"\xff") if one)
+    for raw in (content, milter_mta.negotiate() + framed):
+        assert _milter_says([raw]) == _milter_says(raw[at : at + 1] for at in range(len(raw)))
+
+
 _OWNER = b"\xc0\x0c"
 _MX = _OWNER + b"\0\x0f\0\1\0\0\0\x3c\0\7\0\x0a\2mx\xc0\x0c"
 _ALIAS = _OWNER + b"\0\5\0\1\0\0\0\x3c\0\4\1a\xc0\x0c"
@@ -286,6 +343,50 @@ def proxies(content: bytes) -> None:
             assert seen.protocol in ("SMTP", "ESMTP")
 
 
+def spamd(data: bytes) -> None:
+    """Bytes are a request of bounded size or a ProtocolError, the same whole and byte by byte, and can be forwarded."""
+    whole, single = _spamd(data, len(data) or 1), _spamd(data, 1)
+    assert whole == single
+    if isinstance(whole, spamd_codec.Request):
+        assert len(whole.content) <= _SPAMD_LIMIT
+        arrived = _spamd(spamd_codec.pack_request(whole), 7)
+        assert isinstance(arrived, spamd_codec.Request)
+        assert (arrived.command, arrived.content) == (whole.command, whole.content)
+        rspamd_envelope(whole.fields)
+        spamd_codec.answer(whole, 5.0, 5.0, b"x")
+
+
+_SPAMD_LIMIT = 4096
+
+
+def _spamd(data: bytes, step: int) -> spamd_codec.Request | tuple[int, str]:
+    reader = spamd_codec.Reader(_SPAMD_LIMIT)
+    try:
+        for place in range(0, len(data), step):
+            request = reader.feed(data[place : place + step])
+            if request is not None:
+                return request
+        return reader.finish()
+    except spamd_codec.ProtocolError as error:
+        assert spamd_codec.failure(error.code, error.text).endswith(b"\r\n")
+        return error.code, error.text
+
+
+def rspamd_envelope(fields: tuple[tuple[str, str], ...]) -> None:
+    """Fields tell an envelope, or are refused in one line."""
+    with suppress(InputError):
+        found = read_envelope(fields, "mx.example.ir")
+        assert all("@" in one.address for one in found.recipients)
+
+
+def handover(data: bytes) -> None:
+    """Whatever stands above it, what came in is an end of the content; taken off twice is taken off once or more."""
+    found = read_handover(data)
+    assert data.endswith(found.content)
+    assert data.endswith(without_handover(data, found.client_ip))
+    scan_envelope("mx.example.ir", client_ip=found.client_ip, helo=found.helo, reverse_path=found.reverse_path)
+
+
 TARGETS: dict[str, Target] = {
     "proxy": Target(
         proxies,
@@ -299,6 +400,24 @@ TARGETS: dict[str, Target] = {
             b"IDENT=4F1 SOURCE=REMOTE ADDR=192.0.2.7 HELO=[TEMPUNAVAIL]",
         ],
         300,
+    ),
+    "spamd": Target(
+        spamd,
+        lambda: [
+            b"PROCESS SPAMC/1.5\r\nUser: reza\r\nContent-length: 14\r\n\r\nSubject: x\n\nhi",
+            b"TELL SPAMC/1.3\r\nMessage-class: spam\r\nSet: local,remote\r\n\r\nSubject: x\n\nhi",
+            b"CHECK SPAMC/1.5\nCompress: zlib\n\n" + zlib.compress(b"Subject: x\n\nhi"),
+            b"CHECK RSPAMC/1.3\r\nContent-length: 2\r\nIP: 192.0.2.1\r\nFrom: <a@b.ir>\r\nRcpt: <c@d.ir>, e@f.ir\r\n\r\nhi",
+            b"PING SPAMC/1.2\r\n",
+        ],
+    ),
+    "handover": Target(
+        handover,
+        lambda: [
+            b"Return-Path: <a@b.ir>\r\nReceived: from x (y [192.0.2.1])\r\n\tby z (Postfix) with ESMTP id 1\r\n\tfor <c@d.ir>; d\r\n\r\n",
+            b"From a@b.ir Fri\nX-Envelope-To: c@d.ir, e@f.ir\nReceived: from [192.0.2.1] (helo=x) by z (envelope-from <a@b.ir>) for c@d.ir; d\n\n",
+            *SEEDS,
+        ],
     ),
     "arc": Target(arc_chain, lambda: [chain(LIST), chain(SCHOOL, LIST), b"", b"ARC-Seal: i=1; cv=fail\r\n\r\n"]),
     "resinfo": Target(
@@ -325,6 +444,32 @@ TARGETS: dict[str, Target] = {
             b"v = DMARC1;P=none;adkim=s;aspf=r;fo=1:d:s;ruf=mailto:x@example.org;psd=n;pct=30;ri=86400",
         ],
         400,
+    ),
+    "milter": Target(
+        milter,
+        lambda: [
+            b"".join(
+                one for one in (milter_mta.negotiate(), milter_mta.connect(), milter_mta.mail(), milter_mta.rcpt())
+            ),
+            b"\xff".join(
+                one[4:]
+                for one in (
+                    milter_mta.macros("C", j="a"),
+                    milter_mta.connect("2001:db8::1"),
+                    milter_mta.helo(),
+                    milter_mta.mail("<a@b.example>", "SMTPUTF8"),
+                    milter_mta.rcpt(),
+                    milter_mta.DATA,
+                    *milter_mta.content(b"X-Spam-Flag: NO\r\nSubject: a\r\n b\r\n\r\nbody\r\n"),
+                    milter_mta.ABORT,
+                    milter_mta.NEW_CONNECTION,
+                    milter_mta.local_client(),
+                    milter_mta.mail(),
+                    milter_mta.QUIT,
+                )
+            ),
+        ],
+        2000,
     ),
     "mail": Target(mail, lambda: (*SEEDS, *DICTIONARY)),
     "change": Target(change, lambda: (*SEEDS, *DICTIONARY)),

@@ -85,7 +85,8 @@ def test_what_is_no_frame_is_refused(stream: bytes) -> None:
 
 @given(ENVELOPES, st.lists(st.sampled_from(["rules", "parse"]), max_size=2).map(tuple))
 def test_request(said: Envelope, skip: tuple[str, ...]) -> None:
-    assert unpack_request(pack_request(said, skip)) == (said, skip)
+    assert unpack_request(pack_request(said, skip)) == (said, skip, False)
+    assert unpack_request(pack_request(said, skip, True)) == (said, skip, True)
 
 
 @given(ENVELOPES, TEXT)
