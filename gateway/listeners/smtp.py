@@ -75,8 +75,16 @@ class Server:
             await loop.create_server(lambda: Session(self, loop), sock=one, backlog=1024) for one in sockets
         ]
 
+    async def drain(self, within_s: float) -> None:
+        """No new connection; returns when the sessions have ended by themselves, at the latest after within_s."""
+        for server in self._servers:
+            server.close()
+        deadline = time.monotonic() + within_s
+        while (self.sessions or self.accepting) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+
     async def stop(self, grace_s: float) -> None:
-        """No new connection; idle sessions hear 421; messages in our hands are finished, for so long."""
+        """No new connection; idle sessions hear 421; messages in our hands are finished, for so long, then 421."""
         self.is_stopping = True
         for server in self._servers:
             server.close()
@@ -86,7 +94,7 @@ class Server:
         while (self.sessions or self.accepting) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         for session in list(self.sessions):
-            session.cut()
+            session.leave()
 
 
 async def serve(settings: Smtp, hostname: str, service: Service, sockets: Sequence[socket.socket]) -> Server:
@@ -247,8 +255,13 @@ class Session(SMTP):
     def leave_if_idle(self) -> None:
         """Shutting down: a session between transactions ends now, others after their message."""
         if self._is_waiting and self._sender is None:
+            self.leave()
+
+    def leave(self) -> None:
+        """Now."""
+        if self.transport is not None and self._writer is not None:
             self._writer.write(line(replies.SHUTTING_DOWN))
-            self.cut()
+        self.cut()
 
     def cut(self) -> None:
         """Close the connection; a client that does not read what was said loses it after a moment."""
@@ -321,7 +334,10 @@ class Session(SMTP):
         if self._errors >= _MAX_ERRORS:
             self._writer.write(line(replies.TOO_MANY_ERRORS))
             raise _Leave
-        if reply.code == 421 or (self._server.is_stopping and self._sender is None):
+        if self._server.is_stopping and self._sender is None and reply.code != 421:
+            self._writer.write(line(replies.SHUTTING_DOWN))
+            raise _Leave
+        if reply.code == 421:
             raise _Leave
 
     def _reset(self) -> None:
