@@ -47,7 +47,7 @@ check: setup-dev
 	@$(BIN)/darban rules check
 
 fuzz: setup-dev  ## the parsers under bytes made to break them: FUZZ_SECONDS (60) for each target, then longer properties
-	@for target in mail change results html rules expression dns dmarc identity arc resinfo; do \
+	@for target in mail change results html rules expression dns dmarc identity arc resinfo smtp_commands smtp_input; do \
 		$(BIN)/python -m tests.fuzz.run $$target $(FUZZ_SECONDS) || exit 1; done
 	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -q tests/fuzz tests/property
 

@@ -33,18 +33,21 @@ from gateway.supervisor import ProcessSpec, Ready, Supervisor
 from gateway.types import DmarcRow, DomainPolicy, HeldMessage, JournalRow, LogRow
 
 if TYPE_CHECKING:
+    from gateway.admission import Admission, Lists
     from gateway.auth.identity import Identity
     from gateway.classify.model import Model
     from gateway.classify.online import Caps
     from gateway.digest.dmarc import DmarcReports, DmarcSender
     from gateway.learning import Publisher, Teacher
     from gateway.mailboxes import Learn, MailboxWatch
+    from gateway.net.dns import CachingResolver
     from gateway.net.imap import Server
+    from gateway.net.journal import JournalSender
     from gateway.ports import Counters, QuarantineStore, Sealer, TrainingLedger
     from gateway.reputation import Reputation
     from gateway.review import Review
     from gateway.scan.pipeline import Pipeline
-    from gateway.service import Releaser
+    from gateway.service import Gateway, Releaser
     from gateway.web.health import DnsState
 
 log = structlog.get_logger("darban")
@@ -472,9 +475,12 @@ async def _listener(settings: Settings, where: Places, ready: Ready, sockets: _S
         reputation=reputation,
         reports_dmarc=settings.dmarc.reports,
     )
-    doors = [await smtp.serve(settings.smtp, settings.hostname, service, sockets)]
+    admission = _admission(settings, service, policies, journal)
+    trusted = settings.reputation.trusted_networks
+    doors = [await smtp.serve(settings.smtp, settings.hostname, admission, sockets, settings.defence, trusted)]
     ready()
     await _leave(doors, stopped, left, settings.process.drain_s)
+    admission.close()
     await reputation.close()
     await journal.close()
     await next_hops.close()
@@ -636,6 +642,39 @@ def _why(settings: Settings, where: Places) -> Callable[[HeldMessage, bytes], Aw
         return await asking.ask(envelope, content, held.verdict_json, policy)
 
     return why
+
+
+def _admission(settings: Settings, service: Gateway, policies: ConfiguredDomains, journal: JournalSender) -> Admission:
+    from gateway.admission import Admission
+    from gateway.net.dns import CachingResolver
+
+    dns = settings.dns
+    resolver = CachingResolver(dns.nameservers, dns.timeout_s, dns.cache)
+    return Admission(
+        service,
+        policies=policies,
+        journal=journal,
+        resolver=resolver,
+        defence=settings.defence,
+        hostname=settings.hostname,
+        trusted=settings.reputation.trusted_networks,
+        lists=_lists_at_rcpt(settings, resolver),
+    )
+
+
+def _lists_at_rcpt(settings: Settings, resolver: CachingResolver) -> Lists | None:
+    """Those of [[dns_list]] with at_rcpt, and the allow lists beside them; None without any."""
+    from gateway.admission import Lists
+    from gateway.config.dns_lists import dns_lists
+
+    specs = [one for one in dns_lists(settings.dns_list) if "client" in one.asked]
+    if not any(one.at_rcpt for one in specs):
+        return None
+    from gateway.checks.dns_list import DnsLists  # some megabytes, for those who use it
+
+    asked = [one for one in specs if one.at_rcpt or one.kind == "allow"]
+    answers = {finding: one.at_rcpt or "allow" for one in asked for finding in one.findings}
+    return Lists(DnsLists(asked, resolver), answers)
 
 
 def _reputation(settings: Settings, counters: Counters) -> Reputation:

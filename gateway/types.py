@@ -87,6 +87,9 @@ class Envelope:
     is_8bitmime: bool = False  # MAIL ... BODY=8BITMIME (RFC 6152)
     is_smtputf8: bool = False  # MAIL ... SMTPUTF8 (RFC 6531)
     history: History | None = None  # None: nothing was looked up (`darban scan`, a store that is down)
+    manner: tuple[
+        str, ...
+    ] = ()  # how the client spoke, as the listener noticed it: names of checks/protocol.py's findings
 
 
 # --- the message --------------------------------------------------------------------------------------------------

@@ -83,9 +83,34 @@ class Smtp(Section):
     )
     max_connections: int = Field(1000, ge=1, description="Connections of one listener process; more are answered 421.")
     timeout_s: float = Field(
-        300.0, gt=0, description="A client silent for so long is disconnected (RFC 5321 4.5.3.2.7)."
+        300.0, gt=0, description="One command line, or silence within content, may take so long (RFC 5321 4.5.3.2.7)."
     )
-    data_timeout_s: float = Field(600.0, gt=0, description="The whole of DATA may take so long.")
+    data_timeout_s: float = Field(600.0, gt=0, description="The whole content of a message may take so long.")
+    min_data_rate: int = Field(
+        500, ge=0, description="Octets a second; slower content may take timeout_s and no more. 0: not watched."
+    )
+    max_session_s: float = Field(
+        3600.0, gt=0, description="A connection older than that is answered 421 at its next command."
+    )
+    max_errors: int = Field(20, ge=1, description="Commands of one connection that are refused; then 421.")
+    max_idle_commands: int = Field(
+        100, ge=1, description="Commands that bring no message on (NOOP, RSET, VRFY, EHLO ...) between two; then 421."
+    )
+    max_header_size: Size = Field(1 << 20, description="The header of a message; larger ones are refused.")
+    max_header_fields: int = Field(1000, ge=10, le=10_000, description="Its fields; more are refused.")
+    max_header_field_size: Size = Field(256 << 10, description="One of its fields; larger ones are refused.")
+    bare_line_ends: Literal["normalise", "refuse"] = Field(
+        "normalise", description="CR or LF alone in a message: made a line end, or the message is refused."
+    )
+    nul_bytes: Literal["remove", "refuse"] = Field(
+        "remove", description="NUL in a message: taken out, or the message is refused."
+    )
+    too_early: Literal["refuse", "note"] = Field(
+        "refuse",
+        description="Clients that speak before the greeting, or do not wait where RFC 2920 says so (HELO, EHLO, DATA, "
+        "in HELO sessions each command): 554 and closed, or a finding.",
+    )
+    chunking: bool = Field(True, description="Offer CHUNKING (BDAT, RFC 3030).")
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
         "auto", description="Listener processes; auto: one for every two cores, at least one."
     )
@@ -104,6 +129,50 @@ class Smtp(Section):
     tls_key: str = Field("", description="PEM file with the private key of tls_certificate.")
     trusted_proxies: tuple[str, ...] = Field(
         (), description="Networks whose XCLIENT, XFORWARD and PROXY protocol are believed."
+    )
+
+
+RefusalName = Literal["", "defer", "refuse"]
+
+
+class Defence(Section):
+    """[defence]: what one client may do to the door, counted by each listener process (docs/smtp.md).
+
+    Nothing of it is for [reputation] trusted_networks.
+    """
+
+    connections_per_client: int = Field(50, ge=0, description="Open ones of one address; more hear 421. 0: no limit.")
+    connections_per_network: int = Field(200, ge=0, description="Open ones of a client network (/24, IPv6: /64).")
+    connects_per_client: int = Field(120, ge=0, description="New ones of one address in a minute.")
+    connects_per_network: int = Field(600, ge=0, description="New ones of a client network in a minute.")
+    errors_per_network: int = Field(
+        300, ge=0, description="Commands of a client network that are refused as wrong, in an hour; then 421."
+    )
+    max_refused_recipients: int = Field(
+        10,
+        ge=0,
+        description="Recipients of one connection that are refused, where they outnumber the accepted ones; then 421. "
+        "Half as many for its network with each time in the last hour.",
+    )
+    greeting_delay_s: float = Field(
+        0.0, ge=0, le=60, description="Doubtful clients are greeted so late: those that speak before are too_early."
+    )
+    greeting_delay_for: Literal["doubtful", "all"] = Field(
+        "doubtful",
+        description="doubtful: without confirmed reverse DNS, or of a network that was stopped in the last hour.",
+    )
+    tarpit_s: float = Field(
+        0.0, ge=0, le=60, description="A refusal for good (5xx) is said so late; for 100 connections at a time."
+    )
+    no_reverse_dns: RefusalName = Field(
+        "", description="At RCPT, clients without a name in the DNS. DNS that fails never refuses anybody."
+    )
+    unconfirmed_reverse_dns: RefusalName = Field("", description="At RCPT, clients whose name does not lead back.")
+    helo_no_domain: RefusalName = Field(
+        "", description="At RCPT, clients whose HELO is no domain: one word, localhost, an address without brackets."
+    )
+    helo_ours: RefusalName = Field(
+        "", description="At RCPT, clients whose HELO is our hostname or the recipient's domain."
     )
 
 
@@ -243,6 +312,11 @@ class DnsList(Section):
     test_listed: str = Field("", description="A test entry that is listed; RFC 5782's when empty.")
     test_unlisted: str = Field("", description="A test entry that is not listed; RFC 5782's when empty.")
     timeout_s: float = Field(1.5, gt=0, le=10, description="Its answers to one message may take so long.")
+    at_rcpt: RefusalName = Field(
+        "",
+        description="What a listed client hears at RCPT: defer (450) or refuse (554). For lists of kind ip. Clients on "
+        "a list of kind allow are let in.",
+    )
 
 
 class Person(Section):
@@ -387,6 +461,7 @@ class Settings(Section):
         default_factory=socket.getfqdn, description="Our name in greetings and headers; also the authserv-id."
     )
     smtp: Smtp = Smtp()
+    defence: Defence = Defence()
     domain: tuple[Domain, ...] = Field((Domain(name="darban.test", next_hop="maildir:var/maildir"),), min_length=1)
     dns: Dns = Dns()
     dmarc: Dmarc = Dmarc()

@@ -116,14 +116,15 @@ def _envelope_fields(envelope: Envelope) -> tuple[Any, ...]:
         envelope.is_8bitmime,
         envelope.is_smtputf8,
         envelope.history and _history_fields(envelope.history),
+        envelope.manner,
     )
 
 
 def _envelope(*fields: Any) -> Envelope:
-    queue_id, client, reverse_path, recipients, received_at, hostname, is_8bitmime, is_smtputf8, past = fields
+    queue_id, client, reverse_path, recipients, received_at, hostname, is_8bitmime, is_smtputf8, past, manner = fields
     people = tuple([Recipient(address, domain, tuple(parameters)) for address, domain, parameters in recipients])
     known = None if past is None else _history(*past)
-    about = (received_at, hostname, is_8bitmime, is_smtputf8, known)
+    about = (received_at, hostname, is_8bitmime, is_smtputf8, known, tuple(manner))
     return Envelope(queue_id, Client(*client), reverse_path, people, *about)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -19,7 +20,11 @@ from gateway.auth.key import Conclusion
 from gateway.auth.lookalike import Lookalikes
 from gateway.auth.seal import Sealer
 from gateway.checks import make_checks
+from gateway.config.settings import Smtp
 from gateway.errors import ConfigError, DarbanError
+from gateway.listeners.command import is_relay_trick, parse_bdat, parse_helo, parse_path
+from gateway.listeners.content import receive
+from gateway.listeners.input import Input
 from gateway.mail import decode_body, parse
 from gateway.mail.authentication_results import may_be_of
 from gateway.mail.authentication_results import parse as parse_results
@@ -129,6 +134,46 @@ def expressions(content: bytes) -> None:
     names = expression.names(node)
     for value in (0.0, 1.0, -2.5):
         float(expression.evaluate(node, dict.fromkeys(names, value)))
+
+
+def smtp_commands(content: bytes) -> None:
+    """Invariant: what is taken for a path can be written down, and read again, as the same; never a second command."""
+    text = content.decode("utf-8", "surrogateescape")
+    parse_helo(text)
+    parse_bdat(text)
+    for keyword, argument in (("FROM", text), ("TO", f"TO:<{text}>"), ("TO", f"TO:<a@{text}>")):
+        path = parse_path(argument, keyword)
+        if path is None or not path.domain:
+            continue
+        assert not set("\r\n\0") & set(path.address)
+        again = parse_path(f"{keyword}:<{path.address}>", keyword)
+        assert again is not None, path
+        assert (again.local, again.domain) == (path.local, path.domain)
+        assert is_relay_trick(path) or not set("%!@") & set(path.local)
+
+
+def smtp_input(content: bytes) -> None:
+    """Invariant: a message is the same in one piece and in pieces, and no more of it than one goes on."""
+
+    async def message(size: int) -> tuple[bytes | None, int]:
+        pieces = [content[start : start + size] for start in range(0, len(content), size)]
+
+        async def read(_: int) -> bytes:
+            return pieces.pop(0) if pieces else b""
+
+        source = Input(read)
+        try:
+            found = await source.message(1 << 16)
+        except ConnectionResetError:
+            return None, 0
+        return found, len(source) + sum(map(len, pieces))
+
+    whole, left = asyncio.run(message(len(content) or 1))
+    assert asyncio.run(message(1 + len(content) % 7)) == (whole, left)
+    if whole is not None:
+        even = receive(whole, Smtp()).content
+        assert not {b"\r", b"\n"} & {bytes([octet]) for octet in even.replace(b"\r\n", b"")}
+        assert b"\0" not in even
 
 
 def identity(content: bytes) -> None:
@@ -266,6 +311,19 @@ TARGETS: dict[str, Target] = {
             "Sаra\u200b ｒahimi\u202e @ xn--80ak6aa92e.com".encode(),
         ],
         400,
+    ),
+    "smtp_commands": Target(
+        smtp_commands,
+        lambda: [
+            b'FROM:<@a.example,@b.example:"s \\" ara"@example.org> SIZE=10 BODY=8BITMIME SMTPUTF8',
+            "<سارا@نمونه.example>".encode(),
+            b"a@[IPv6:2001:db8::1]",
+            b"100 LAST",
+        ],
+        400,
+    ),
+    "smtp_input": Target(
+        smtp_input, lambda: [b"a\r\n..b\n.\n\r.\r\0\n.\r\n\r\n.\r\nQUIT\r\n", b".\r\n", b"\r\n.\r\n.\r\n"], 400
     ),
     "expression": Target(expressions, lambda: [b"A && !(B || C) > 2 + 3 * -D", b"(A + B + C >= 2) && D == 1"], 400),
 }
