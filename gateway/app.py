@@ -98,6 +98,11 @@ class Places:
         return self.state / "mailboxes"
 
     @property
+    def spool(self) -> Path:
+        """Where large messages are while they come in; files without a name."""
+        return self.state / "spool"
+
+    @property
     def cache(self) -> Path:
         """Compiled rules."""
         return self.state / "cache"
@@ -329,7 +334,8 @@ def run_gateway(config: Path | None) -> int:
     privileges.become(account, settings.process.umask)
     privileges.check_readable([os.__file__, structlog.__file__, logs.__file__])
     privileges.check_writable(_kept(settings))
-    where.run.mkdir(exist_ok=True)
+    for folder in (where.run, where.spool):
+        folder.mkdir(exist_ok=True)
     where.run.chmod(0o700)
     _prepare_metrics(where.run)
     from prometheus_client.multiprocess import mark_process_dead
@@ -390,7 +396,18 @@ def _kept(settings: Settings) -> list[Path]:
     database = settings.storage.database
     file = Path(database.removeprefix("sqlite:///")) if database.startswith("sqlite:///") else where.state
     beside = [file.with_name(file.name + end) for end in ("-wal", "-shm")]
-    return [where.state, where.run, blobs, file, *beside, where.secret, where.model, where.mailboxes, where.cache]
+    return [
+        where.state,
+        where.run,
+        where.spool,
+        blobs,
+        file,
+        *beside,
+        where.secret,
+        where.model,
+        where.mailboxes,
+        where.cache,
+    ]
 
 
 def _check_reload(running: Settings, fresh: Settings) -> None:
@@ -445,6 +462,7 @@ async def _listener(settings: Settings, where: Places, ready: Ready, sockets: _S
     from gateway.actions.hold import Hold
     from gateway.actions.relay import Relay
     from gateway.listeners import smtp
+    from gateway.listeners.budget import give_memory_back, make_budget
     from gateway.net.journal import JournalSender
     from gateway.net.next_hop import NextHops
     from gateway.scan.explain import verdict_json
@@ -453,6 +471,7 @@ async def _listener(settings: Settings, where: Places, ready: Ready, sockets: _S
     from gateway.stores.counters import SqlCounters
     from gateway.stores.engine import make_engine
 
+    give_memory_back()
     stopped, left = _on_signal(signal.SIGTERM), _on_signal(signal.SIGUSR1)
     policies = domain_policies(settings)
     engine = make_engine(settings.storage.database)
@@ -477,7 +496,8 @@ async def _listener(settings: Settings, where: Places, ready: Ready, sockets: _S
     )
     admission = _admission(settings, service, policies, journal)
     trusted = settings.reputation.trusted_networks
-    doors = [await smtp.serve(settings.smtp, settings.hostname, admission, sockets, settings.defence, trusted)]
+    budget = make_budget(settings.smtp, listener_count(settings), where.spool)
+    doors = [await smtp.serve(settings.smtp, settings.hostname, admission, sockets, settings.defence, trusted, budget)]
     ready()
     await _leave(doors, stopped, left, settings.process.drain_s)
     admission.close()
