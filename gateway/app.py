@@ -317,35 +317,15 @@ def plan(settings: Settings, sockets: Sockets) -> list[ProcessSpec]:
 
 def run_gateway(config: Path | None) -> int:
     """`darban run`: until SIGTERM; the exit status. Raises ConfigError before anything is started."""
-    from gateway import privileges, systemd
+    from gateway.systemd import Notifier, forget
 
     settings = load_settings(config)
     logs.configure(settings.log)
-    account = privileges.find_account(settings.process)
-    notifier, sockets = systemd.Notifier(os.environ), Sockets(_handed_over())
-    systemd.forget(os.environ)
-    # first: what follows would take the metrics from under a gateway that runs here
-    check_free([listen for name, listen in _addresses(settings) if name not in sockets.names()])
+    notifier, sockets = Notifier(os.environ), Sockets(_handed_over())
+    forget(os.environ)
+    first = _move_in(settings, sockets)
     where = places(settings)
-    privileges.make_folder(where.state, account)
-    if account is None and os.geteuid() == 0:
-        log.warning("runs as root; write [process] user")
-    first = plan(settings, sockets)  # binds the ports
-    privileges.become(account, settings.process.umask)
-    privileges.check_readable([os.__file__, structlog.__file__, logs.__file__])
-    privileges.check_writable(_kept(settings))
-    for folder in (where.run, where.spool):
-        folder.mkdir(exist_ok=True)
-    where.run.chmod(0o700)
-    _prepare_metrics(where.run)
     from prometheus_client.multiprocess import mark_process_dead
-
-    from gateway.stores.engine import migrate
-
-    check_settings(settings)  # after _prepare_metrics: it imports what declares them
-    migrate(settings.storage.database)
-    for left in where.run.glob("*-*.sock"):  # of a gateway that was stopped
-        left.unlink(missing_ok=True)
 
     def again() -> list[ProcessSpec]:
         fresh = load_settings(config)
@@ -367,6 +347,34 @@ def run_gateway(config: Path | None) -> int:
         notifier=notifier,
     )
     return supervisor.run(first, lambda: _greet(settings, config))
+
+
+def _move_in(settings: Settings, sockets: Sockets) -> list[ProcessSpec]:
+    """Bind the ports, give up root, make ready what the processes find. Raises ConfigError."""
+    from gateway import privileges
+
+    account = privileges.find_account(settings.process)
+    # first: what follows would take the metrics from under a gateway that runs here
+    check_free([listen for name, listen in _addresses(settings) if name not in sockets.names()])
+    where = places(settings)
+    privileges.make_folder(where.state, account)
+    if account is None and os.geteuid() == 0:
+        log.warning("runs as root; write [process] user")
+    specs = plan(settings, sockets)  # binds
+    privileges.become(account, settings.process.umask)
+    privileges.check_readable([os.__file__, structlog.__file__, logs.__file__])
+    privileges.check_writable(_kept(settings))
+    for folder in (where.run, where.spool):
+        folder.mkdir(exist_ok=True)
+    where.run.chmod(0o700)
+    _prepare_metrics(where.run)
+    from gateway.stores.engine import migrate
+
+    check_settings(settings)  # after _prepare_metrics: it imports what declares them
+    migrate(settings.storage.database)
+    for left in where.run.glob("*-*.sock"):  # of a gateway that was stopped
+        left.unlink(missing_ok=True)
+    return specs
 
 
 _KINDS = ("smtp", "web", "metrics")  # what a socket unit's FileDescriptorName= may be

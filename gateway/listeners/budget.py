@@ -53,6 +53,8 @@ class Budget:
         self._patience_s = patience_s
         self._judged = 0  # bytes of large messages, copies counted
         self._line: deque[tuple[int, asyncio.Future[None]]] = deque()
+        for step in ("connect", "mail", "data", "content"):
+            NO_ROOM.labels(step)  # a series that is there from the start can be alarmed on
 
     @property
     def is_full(self) -> bool:
