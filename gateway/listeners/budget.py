@@ -1,7 +1,7 @@
 """What messages may take of a listener's memory and disk, so that no load makes it swap (RFC 3463 X.3.1).
 
 One half of the memory is for messages as long as `spool_above` at most: they are held as they come, and when it is full
-nobody begins a new one. Whatever is longer, or comes while the half is full, is in an unlinked file until all of it is
+nobody begins a new one. Whatever is longer, or comes while that is half full, is in an unlinked file until all of it is
 there; then it waits for its turn in the other half, first come, first served, in which it counts _COPIES times: as it
 came, with our fields, as it is sent on. So a few large messages are judged at a time, and small ones never wait for
 them. What has waited in vain stays with its sender: 452.
@@ -60,6 +60,11 @@ class Budget:
     def is_full(self) -> bool:
         """No message may be begun now."""
         return self.held >= self._small
+
+    @property
+    def is_tight(self) -> bool:
+        """What comes goes to disk at once, so that large messages do not fill the half of the small ones."""
+        return self.held * 2 >= self._small
 
     def refuses(self, size: int) -> bool:
         """A message announced with so many bytes (RFC 1870) would be read for nothing."""
@@ -148,7 +153,7 @@ class Incoming:
             return False
         self._pieces.append(piece)
         self._hold(len(piece))
-        return self._held > self._budget.spool_above or self._budget.is_full
+        return self._file is not None or self._held > self._budget.spool_above or self._budget.is_tight
 
     async def flush(self) -> None:
         """Out of memory, into the file. In a thread: a disk that is busy stops its own message alone."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import smtplib
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,8 +65,9 @@ async def test_large_messages_at_once_take_no_more_than_was_said(door: peers.Gat
     flooding = asyncio.create_task(flood.flood(door, CLIENTS, SIZE))
     small = 0
     while not flooding.done():
-        code, _ = await asyncio.to_thread(peers.send, door.smtp_port, message_bytes("small"))
-        small += code == 250
+        with contextlib.suppress(smtplib.SMTPException):  # 421 now and then: it is a flood
+            code, _ = await asyncio.to_thread(peers.send, door.smtp_port, message_bytes("small"))
+            small += code == 250
     result = await flooding
     replies = result["replies"]
     taken = replies.get("250 2.0.0", 0)

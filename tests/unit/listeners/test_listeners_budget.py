@@ -72,11 +72,12 @@ async def test_what_came_is_what_is_judged(tmp_path: Path, size: int) -> None:
 
 async def test_a_full_half_sends_what_comes_to_disk_and_begins_nothing_new(tmp_path: Path) -> None:
     made = budget(tmp_path, memory=200)
-    first = await filled(made, 90 * KIB)
-    assert not made.is_full
+    first = await filled(made, 40 * KIB)
+    assert (made.is_full, made.spooled) == (False, 0)
     second = await filled(made, 90 * KIB)
     assert made.spooled > 0
-    assert await first.whole() == expected(90 * KIB)  # its copies are counted: the half is full
+    assert not made.is_full
+    assert await first.whole() == expected(40 * KIB)  # its copies are counted: the half is full
     assert made.is_full
     assert made.refuses(0)
     assert await second.whole() == expected(90 * KIB)
