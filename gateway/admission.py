@@ -109,6 +109,8 @@ class Admission:
         self._refusals = Refusals(self._network_of, time.time)
         self._known: OrderedDict[str, tuple[float, asyncio.Task[_Origin]]] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
+        for reason in ("relaying denied", "unknown recipient", "next hop", "rate", "helo", "reverse dns", "dns list"):
+            REFUSED.labels(reason)
 
     def close(self) -> None:
         """Tell what was only counted."""

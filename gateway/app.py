@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from gateway.net.dns import CachingResolver
     from gateway.net.imap import Server
     from gateway.net.journal import JournalSender
-    from gateway.ports import Counters, QuarantineStore, Sealer, TrainingLedger
+    from gateway.ports import Counters, DomainMemory, QuarantineStore, Sealer, TrainingLedger
     from gateway.reputation import Reputation
     from gateway.review import Review
-    from gateway.scan.pipeline import Pipeline
+    from gateway.scan.pipeline import MakePipeline, Pipeline
     from gateway.service import Gateway, Releaser
     from gateway.web.health import DnsState
 
@@ -197,7 +197,7 @@ def rule_problems(settings: Settings) -> list[str]:
 
 
 def unlisted_domains(settings: Settings) -> tuple[str, ...]:
-    """What no DNS list is asked about: our own domains, partners' and those the admin names."""
+    """What no DNS list is asked about, and what is never new: our own domains, partners' and those the admin names."""
     own = (domain.name.removeprefix("*.") for domain in settings.domain)
     named = (to_a_label(name) for name in (*settings.identity.partners, *settings.dns.unlisted))
     return (*own, *filter(None, named))
@@ -227,7 +227,7 @@ def load_model(settings: Settings) -> Model:
 
 def load_pipeline(
     settings: Settings, cache: Path | None, *, offline: bool = False, explain_all: bool = False
-) -> Callable[[], Pipeline]:
+) -> MakePipeline:
     """Load rules and model now; the function makes a pipeline with a resolver of its own (after a fork, in a loop).
 
     Predictions get their words from the lowest tag_at on, or all of them: what is delivered as plain mail keeps no
@@ -236,7 +236,7 @@ def load_pipeline(
     Raises ConfigError when a rule file or the model cannot be used: a gateway that cannot judge does not start.
     """
     from gateway import rules
-    from gateway.checks import ENVELOPE_CHECKS, make_checks
+    from gateway.checks import make_checks, make_envelope_checks
     from gateway.checks.dns_list import DnsLists
     from gateway.classify.published import CurrentModel
     from gateway.config.dns_lists import dns_lists
@@ -248,14 +248,15 @@ def load_pipeline(
     checks = make_checks(make_identity(settings))
     shipped, folder = load_model(settings), places(settings).model
 
-    def make() -> Pipeline:
+    def make(memory: DomainMemory | None = None) -> Pipeline:
         dns = settings.dns
         known = CachingResolver(dns.nameservers, dns.timeout_s, dns.cache)
-        asked = (DnsLists(lists, known, unlisted_domains(settings)),) if lists else ()
+        ours = unlisted_domains(settings)
+        listing = (DnsLists(lists, known, ours),) if lists else ()
         return Pipeline(
             resolver=OfflineResolver() if offline else known,
             message_checks=checks,
-            envelope_checks=() if offline else (*ENVELOPE_CHECKS, *asked),
+            envelope_checks=() if offline else (*make_envelope_checks(memory, ours), *listing),
             rules=ruleset,
             classifier=CurrentModel(shipped, folder) if settings.learning.enabled else shipped,
             deadline_s=min(settings.limits.scan_s / 2, dns.timeout_s * 5),
@@ -483,13 +484,14 @@ async def _listener(settings: Settings, where: Places, ready: Ready, sockets: _S
     stopped, left = _on_signal(signal.SIGTERM), _on_signal(signal.SIGUSR1)
     policies = domain_policies(settings)
     engine = make_engine(settings.storage.database)
-    pool = ScorerPool(where.scorers, max(1, scorer_count(settings) // listener_count(settings)), settings.limits.scan_s)
+    counters = SqlCounters(engine)
+    reputation = _reputation(settings, counters)
+    scorers = max(1, scorer_count(settings) // listener_count(settings))
+    pool = ScorerPool(where.scorers, scorers, settings.limits.scan_s, reputation)
     await pool.start()
     journal = JournalSender(where.journal)
     journal.start()
     next_hops = NextHops(settings.hostname)
-    counters = SqlCounters(engine)
-    reputation = _reputation(settings, counters)
     reputation.start()
     service = Gateway(
         policies=policies,
@@ -717,6 +719,7 @@ def _reputation(settings: Settings, counters: Counters) -> Reputation:
         trusted=said.trusted_networks,
         limits=Limits(hourly.messages, hourly.recipients, hourly.unknown_recipients, hourly.domain_messages),
         delays=Delays(said.greylist_wait_s, said.greylist_window_s),
+        domains_quiet_s=said.domains_quiet_s,
     )
 
 

@@ -67,8 +67,17 @@ class MessageCheck(Protocol):
         """What was seen. A fault in here is named in Verdict.incomplete, it is never a silent pass."""
 
 
+class DomainMemory(Protocol):
+    """The domains of links and authors that were in mail here before."""
+
+    async def lookup_new(self, domains: Sequence[str]) -> frozenset[str] | None:
+        """Those never seen until now, or seen first less than a day ago; None when that cannot be told. Never raises.
+
+        All of them are remembered. `domains`: organisational ones, lower-case A-labels, some eight."""
+
+
 class EnvelopeCheck(Protocol):
-    """A check that has to ask the network; runs as a task under the one deadline."""
+    """A check that has to ask the network or a memory; runs as a task under the one deadline."""
 
     @property
     def name(self) -> str:

@@ -1,10 +1,10 @@
 """What a listener knows of senders: recalled before a message is judged, learned after it was answered; greylisting
-and rates.
+and rates. And since when it has seen the domains that links lead to, which the scorer asks while it judges.
 
-Never on the path of custody. One look-up a message, in a thread of its own where it may wait, and under a deadline; a
-store that fails or is late means no history, no greylisting, and rates of this process alone, for a while in which it
-is not asked again. What is learned waits in memory for a second and is written together; what a process that dies had
-not written is forgotten.
+Never on the path of custody. One look-up a message, and one more where it has links, in a thread of its own where it
+may wait, and under a deadline; a store that fails or is late means no history, no new domains, no greylisting, and
+rates of this process alone, for a while in which it is not asked again. What is learned waits in memory for a second
+and is written together; what a process that dies had not written is forgotten.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from prometheus_client import Counter
 from gateway.errors import ConfigError, StoreError
 from gateway.mail.address import domain_of
 from gateway.mail.author_field import peek_author
-from gateway.policy import greylist, rates, reputation
+from gateway.policy import first_seen, greylist, rates, reputation
 from gateway.policy.greylist import DELAYS, Delays
 from gateway.policy.rates import NO_LIMITS, Limits, Rates, What
 from gateway.policy.reputation import Keys, Networks
@@ -35,6 +35,9 @@ from gateway.types import AuthResult, Disposition, DomainPolicy, Envelope, Histo
 GREYLISTED = Counter("darban_greylist_total", "Doubtful first contacts by what they heard.", ["result"])
 LIMITED = Counter("darban_rate_limited_total", "Commands deferred by the limit that was passed.", ["limit"])
 BLIND = Counter("darban_reputation_blind_total", "Messages judged without history, as the store failed or was late.")
+DOMAINS_BLIND = Counter(
+    "darban_domains_blind_total", "Messages judged without the memory of domains, as the store failed or was late."
+)
 LOST = Counter("darban_reputation_lost_total", "Lessons that could not be written.")
 
 _RECALL_S = 0.3  # a look-up takes less than a thousandth of that
@@ -44,6 +47,7 @@ _WRITE_EVERY_S = 1.0
 _PRUNE_EVERY_S = 3600.0
 _MAX_WAITING = 50_000  # counters with something to add
 _MAX_REMEMBERED = 2_000_000  # counters in the store: about 200 MB of SQLite
+_MAX_DOMAINS = 1_000_000  # and as many marks of new ones, for a day
 
 T = TypeVar("T")
 
@@ -61,6 +65,7 @@ class Reputation:
         trusted: Sequence[str] = (),
         limits: Limits = NO_LIMITS,
         delays: Delays = DELAYS,
+        domains_quiet_s: float = 7 * 86_400.0,  # so long a new memory only learns domains
         now: Callable[[], float] = time.time,
     ) -> None:
         self._counters = counters
@@ -68,6 +73,7 @@ class Reputation:
         self._networks = Networks(trusted)
         self._rates = Rates(limits, self._keys, now)
         self._delays = delays
+        self._domains_quiet_s = domains_quiet_s
         self._now = now
         self._reader = ThreadPoolExecutor(1, "recall")  # one thread: its database connection stays warm
         self._writers = ThreadPoolExecutor(2, "reputation")
@@ -113,6 +119,18 @@ class Reputation:
             BLIND.inc()
             return None
         return reputation.history(asked, values, self._now())
+
+    async def lookup_new(self, domains: Sequence[str]) -> frozenset[str] | None:
+        """Implements ports.DomainMemory."""
+        asked = first_seen.names(self._keys, domains)
+        values = await self._look_up(asked.every())
+        if values is None:
+            DOMAINS_BLIND.inc()
+            return None
+        # a flood's messages find the same until it is written: it is added once
+        lessons = first_seen.lessons(asked, values, self._now())
+        self._add({key: amount for key, amount in lessons.items() if key not in self._waiting})
+        return first_seen.new(asked, values)
 
     async def greylist(
         self,
@@ -242,23 +260,37 @@ class Reputation:
             self._add(kept)
 
     def _exchange(self, lessons: Mapping[str, float], amounts: Mapping[str, float]) -> Mapping[str, float]:
-        of_today = {key: one for key, one in lessons.items() if key.startswith(reputation.COUNTED_TODAY)}
-        self._counters.add_many({key: one for key, one in lessons.items() if key not in of_today}, reputation.KEPT_S)
-        self._counters.add_many(of_today, reputation.DAY_KEPT_S)
+        kept: dict[float, dict[str, float]] = {}
+        for key, amount in lessons.items():
+            kept.setdefault(self._kept_s(key), {})[key] = amount
+        for ttl_s in sorted(kept):  # a new domain's mark before what makes it known: it must not be old without its day
+            self._counters.add_many(kept[ttl_s], ttl_s)
         self._counters.add_many(amounts, rates.KEPT_S)
         return self._counters.get_many(list(amounts))
+
+    def _kept_s(self, key: str) -> float:
+        if key.startswith(first_seen.YOUNG):
+            return self._domains_quiet_s
+        if key.startswith(first_seen.NEW):
+            return first_seen.NEW_S
+        return reputation.DAY_KEPT_S if key.startswith(reputation.COUNTED_TODAY) else reputation.KEPT_S
 
 
 async def prune_now_and_then(counters: Counters) -> None:
     """For ever, in one process: the memory has an end, and what says least goes first."""
     while True:
         try:
-            gone = await asyncio.to_thread(counters.prune, reputation.REMEMBERED, _MAX_REMEMBERED)
+            gone = await asyncio.to_thread(_prune, counters)
             if gone:
                 log.info("forgot the least of what is remembered", counters=gone)
         except StoreError as error:
             log.warning("reputation not pruned", error=str(error))
         await asyncio.sleep(_PRUNE_EVERY_S)
+
+
+def _prune(counters: Counters) -> int:
+    gone = counters.prune(reputation.REMEMBERED, _MAX_REMEMBERED)
+    return gone + sum(counters.prune(prefix, _MAX_DOMAINS) for prefix in (first_seen.SEEN, first_seen.NEW))
 
 
 def load_secret(path: Path) -> bytes:

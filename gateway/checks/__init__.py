@@ -5,6 +5,7 @@ A new check is a file here, a line in the tuple below, a score and describe line
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from gateway.auth.identity import Identity, make_identity
@@ -21,6 +22,7 @@ from gateway.checks.lookalike import Lookalike
 from gateway.checks.message_id import MessageId
 from gateway.checks.mime import Mime
 from gateway.checks.missing_field import MissingField
+from gateway.checks.new_domain import NewDomain
 from gateway.checks.obfuscation import Obfuscation
 from gateway.checks.origin import Origin
 from gateway.checks.own_domain import OwnDomain
@@ -33,7 +35,7 @@ from gateway.checks.reverse_dns import ReverseDns
 from gateway.checks.reverse_path import ReversePath
 from gateway.checks.subject import Subject
 from gateway.checks.url import Url
-from gateway.ports import EnvelopeCheck, MessageCheck
+from gateway.ports import DomainMemory, EnvelopeCheck, MessageCheck
 from gateway.types import MailObject
 
 
@@ -66,8 +68,13 @@ def make_checks(identity: Identity) -> tuple[MessageCheck, ...]:
     )
 
 
+def make_envelope_checks(memory: DomainMemory | None = None, known: Collection[str] = ()) -> tuple[EnvelopeCheck, ...]:
+    """The checks that ask; `known` are domains that are nobody's discovery."""
+    return (Origin(), NewDomain(memory, known))
+
+
 CHECKS = make_checks(make_identity(freemail=FREEMAIL, shorteners=SHORTENERS))  # that know nobody
-ENVELOPE_CHECKS: tuple[EnvelopeCheck, ...] = (Origin(),)
+ENVELOPE_CHECKS = make_envelope_checks()  # that remember nothing
 
 
 def observe(mail: MailObject) -> MailObject:

@@ -211,6 +211,12 @@ class Reputation(Section):
     )
     greylist_wait_s: float = Field(300.0, gt=0, description="What comes again sooner is deferred again.")
     greylist_window_s: float = Field(86_400.0, gt=0, description="What comes again later is a first contact again.")
+    domains_quiet_s: float = Field(
+        7 * 86_400.0,
+        gt=0,
+        le=90 * 86_400.0,
+        description="So long a new installation learns the domains of links before it says which are new.",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Reputation:
@@ -241,7 +247,8 @@ class Dns(Section):
     timeout_s: float = Field(2.0, gt=0, le=30, description="One query may take so long.")
     cache: bool = Field(True, description="Keep answers for their TTL.")
     unlisted: tuple[str, ...] = Field(
-        (), description="Domains that DNS lists are not asked about, besides our own, partners' and very common ones."
+        (),
+        description="Domains no DNS list is asked about, and never new; besides ours, partners', very common ones.",
     )
     max_queries: int = Field(
         400, ge=100, le=10_000, description="Look-ups for one message; more are left out, and named in the verdict."

@@ -102,4 +102,5 @@ def _domain(text: str) -> str:
     if not text or text.startswith((".", "-")) or ".." in text or any(char in text for char in " /\\:;,()<>"):
         return ""
     domain = to_a_label(text)
-    return domain if all(len(label) <= 63 for label in domain.split(".")) else ""  # RFC 1035 §2.3.4
+    is_short = len(domain) < 64 or all(len(label) < 64 for label in domain.split("."))  # RFC 1035 §2.3.4
+    return domain if is_short else ""

@@ -42,12 +42,14 @@ STOPPED = Counter("darban_smtp_stopped_total", "Connections ended by us, by the 
 TARPITTED = Gauge("darban_smtp_tarpitted", "Refusals that wait to be said.", multiprocess_mode="livesum")
 
 _LINGER_S = 5.0
+_SCARCE = 0.8  # of max_connections
+_SCARCE_TIMEOUT_S = 10.0
 _MAX_TARPITTED = 100
 _SMALL_CHUNK = 512  # octets; a message in many smaller ones only keeps us busy
 _COMMANDS = frozenset("HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY STARTTLS HELP EXPN AUTH".split())
 _IDLE = frozenset("HELO EHLO RSET NOOP VRFY HELP EXPN".split())
 _LAST_OF_A_GROUP = frozenset("HELO EHLO DATA".split())  # RFC 2920 §3.1; STARTTLS forgets what came behind it
-_OF_OTHER_PROTOCOLS = frozenset(b"GET POST PUT HEAD OPTIONS CONNECT PATCH DELETE".split())  # a page's forms, proxies
+_OF_OTHER_PROTOCOLS = frozenset("GET POST PUT HEAD OPTIONS CONNECT PATCH DELETE".split())  # a page's forms, proxies
 
 for _result in ("accepted", "refused", "limited"):
     CONNECTIONS.labels(_result)  # a series that is there from the start can be alarmed on
@@ -210,7 +212,7 @@ class Session(SMTP):
         self._errors = self._wrong = 0  # replies of 5xx; of them to what was no command, or had wrong arguments
         self._idle = 0  # commands since the last message that bring none on
         self._accepted = self._refused = 0  # recipients
-        self._is_counted = False
+        self._counted_ip = ""  # under which the connection is counted, "" when it is not
         self._until = loop.time() + server.settings.max_session_s
         self._is_waiting = self._is_line_begun = False
         self._content_timer: asyncio.Timeout | None = None
@@ -247,9 +249,9 @@ class Session(SMTP):
         if self in self._server.sessions:
             self._server.sessions.discard(self)
             OPEN.dec()
-            if self._is_counted:
-                self._server.connections.end(self._peer()[0])
-                self._server.connections.misused(self._peer()[0], self._wrong)
+            if self._counted_ip:
+                self._server.connections.end(self._counted_ip)
+                self._server.connections.misused(self._counted_ip, self._wrong)
 
     def eof_received(self) -> bool | None:
         """A client that says no more may still be waiting for our answer: do not cancel the command loop."""
@@ -284,13 +286,20 @@ class Session(SMTP):
 
     async def _read_block(self, size: int) -> bytes:
         if self._content_timer is not None or not self._is_line_begun:
-            self._reset_timeout()  # a command line is waited for once, however many pieces it comes in
+            self._reset_timeout(self._patience_s())  # one wait for a command line, however many pieces it comes in
         self._is_waiting = self._is_line_begun = True
         block: bytes = await self._reader.read(size)
         self._is_waiting = False
         if self._content_timer is not None:
             self._hurry(len(block))
         return block
+
+    def _patience_s(self) -> float:
+        """timeout_s; little for a command while connections are scarce, as some hold them for nothing."""
+        server = self._server
+        is_scarce = len(server.sessions) > server.settings.max_connections * _SCARCE
+        timeout_s = server.settings.timeout_s
+        return min(timeout_s, _SCARCE_TIMEOUT_S) if is_scarce and self._content_timer is None else timeout_s
 
     def _hurry(self, octets: int) -> None:
         """What has come gains time for what is to come."""
@@ -332,7 +341,7 @@ class Session(SMTP):
             self._reset()
 
     async def _greet(self) -> None:
-        refused = self._refused_at_connect()
+        refused = self._refused_as_full() or self._refused_by_limit()
         if refused is not None:
             self._writer.write(line(refused))
             raise _Leave
@@ -341,7 +350,7 @@ class Session(SMTP):
         CONNECTIONS.labels("accepted").inc()
         self._writer.write(f"220 {self.hostname} ESMTP\r\n".encode())
 
-    def _refused_at_connect(self) -> Reply | None:
+    def _refused_as_full(self) -> Reply | None:
         server = self._server
         if server.is_stopping or len(server.sessions) > server.settings.max_connections:
             CONNECTIONS.labels("refused").inc()
@@ -350,14 +359,18 @@ class Session(SMTP):
             CONNECTIONS.labels("refused").inc()
             NO_ROOM.labels("connect").inc()
             return replies.NO_ROOM_FOR_MORE
-        passed = server.connections.begin(self._peer()[0])
-        self._is_counted = passed is None
+        return None
+
+    def _refused_by_limit(self) -> Reply | None:
+        """The client's own, and its network's."""
+        server, ip = self._server, self._peer()[0]
+        passed = server.connections.begin(ip)
         if passed is None:
+            self._counted_ip = ip
             return None
         CONNECTIONS.labels("limited").inc()
         STOPPED.labels(passed).inc()
-        server.service.refused(self._client(), "", "", replies.TOO_BUSY, f"connection limit: {passed}")
-        return replies.TOO_BUSY
+        return self._refuse(replies.TOO_BUSY, f"connection limit: {passed}")
 
     async def _is_early(self) -> bool:
         """Whether the client speaks before it is greeted; the doubtful are given time for it."""
@@ -424,13 +437,14 @@ class Session(SMTP):
     def _parse(self, raw: bytes) -> tuple[str, str]:
         """The command, "?" for none, and its argument."""
         word, _, argument = raw.partition(b" ")
-        if word.upper() in _OF_OTHER_PROTOCOLS:
-            VIOLATIONS.labels("other_protocol").inc()
-            self._writer.write(line(replies.NOT_SMTP))
-            raise _Leave
         command = word.decode("ascii", "replace").upper()
-        is_known = command in _COMMANDS and b"\n" not in raw and b"\r" not in raw
-        return command if is_known else "?", argument.decode("utf-8", "surrogateescape").strip()
+        if command not in _COMMANDS or b"\n" in raw or b"\r" in raw:
+            if command in _OF_OTHER_PROTOCOLS:
+                VIOLATIONS.labels("other_protocol").inc()
+                self._writer.write(line(replies.NOT_SMTP))
+                raise _Leave
+            command = "?"
+        return command, argument.decode("utf-8", "surrogateescape").strip()
 
     def _is_pipelined_early(self, command: str) -> bool:
         must_wait = command in _LAST_OF_A_GROUP or (command in ("MAIL", "RCPT") and not self._is_extended)
@@ -579,7 +593,7 @@ class Session(SMTP):
         if path.parameters and not self._is_extended:
             return replies.UNKNOWN_PARAMETER
         for name, value in path.parameters.items():
-            if name == "SIZE" and value.isdecimal() and len(value) <= 20:  # RFC 1870 §4: 20 digits
+            if name == "SIZE" and value.isdecimal() and value.isascii() and len(value) <= 20:  # RFC 1870 §4: 20 digits
                 if int(value) > self._server.settings.max_message_size:
                     return replies.TOO_LARGE
             elif not (name == "BODY" and value.upper() in ("7BIT", "8BITMIME")) and (name, value) != ("SMTPUTF8", ""):

@@ -36,7 +36,7 @@ COUNTED_TODAY = "v:"  # prefix of plain counts of one day
 # What the check and the rules make of a history; taken out of the score before it teaches
 OWN_HITS = frozenset(
     "KNOWN_SENDER FIRST_CONTACT CLIENT_NETWORK_GOOD CLIENT_NETWORK_BAD DOMAIN_GOOD DOMAIN_BAD SENDER_RATE_HIGH "
-    "KNOWN_SENDER_PLAIN".split()
+    "KNOWN_SENDER_PLAIN URL_DOMAIN_NEW".split()
 )
 
 _ERA = 1_577_836_800.0  # 2020-01-01

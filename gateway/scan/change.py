@@ -177,7 +177,10 @@ def _without_link(case: Case, domain: str) -> Case | None:
     if content is None or domain in _link_domains(parse(content)):
         return None
     hosts = {organisational_domain(host_of(link.url)) for link in message.links if is_gone(link.url)}
-    left = _without_lines(case.findings, lambda line: any(f"link's domain {one} " in line for one in hosts))
+    left = _without_lines(
+        case.findings,
+        lambda line: any(f"link's domain {one} " in line or line.startswith(f"link to {one}, ") for one in hosts),
+    )
     return replace(case, content=content, findings=left)
 
 

@@ -6,6 +6,8 @@ request := head: JSON [envelope, stages to leave out]; content: the message's by
 hello   := head: JSON {"pid", "rules_id", "model_id"}                                 (scorer -> listener, HELLO, once)
 verdict := head: JSON                                                                 (scorer -> listener, VERDICT)
 fault   := head: the stage that raised                                                (scorer -> listener, FAULT)
+ask     := head: JSON list of domains; sequence: the scorer's own                     (scorer -> listener, ASK)
+new     := head: JSON list of those that are new, or null; sequence: the question's   (listener -> scorer, NEW)
 why     := head: JSON [envelope, kept verdict's JSON, policy]; content as above       (admin -> scorer, WHY)
 flip    := head: JSON of counterfactual.flip_object                                   (scorer -> admin, FLIP)
 
@@ -37,8 +39,9 @@ from gateway.types import (
     Verdict,
 )
 
-HELLO, REQUEST, VERDICT, FAULT, WHY, FLIP = 1, 2, 3, 4, 5, 6
+HELLO, REQUEST, VERDICT, FAULT, WHY, FLIP, ASK, NEW = 1, 2, 3, 4, 5, 6, 7, 8
 MAX_ANSWER = 16 << 20  # bytes of what a listener takes from a scorer; a verdict has some thousand
+_MAX_DOMAINS, _MAX_DOMAIN = 8, 253
 _HEAD = struct.Struct("!IBII")
 _LENGTH = struct.Struct("!I")
 _BEHIND_LENGTH = _HEAD.size - _LENGTH.size
@@ -102,6 +105,23 @@ def unpack_why(head: bytes) -> tuple[Envelope, str, DomainPolicy]:
     """Envelope, kept verdict, and a policy without a next hop."""
     fields, verdict_json, (name, *limits) = _decode(head)
     return _envelope(*fields), verdict_json, DomainPolicy(name, "", *limits)
+
+
+def pack_domains(domains: Iterable[str] | None) -> bytes:
+    """Head of an ASK or a NEW."""
+    return _encode(None if domains is None else tuple(domains))
+
+
+def unpack_domains(head: bytes) -> tuple[str, ...] | None:
+    """Raises ValueError when the bytes are no such list, or a longer one than anybody writes."""
+    found = _decode(head)
+    if found is None:
+        return None
+    if not isinstance(found, list) or len(found) > _MAX_DOMAINS:
+        raise ValueError("not a list of domains")
+    if not all(isinstance(one, str) and one.isascii() and len(one) <= _MAX_DOMAIN for one in found):
+        raise ValueError("not a domain")
+    return tuple(found)
 
 
 def _envelope_fields(envelope: Envelope) -> tuple[Any, ...]:
@@ -190,7 +210,7 @@ def _prediction(probability: float, model_id: str, contributions: list[Any]) -> 
     return Prediction(probability, model_id, tuple([Contribution(*one) for one in contributions]))
 
 
-def _encode(value: tuple[Any, ...]) -> bytes:
+def _encode(value: tuple[Any, ...] | None) -> bytes:
     """JSON. The standard library's, six times slower, has the lone surrogates that UTF-8 has not."""
     try:
         return to_json(value)

@@ -14,13 +14,13 @@ import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from gateway.auth import arc, dkim, dmarc, iprev, spf, trust
 from gateway.begun import Begun
 from gateway.mail import parse
 from gateway.mail.summary import summarise
-from gateway.ports import Classifier, EnvelopeCheck, MessageCheck, Resolver, RuleSet
+from gateway.ports import Classifier, DomainMemory, EnvelopeCheck, MessageCheck, Resolver, RuleSet
 from gateway.scan.change import Case
 from gateway.scan.conclude import conclude, explained
 from gateway.scan.runner import (
@@ -228,6 +228,13 @@ class Pipeline:
     def _predict(self, run: _Run, mail: MailObject) -> Prediction | None:
         classifier = self.classifier
         return None if classifier is None else run.stage("classify", lambda: classifier.predict(mail))
+
+
+class MakePipeline(Protocol):
+    """Makes pipelines of what was loaded once."""
+
+    def __call__(self, memory: DomainMemory | None = None) -> Pipeline:
+        """One for a process; `memory` is where its domains were seen."""
 
 
 class _Run:

@@ -3,6 +3,8 @@
 A message goes to the child with the fewest in flight, and waits where all are full: first come, first served. When a
 child dies, the message whose stage it was in is judged again without that stage; the others in flight are judged again
 whole. No message takes the door down: what cannot be judged raises ScorerError, and the client hears 451.
+
+A scorer may ask which domains are new; it is answered from the listener's memory, on the same connection.
 """
 
 from __future__ import annotations
@@ -10,23 +12,30 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import structlog
 from prometheus_client import Counter, Gauge
 
+from gateway.begun import Begun
 from gateway.errors import ScorerError
+from gateway.ports import DomainMemory
 from gateway.scan.frames import (
+    ASK,
     FAULT,
     HELLO,
     MAX_ANSWER,
+    NEW,
     REQUEST,
     VERDICT,
     Frame,
     FrameReader,
     pack,
+    pack_domains,
     pack_request,
+    unpack_domains,
     unpack_verdict,
 )
 from gateway.scan.watch import read_state, state_file
@@ -56,8 +65,9 @@ class _NotJudged(Exception):
 class ScorerPool:
     """`count` connections, kept up. Implements ports.Scorer."""
 
-    def __init__(self, socket_path: Path, count: int, scan_s: float) -> None:
+    def __init__(self, socket_path: Path, count: int, scan_s: float, memory: DomainMemory | None = None) -> None:
         self._path = socket_path
+        self._memory = memory
         self._count = count
         self._scan_s = scan_s
         self._up: list[_Connection] = []
@@ -126,7 +136,7 @@ class ScorerPool:
         while True:
             try:
                 _, connection = await asyncio.get_running_loop().create_unix_connection(
-                    lambda: _Connection(self._path.parent), str(self._path)
+                    lambda: _Connection(self._path.parent, self._memory), str(self._path)
                 )
                 came_up = await self._hold(connection)
             except OSError:
@@ -154,13 +164,15 @@ class ScorerPool:
 class _Connection(asyncio.Protocol):
     """One child."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, memory: DomainMemory | None) -> None:
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = loop.create_future()
         self.gone: asyncio.Future[None] = loop.create_future()
         self.waiting: dict[int, asyncio.Future[Verdict]] = {}
         self._size_bytes = 0  # of what is in flight
         self._folder = folder
+        self._memory = memory
+        self._answers: set[asyncio.Task[None]] = set()
         self._reader = FrameReader(MAX_ANSWER)
         self._sequence = 0
         self._pid = 0
@@ -219,6 +231,12 @@ class _Connection(asyncio.Protocol):
             self._pid = int(json.loads(frame.head)["pid"])
             self.ready.set_result(None)
             return
+        if frame.kind == ASK:
+            answering = Begun(self._answer(frame.sequence, unpack_domains(frame.head) or ()))
+            if answering.task is not None:
+                self._answers.add(answering.task)
+                answering.task.add_done_callback(self._answers.discard)
+            return
         answer = self.waiting.get(frame.sequence)
         if answer is None or answer.done():
             return
@@ -229,3 +247,8 @@ class _Connection(asyncio.Protocol):
                 answer.set_result(unpack_verdict(frame.head))
             except (ValueError, TypeError):
                 answer.set_exception(_NotJudged("conclude", "an unreadable verdict"))
+
+    async def _answer(self, number: int, domains: Sequence[str]) -> None:
+        new = None if self._memory is None else await self._memory.lookup_new(domains)
+        if self._transport is not None and not self.gone.done():
+            self._transport.write(pack(NEW, number, pack_domains(new))[0])

@@ -17,7 +17,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -26,21 +26,25 @@ import uvloop
 
 from gateway.begun import Begun
 from gateway.errors import ScorerError
+from gateway.scan.asking import ListenersMemory
 from gateway.scan.counterfactual import find_flip, flip_object
 from gateway.scan.explain import verdict_from_json
 from gateway.scan.frames import (
+    ASK,
     FAULT,
     FLIP,
     HELLO,
+    NEW,
     VERDICT,
     WHY,
     FrameReader,
     pack,
+    pack_domains,
     pack_verdict,
     unpack_request,
     unpack_why,
 )
-from gateway.scan.pipeline import Pipeline
+from gateway.scan.pipeline import MakePipeline, Pipeline
 from gateway.scan.watch import StageMarker, state_file
 from gateway.types import Client, Envelope
 
@@ -88,7 +92,7 @@ class ScorerParent:
     def __init__(
         self,
         door: socket.socket,
-        make_pipeline: Callable[[], Pipeline],
+        make_pipeline: MakePipeline,
         *,
         folder: Path,
         stage_cpu_s: float,
@@ -106,7 +110,7 @@ class ScorerParent:
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._door.settimeout(1.0)
-        _warm_up(self._make_pipeline())
+        _warm_up(self._make_pipeline(None))
         gc.collect()
         gc.freeze()  # the shared pages stay shared
         while not self._stopping:
@@ -141,14 +145,17 @@ class ScorerParent:
         _limit_memory(self._memory)
         marker = StageMarker(state_file(self._folder, os.getpid()), self._stage_cpu_s)
         connection.setblocking(False)
-        uvloop.run(_serve(connection, self._make_pipeline(), marker, self._stage_cpu_s))
+        memory = ListenersMemory()
+        uvloop.run(_serve(connection, self._make_pipeline(memory), memory, marker, self._stage_cpu_s))
         state_file(self._folder, os.getpid()).unlink(missing_ok=True)
 
 
-async def _serve(connection: socket.socket, pipeline: Pipeline, marker: StageMarker, stage_cpu_s: float) -> None:
+async def _serve(
+    connection: socket.socket, pipeline: Pipeline, memory: ListenersMemory, marker: StageMarker, stage_cpu_s: float
+) -> None:
     loop = asyncio.get_running_loop()
     _beat(loop, pipeline, marker, stage_cpu_s / _HEARTBEATS_PER_LIMIT)
-    transport, protocol = await loop.create_unix_connection(lambda: _Child(pipeline, marker), sock=connection)
+    transport, protocol = await loop.create_unix_connection(lambda: _Child(pipeline, memory, marker), sock=connection)
     await protocol.closed
     transport.close()
 
@@ -164,8 +171,9 @@ def _beat(loop: asyncio.AbstractEventLoop, pipeline: Pipeline, marker: StageMark
 class _Child(asyncio.Protocol):
     """One connection's requests."""
 
-    def __init__(self, pipeline: Pipeline, marker: StageMarker) -> None:
+    def __init__(self, pipeline: Pipeline, memory: ListenersMemory, marker: StageMarker) -> None:
         self._pipeline = pipeline
+        self._memory = memory
         self._marker = marker
         self._reader = FrameReader()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -181,9 +189,13 @@ class _Child(asyncio.Protocol):
             "model_id": classifier.model_id if classifier else "",
         }
         self._write(HELLO, 0, json.dumps(hello).encode("ascii"))
+        self._memory.connect(self._ask)
 
     def data_received(self, data: bytes) -> None:
         for frame in self._reader.feed(data):
+            if frame.kind == NEW:
+                self._memory.take(frame.sequence, frame.head)
+                continue
             answer = self._answer_why if frame.kind == WHY else self._answer
             begun = Begun(answer(frame.sequence, frame.head, frame.content))
             if begun.task is None:
@@ -241,6 +253,9 @@ class _Child(asyncio.Protocol):
         ) as error:
             log.error("not judged again", error=type(error).__name__, text=str(error)[:200], exc_info=error)
             self._write(FAULT, sequence, b"why")
+
+    def _ask(self, number: int, domains: Sequence[str]) -> None:
+        self._write(ASK, number, pack_domains(domains))
 
     def _write(self, kind: int, sequence: int, head: bytes) -> None:
         self._transport.write(pack(kind, sequence, head)[0])

@@ -91,6 +91,7 @@ _CHANGES = {
     "subject": "with another subject",
     "passage": "without the passage “%(value)s”",
 }
+_EVIDENCE = {"URL_DOMAIN_NEW": "link to %(value)s, a domain first seen here less than a day ago"}  # as the check has it
 _AND, _COMMA = " and ", ", "
 _DELIVERED = "It would have been delivered %(changes)s."
 _TAGGED = "It would have been delivered, though tagged, %(changes)s."
@@ -103,6 +104,7 @@ SENTENCES = (
     *_OF_ONE.values(),
     *(_ONE_WORD, _RANGE, _OR_MORE, _AND, _COMMA, _DELIVERED, _TAGGED, _UNTAGGED, _AS_IT_IS, _NOTHING),
     *_CHANGES.values(),
+    *_EVIDENCE.values(),
 )
 _PASSAGE_SHOWN = 120
 # the blocks that hold every character of classes R and AL (UAX #9)
@@ -155,6 +157,15 @@ def change_text(kind: str, value: str, tongue: Tongue = ENGLISH) -> str:
     short = value if len(value) <= _PASSAGE_SHOWN else f"{value[:_PASSAGE_SHOWN].rstrip()}…"
     said = _CHANGES.get(kind)
     return tongue.gettext(said) % {"value": tongue.shown(short)} if said else tongue.shown(f"{kind} {short}".strip())
+
+
+def evidence_text(name: str, line: str, tongue: Tongue = ENGLISH) -> str:
+    """A line of this finding's evidence in the reader's words; "" when it has none of its own."""
+    said = _EVIDENCE.get(name, "")
+    before, _, after = said.partition("%(value)s")
+    if not said or not (line.startswith(before) and line.endswith(after) and len(line) > len(before) + len(after)):
+        return ""
+    return tongue.gettext(said) % {"value": tongue.shown(line[len(before) : -len(after)])}
 
 
 def _value(kind: str, value: str, tongue: Tongue) -> str:

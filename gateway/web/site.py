@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 
 from gateway.ports import AccountStore
-from gateway.scan.wording import Tongue, contribution_text
+from gateway.scan.wording import Tongue, contribution_text, evidence_text
 from gateway.types import Account, HeldMessage
 from gateway.web.language import Language, languages, pick
 
@@ -198,7 +198,7 @@ def _environment(language: Language) -> Environment:
     environment.filters["percent"] = lambda share: f"{share:.0%}"
     environment.filters["number"] = language.number
     environment.filters["seen"] = seen
-    environment.filters["evidence"] = evidence
+    environment.filters["evidence"] = lambda line, name: evidence_text(name, line, tongue(language)) or evidence(line)
     environment.filters["person"] = person
     environment.filters["reason"] = lambda text: reason(language, text)
     environment.filters["contribution"] = lambda one: contribution(language, one)

@@ -6,11 +6,14 @@ import json
 import re
 import socket
 import ssl
+import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.dns_server import DnsServer
 from tests.e2e import peers
 from tests.e2e.test_gateway import eventually
 
@@ -354,3 +357,49 @@ def test_who_does_not_wait_is_refused(strict: peers.Gateway, said: bytes) -> Non
         client.hear()
         assert client.say(said).startswith("554 5.5")
         assert client.hear() == ""
+
+
+# --- what the DNS says of a client --------------------------------------------------------------------------------------
+
+ZONES = {
+    "1.15.0.127.in-addr.arpa": {"PTR": ["mx.good.example"]},
+    "mx.good.example": {"A": ["127.0.15.1"]},
+    "2.15.0.127.in-addr.arpa": {"PTR": ["mx.good.example"]},
+    "3.15.0.127.in-addr.arpa": "servfail",
+}
+
+
+def test_clients_without_a_name_wait_and_are_refused_where_asked(postfix_behind: peers.Postfix, tmp_path: Path) -> None:
+    """With a real nameserver: good, lying, silent and nameless clients."""
+    extra = """
+[reputation]
+trusted_networks = ["127.0.0.1/32"]
+[defence]
+greeting_delay_s = 1.0
+no_reverse_dns = "refuse"
+unconfirmed_reverse_dns = "defer"
+"""
+    hop = f"smtp://127.0.0.1:{postfix_behind.port}"
+    with DnsServer(ZONES) as dns, peers.gateway(tmp_path, hop, nameserver=dns.address, extra=extra) as running:
+        for number, code, is_late in (
+            (1, "250", False),
+            (2, "450 4.7.25", True),
+            (3, "250", False),
+            (4, "550 5.7.25", True),
+        ):
+            started = time.monotonic()
+            with Raw(running.smtp_port, f"127.0.15.{number}") as client:
+                assert client.hear().startswith("220")
+                assert (time.monotonic() - started > 0.9) is is_late, number
+                client.say(b"EHLO client.example.org\r\n")
+                client.say(b"MAIL FROM:<sara@example.org>\r\n")
+                assert client.say(b"RCPT TO:<you@darban.test>\r\n").startswith(code)
+                assert client.say(b"RCPT TO:<postmaster@darban.test>\r\n").startswith("550 5.1.1")  # Postfix's word
+        with Raw(running.smtp_port, "127.0.15.4") as client:
+            client.socket.sendall(b"EHLO client.example.org\r\n")
+            assert client.hear().startswith("554 5.5.0")
+        with Raw(running.smtp_port, "127.0.0.1") as client:  # trusted
+            assert client.begin() is client
+        eventually(
+            lambda: {"reverse dns", "SMTP_EARLY_TALKER"} <= {row["reason"] for row in told(running, "127.0.15.")}
+        )

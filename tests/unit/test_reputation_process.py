@@ -13,6 +13,7 @@ import pytest
 from gateway import reputation as module
 from gateway.errors import ConfigError, StoreError
 from gateway.policy.decide import decide
+from gateway.policy.first_seen import NEW_S
 from gateway.policy.greylist import Delays
 from gateway.policy.rates import Limits
 from gateway.reputation import Reputation, load_secret, prune_now_and_then
@@ -183,6 +184,7 @@ async def test_what_waits_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_pruning_goes_on_after_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PRUNE_EVERY_S", 0)
     monkeypatch.setattr(module, "_MAX_REMEMBERED", 3)
+    monkeypatch.setattr(module, "_MAX_DOMAINS", 4)
     calls = []
 
     class Pruned(MemoryCounters):
@@ -193,14 +195,102 @@ async def test_pruning_goes_on_after_a_fault(monkeypatch: pytest.MonkeyPatch) ->
             return super().prune(prefix, keep)
 
     store = Pruned()
-    store.values = {f"r:{number}": float(number) for number in range(9)}
+    store.values = {f"{prefix}{number}": float(number) for number in range(9) for prefix in ("r:", "f:s:")}
     task = asyncio.create_task(prune_now_and_then(store))
     async with asyncio.timeout(10):
-        while len(store.values) > 3:
+        while len(store.values) > 7:
             await asyncio.sleep(0.01)
     task.cancel()
-    assert set(calls) == {("r:", 3)}
-    assert set(store.values) == {"r:6", "r:7", "r:8"}
+    assert set(calls) == {("r:", 3), ("f:s:", 4), ("f:n:", 4)}
+    assert set(store.values) == {"r:6", "r:7", "r:8", "f:s:5", "f:s:6", "f:s:7", "f:s:8"}
+
+
+# --- domains ----------------------------------------------------------------------------------------------------------
+
+DAY_S = 86_400
+
+
+async def grown_up(folder: Path) -> World:
+    """Its memory of domains is no longer young."""
+    world = World(folder)
+    assert await world.one.lookup_new(["first.example"]) is None
+    await world.one._write()
+    world.clock.advance(7 * DAY_S)
+    return world
+
+
+async def test_a_new_domain_is_new_for_a_day_to_every_listener(tmp_path: Path) -> None:
+    world = await grown_up(tmp_path)
+    other = world.listener()
+    assert await world.one.lookup_new(["first.example", "new.example"]) == {"new.example"}
+    await world.one._write()
+    world.clock.advance(NEW_S - 1)
+    for _ in range(3):
+        assert await other.lookup_new(["new.example"]) == {"new.example"}
+        await other._write()
+    world.clock.advance(1)
+    assert await other.lookup_new(["new.example"]) == frozenset()
+
+
+async def test_a_flood_writes_its_domain_once(tmp_path: Path) -> None:
+    world = await grown_up(tmp_path)
+    for _ in range(50):
+        assert await world.one.lookup_new(["flood.example"]) == {"flood.example"}
+    assert len(world.one._waiting) == 3  # seen, new, and the memory's own
+    await world.one._write()
+    assert await world.one.lookup_new(["flood.example"]) == {"flood.example"}
+    assert world.one._waiting == {}
+
+
+async def test_an_old_domain_that_is_seen_is_kept(tmp_path: Path) -> None:
+    world = await grown_up(tmp_path)
+    for _ in range(4):
+        assert await world.one.lookup_new(["first.example"]) == frozenset()
+        await world.one._write()
+        world.clock.advance(100 * DAY_S)
+    world.clock.advance(21 * DAY_S)
+    assert await world.one.lookup_new(["first.example"]) is None, "nothing was seen at all: it is young again"
+
+
+async def test_a_store_that_fails_or_is_late_says_nothing_of_domains(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = module.DOMAINS_BLIND._value.get()
+    store = Failing(fail)
+    one = Reputation(store, b"secret")
+    for _ in range(3):
+        assert await one.lookup_new(["a.example"]) is None
+    assert store.asked == 1
+    monkeypatch.setattr(module, "_RECALL_S", 0.05)
+    go_on = threading.Event()
+    late = Reputation(Failing(lambda: fail() if go_on.wait(10) else None), b"secret")
+    assert await late.lookup_new(["a.example"]) is None
+    go_on.set()
+    await late.close()
+    assert module.DOMAINS_BLIND._value.get() == before + 4
+
+
+async def test_a_domain_that_could_not_be_written_is_written_later() -> None:
+    store = MemoryCounters()
+    one = Reputation(store, b"secret")
+    await one.lookup_new(["a.example"])
+    store.is_down = True
+    await one._write()
+    store.is_down = False
+    await one._write()
+    assert sorted(key[:4] for key in store.values) == ["f:n:", "f:s:", "f:s:", "f:y:"]
+
+
+async def test_a_mark_is_written_before_what_it_marks() -> None:
+    class Dying(MemoryCounters):
+        def add_many(self, amounts: Mapping[str, float], ttl_s: float) -> None:
+            if any(key.startswith("f:s:") for key in amounts):
+                raise StoreError("down")
+            super().add_many(amounts, ttl_s)
+
+    store = Dying()
+    one = Reputation(store, b"secret")
+    await one.lookup_new(["a.example"])
+    await one._write()
+    assert sorted(key[:4] for key in store.values) == ["f:n:", "f:y:"], "else it would be old at once"
 
 
 # --- greylisting ----------------------------------------------------------------------------------------------------------

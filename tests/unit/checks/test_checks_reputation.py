@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway import rules
+from gateway.checks.new_domain import NewDomain
 from gateway.checks.reputation import Reputation
 from gateway.config.shipped import rules_path
 from gateway.policy.reputation import OWN_HITS
@@ -27,8 +28,12 @@ def total(shipped: rules.Rules, *names: str) -> float:
 
 
 def test_a_bad_name_alone_does_not_even_tag(shipped: rules.Rules) -> None:
-    worst = [name for name in Reputation.findings if shipped.scores[name] > 0]
+    worst = [name for name in (*Reputation.findings, *NewDomain.findings) if shipped.scores[name] > 0]
     assert 0 < total(shipped, *worst) < POLICY.tag_at
+
+
+def test_a_new_domain_is_worth_no_more_than_a_rate_that_is_high(shipped: rules.Rules) -> None:
+    assert 0 < total(shipped, *NewDomain.findings) <= shipped.scores["SENDER_RATE_HIGH"]
 
 
 def test_a_good_name_does_not_make_clean_what_would_be_held(shipped: rules.Rules) -> None:
@@ -53,4 +58,4 @@ def test_what_lowers_the_score_for_a_good_name_is_left_out_of_what_teaches(shipp
     lines = [line.split() for line in (Path(rules_path()) / "40_meta.cf").read_text("utf-8").splitlines()]
     metas = {words[1] for words in lines if words[:1] == ["meta"] and set(words) & set(Reputation.findings)}
     lowering = {name for name in metas if shipped.scores[name] < 0}
-    assert lowering | set(Reputation.findings) == OWN_HITS
+    assert lowering | {*Reputation.findings, *NewDomain.findings} == OWN_HITS

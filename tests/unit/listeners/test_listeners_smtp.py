@@ -364,6 +364,23 @@ async def test_the_limit_of_a_line_is_no_others() -> None:
             assert (await talker.ask(f"NOOP {'x' * 2050}")).startswith("500 5.5.2 Line too long")
 
 
+async def test_little_patience_while_connections_are_scarce(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp, "_SCARCE_TIMEOUT_S", 0.3)
+    async with listening(RecordingService(), max_connections=10) as (_, port):
+        early = [await Talker.connect(port) for _ in range(8)]
+        for talker in early:
+            await talker.hear()
+        late = await Talker.connect(port)
+        assert (await late.hear()).startswith("220")
+        assert (await late.hear()).startswith("421 4.4.2")
+        busy = await Talker.connect(port)
+        await busy.transaction()  # content has its own time
+        await asyncio.sleep(0.5)
+        await busy.send(b"a\r\n.\r\n")
+        assert (await busy.hear()).startswith("250")
+        assert (await early[0].ask("NOOP")).startswith("250")
+
+
 async def test_far_more_than_the_limit_ends_the_connection() -> None:
     service = RecordingService()
     async with listening(service, max_message_size=1024) as (server, port):

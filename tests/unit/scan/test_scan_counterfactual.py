@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from types import SimpleNamespace
@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from gateway.app import domain_policies, load_pipeline
+from gateway.checks.new_domain import NewDomain
 from gateway.config.settings import DnsList, Settings
 from gateway.errors import ScorerError
 from gateway.policy.decide import decide
@@ -262,6 +263,32 @@ async def test_judging_again_is_judging() -> None:
         again = ours.judge_again(ours.case(around(row), row.content, verdict), verdict, explained=True)
         assert (again.score, again.hits) == (pytest.approx(verdict.score), verdict.hits)
         assert ours._resolver.queries == []
+
+
+class Memory:
+    """ports.DomainMemory to which one domain is new."""
+
+    async def lookup_new(self, domains: Sequence[str]) -> frozenset[str]:
+        return frozenset(domains) & {"fresh.com"}
+
+
+async def test_the_memory_of_domains_is_asked_once_and_goes_with_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = message_bytes(f"{CHAT}See http://shop.fresh.com/ and http://www.ettus.org/\r\n")
+    checks = [NewDomain(Memory()) if check.name == "new_domain" else check for check in pipeline()._envelope_checks]
+    monkeypatch.setattr(pipeline(), "_envelope_checks", checks)
+    row = Row(content, {Change("link", "fresh.com")})
+    verdict = await judge(content, {}, around(row))
+    assert "URL_DOMAIN_NEW" in {hit.name for hit in verdict.hits}
+    case = pipeline().case(around(row), content, verdict)
+    again = pipeline().judge_again(case, verdict, explained=True)
+    assert (again.score, again.hits) == (pytest.approx(verdict.score), verdict.hits)
+    without = make(case, Change("link", "fresh.com"))
+    other = make(case, Change("link", "ettus.org"))
+    assert without is not None and other is not None
+    assert "URL_DOMAIN_NEW" not in {hit.name for hit in pipeline().judge_again(without, verdict).hits}
+    assert "URL_DOMAIN_NEW" in {hit.name for hit in pipeline().judge_again(other, verdict).hits}
+    earnest = await in_earnest(row, case, row.changes)
+    assert earnest.score == pytest.approx(pipeline().judge_again(without, verdict).score)
 
 
 @pytest.mark.parametrize(

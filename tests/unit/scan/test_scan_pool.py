@@ -55,7 +55,7 @@ class Rules:
         return (Hit("SEEN", 1.0, "seen"),)
 
 folder = Path(sys.argv[1])
-def make():
+def make(memory=None):
     return Pipeline(resolver=Dns(), message_checks=(), envelope_checks=(), rules=Rules(), classifier=None, deadline_s=30.0)
 parent = ScorerParent(bind(folder / "scorers"), make, folder=folder, stage_cpu_s=0.4, memory=300 << 20)
 (folder / "ready").touch()

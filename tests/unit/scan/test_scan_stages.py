@@ -89,7 +89,7 @@ class Model:
         pass
 
 folder = Path(sys.argv[1])
-def make():
+def make(memory=None):
     return Pipeline(resolver=Resolver(), message_checks=(Check(),), envelope_checks=(Asking(),), rules=Rules(), classifier=Model(), deadline_s=5.0)
 parent = ScorerParent(bind(folder / "scorers"), make, folder=folder, stage_cpu_s=0.3, memory=300 << 20)
 (folder / "ready").touch()

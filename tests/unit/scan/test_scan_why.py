@@ -42,7 +42,7 @@ class Rules:
         return (Hit("ANSWERS", 9.0, "answers"),) if mail.message.reply_to else ()
 
 folder = Path(sys.argv[1])
-def make():
+def make(memory=None):
     return Pipeline(resolver=OfflineResolver(), message_checks=(), envelope_checks=(), rules=Rules(), classifier=None, deadline_s=5.0)
 parent = ScorerParent(bind(folder / "scorers"), make, folder=folder, stage_cpu_s=0.4, memory=300 << 20)
 (folder / "ready").touch()

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gateway.checks import FINDINGS, observe
+from gateway.checks.new_domain import NewDomain
 from gateway.classify import explanation, facts
 from gateway.classify.features import SIZE, extract
 from gateway.classify.model import Model
 from gateway.mail.encoding import ENCODINGS
 from gateway.scan.change import Change
 from gateway.scan.counterfactual import Flip, flip_object
-from gateway.scan.wording import change_text, contribution_text, flip_text
+from gateway.scan.wording import change_text, contribution_text, evidence_text, flip_text
 from gateway.types import AuthResult, Finding
 from tests.builders import mail, message_bytes
+from tests.fakes import FakeResolver
 from tests.unit.classify.test_classify_features import ATTACHED, HTML
 
 TOLD_TWICE = (
@@ -79,6 +82,31 @@ def test_flips(changed: dict, shown: str) -> None:
 def test_a_long_passage_is_cut() -> None:
     assert change_text("passage", "x" * 500) == f"without the passage “{'x' * 120}…”"
     assert change_text("unheard", "of %s") == "unheard of %s"
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "is_known"),
+    [
+        ("URL_DOMAIN_NEW", "link to x.example, a domain first seen here less than a day ago", True),
+        ("MONEY_WON", "link to x.example, a domain first seen here less than a day ago", False),
+        ("URL_DOMAIN_NEW", "link to , a domain first seen here less than a day ago", False),
+        ("URL_DOMAIN_NEW", "link to a domain first seen here less than a day ago", False),
+        ("URL_DOMAIN_NEW", "", False),
+    ],
+)
+def test_evidence_that_can_be_told_in_other_languages(name: str, line: str, is_known: bool) -> None:
+    assert evidence_text(name, line) == (line if is_known else "")
+
+
+async def test_evidence_is_told_as_the_check_has_it() -> None:
+    class Memory:
+        async def lookup_new(self, domains: Sequence[str]) -> frozenset[str]:
+            return frozenset(domains)
+
+    seen = mail(message_bytes("http://a.new.example/ http://xn--mgbaam7a8h.example/\r\n"))
+    (found,) = await NewDomain(Memory()).check(seen, FakeResolver({}))
+    assert isinstance(found, Finding)
+    assert [evidence_text(found.name, line) for line in found.evidence] == [*found.evidence]
 
 
 def is_told(key: str) -> bool:

@@ -36,6 +36,7 @@ from gateway.types import (
     Hit,
     Lesson,
     Lessons,
+    LogRow,
     Prediction,
     Summary,
     Taught,
@@ -55,6 +56,7 @@ PREDICTION = Prediction(
         Contribution("unheard", "of", -0.5),
     ),
 )
+NEW_DOMAIN = "link to paypa1.example, a domain first seen here less than a day ago"
 FLIP = {
     "was": "quarantine",
     "action": "accept",
@@ -76,7 +78,11 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         AuthResult("spf", "pass", "mx.example.net", identity="helo", reason="permitted"),
         AuthResult("dmarc", "fail", "example.org", policy="reject", reason="neither SPF nor DKIM passes"),
     )
-    hits = (Hit("MONEY_WON", 5.0, "Says won", ("<b>won</b>",)), Hit("CLASSIFIER", 4.0, "An opinion", ("99%",)))
+    hits = (
+        Hit("MONEY_WON", 5.0, "Says won", ("<b>won</b>",)),
+        Hit("CLASSIFIER", 4.0, "An opinion", ("99%",)),
+        Hit("URL_DOMAIN_NEW", 0.3, "A new domain", (NEW_DOMAIN,)),
+    )
     judged = verdict(9.0, hits=hits, auth=auth, prediction=PREDICTION)
     held = HeldMessage(
         ID, "Q1", hashlib.sha256(CONTENT).hexdigest(), "a@example.org", "you@darban.test", "darban.test", "192.0.2.1", "h",
@@ -152,6 +158,17 @@ def test_list_and_reasons_are_escaped(client: TestClient) -> None:
     assert client.get("/").headers["content-security-policy"].startswith("default-src 'none'")
 
 
+def test_the_log_says_who_was_refused_before_there_was_a_message(client: TestClient) -> None:
+    sign_in(client)
+    row = LogRow(
+        "", 1.79e9, "192.0.2.7", "h", "", "", Summary(), "reject", "421 4.7.0 <b>no</b>", 0.0, reason="<i>limit</i>"
+    )
+    SqlMessageLog(client.engine).append([row])
+    text = client.get("/log").text
+    for shown in ("192.0.2.7", "421 4.7.0 &lt;b&gt;no", "&lt;i&gt;limit&lt;/i&gt;"):
+        assert shown in text
+
+
 def test_authentication_stands_on_the_page(client: TestClient) -> None:
     sign_in(client)
     text = client.get(f"/held/{ID}").text
@@ -170,6 +187,15 @@ def test_what_a_prediction_is_made_of_is_read_in_both_languages(client: TestClie
     persian = client.get(f"/held/{ID}").text
     assert "واژهٔ «<bdi>&lt;i&gt;جایزه&lt;/i&gt;</bdi>»" in persian and "۴ تا ۷ پیوند" in persian
     assert "به احتمال ۹۸٫۷ درصد هرزنامه" in persian
+
+
+def test_a_new_domain_is_told_in_both_languages(client: TestClient) -> None:
+    sign_in(client)
+    english = client.get(f"/held/{ID}").text
+    assert "link to <bdi>paypa1.example</bdi>, a domain first seen here less than a day ago" in english
+    client.cookies.set("darban_language", "fa")
+    persian = client.get(f"/held/{ID}").text
+    assert "پیوند به <bdi>paypa1.example</bdi>، دامنه‌ای که در یک روز گذشته نخستین بار اینجا دیده شده است" in persian
 
 
 def test_what_would_have_had_it_delivered(client: TestClient) -> None:
