@@ -161,17 +161,6 @@ async def serve(
     return server
 
 
-def bind(listen: str) -> socket.socket:
-    """A listening socket at "host:port" that other listener processes share (SO_REUSEPORT)."""
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    door = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    door.bind((host, int(port)))
-    return door
-
-
 def tls_context(settings: Smtp) -> ssl.SSLContext | None:
     """None without a certificate. Raises ConfigError for one that cannot be used."""
     if not settings.tls_certificate:
