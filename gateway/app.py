@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import itertools
 import math
 import os
@@ -19,7 +18,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import structlog
 
@@ -29,6 +28,7 @@ from gateway.config.settings import LearningImap, Settings
 from gateway.config.shipped import model_path, rules_path
 from gateway.mail.domain import to_a_label
 from gateway.policy.domains import ConfiguredDomains
+from gateway.sockets import Sockets, check_free
 from gateway.supervisor import ProcessSpec, Ready, Supervisor
 from gateway.types import DmarcRow, DomainPolicy, HeldMessage, JournalRow, LogRow, Via
 
@@ -55,17 +55,19 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("darban")
 
-_GRACE_S = 30.0
+_GRACE_S = 25.0  # the supervisor kills after 30
 _DNS_WATCH_S = 15.0
 _OUR_FIELDS = 1 << 18  # bytes that a message grows by at delivery, ours and the servers' behind us
 _generations = itertools.count(1)
+_Sockets = Sequence[socket.socket]
 
 
-class Door(Protocol):
-    """What listens, in a listener process."""
+class _Doors(NamedTuple):
+    """The sockets of a listener process, by door."""
 
-    async def stop(self, grace_s: float) -> None:
-        """Let nobody in any more; finish what is in our hands, for so long."""
+    smtp: _Sockets
+    milter: _Sockets
+    spamd: _Sockets
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,11 @@ class Places:
     def mailboxes(self) -> Path:
         """What was seen in watched mailboxes."""
         return self.state / "mailboxes"
+
+    @property
+    def spool(self) -> Path:
+        """Where large messages are while they come in; files without a name."""
+        return self.state / "spool"
 
     @property
     def cache(self) -> Path:
@@ -298,47 +305,175 @@ def scorer_count(settings: Settings) -> int:
     return (os.cpu_count() or 1) if scorers == "auto" else scorers
 
 
-def plan(settings: Settings) -> list[ProcessSpec]:
-    """The processes of DESIGN §7, in the order in which they need each other."""
+def plan(settings: Settings, sockets: Sockets) -> list[ProcessSpec]:
+    """The processes of DESIGN §7, in the order in which they need each other. Raises ConfigError."""
     where = replace(places(settings), generation=next(_generations))
     listeners = listener_count(settings)
     learns, asks_by_http = bool(settings.spamd.listen) and settings.spamd.learn, bool(settings.http.listen)
-    milter = _bind_milter(settings, where)
+    (web,), (metrics,), (http,) = (
+        sockets.share("web", [settings.web.listen]),
+        sockets.share("metrics", [settings.metrics.listen]),
+        sockets.share("http", [settings.http.listen] if asks_by_http else []),
+    )
+
+    def spec(name: str, run: Callable[[Ready], None], mine: _Sockets = (), **place: Any) -> ProcessSpec:
+        def start(ready: Ready) -> None:
+            sockets.keep(mine)
+            run(ready)
+
+        return ProcessSpec(name, start, **place)
+
+    drains = {"place": "door", "drain_s": settings.process.drain_s}
+
+    def listener(number: int, mine: _Doors) -> ProcessSpec:
+        def run(ready: Ready) -> None:
+            _run_loop(_listener(settings, where, ready, mine))
+
+        return spec(f"listener-{number}", run, [*mine.smtp, *mine.milter, *mine.spamd], **drains)
+
+    def learn(ready: Ready) -> None:
+        _run_loop(_door_learn(settings, where, ready))
+
+    def answer_http(ready: Ready) -> None:
+        _run_loop(_door_http(settings, where, ready, http))
+
+    shares = zip(
+        sockets.share("smtp", settings.smtp.listen, listeners),
+        sockets.share("milter", [settings.milter.listen] if settings.milter.listen else [], listeners),
+        sockets.share("spamd", [settings.spamd.listen] if settings.spamd.listen else [], listeners),
+        strict=True,
+    )
     return [
-        ProcessSpec("scorers", lambda ready: _run_scorers(settings, where, ready)),
-        ProcessSpec("admin", lambda ready: _run_admin(settings, where, ready)),
-        *([ProcessSpec("door-learn", lambda ready: _run_loop(_door_learn(settings, where, ready)))] * learns),
-        *([ProcessSpec("door-http", lambda ready: _run_loop(_door_http(settings, where, ready)))] * asks_by_http),
-        *(
-            ProcessSpec(f"listener-{number}", lambda ready: _run_listener(settings, where, ready, milter))
-            for number in range(1, listeners + 1)
-        ),
+        spec("scorers", lambda ready: _run_scorers(settings, where, ready), place="behind"),
+        spec("admin", lambda ready: _run_admin(settings, where, ready, web, metrics), [*web, *metrics]),
+        *([spec("door-learn", learn, place="behind")] * learns),
+        *([spec("door-http", answer_http, http, **drains)] * asks_by_http),
+        *(listener(number, _Doors(*mine)) for number, mine in enumerate(shares, 1)),
     ]
 
 
 def run_gateway(config: Path | None) -> int:
     """`darban run`: until SIGTERM; the exit status. Raises ConfigError before anything is started."""
+    from gateway.systemd import Notifier, forget
+
     settings = load_settings(config)
     logs.configure(settings.log)
-    _check_ports_free(settings)  # first: what follows would take the metrics from under a gateway that runs here
+    notifier, sockets = Notifier(os.environ), Sockets(_handed_over())
+    forget(os.environ)
+    first = _move_in(settings, sockets)
     where = places(settings)
-    where.run.mkdir(parents=True, exist_ok=True)
-    where.run.chmod(0o700)
-    _prepare_metrics(where.run)
     from prometheus_client.multiprocess import mark_process_dead
 
+    def again() -> list[ProcessSpec]:
+        fresh = load_settings(config)
+        _check_reload(settings, fresh)
+        check_settings(fresh)
+        return plan(fresh, sockets)
+
+    def started(is_taken: bool) -> None:
+        sockets.settle(is_taken=is_taken)
+        if is_taken:
+            _point_to_newest(where)
+
+    supervisor = Supervisor(
+        again,
+        state_path=where.processes,
+        on_death=mark_process_dead,
+        on_start=started,
+        on_stop=sockets.close,
+        notifier=notifier,
+    )
+    return supervisor.run(first, lambda: _greet(settings, config))
+
+
+def _move_in(settings: Settings, sockets: Sockets) -> list[ProcessSpec]:
+    """Bind the ports, give up root, make ready what the processes find. Raises ConfigError."""
+    from gateway import privileges
+
+    account = privileges.find_account(settings.process)
+    # first: what follows would take the metrics from under a gateway that runs here
+    check_free([listen for name, listen in _addresses(settings) if name not in sockets.names()])
+    where = places(settings)
+    privileges.make_folder(where.state, account)
+    if account is None and os.geteuid() == 0:
+        log.warning("runs as root; write [process] user")
+    specs = plan(settings, sockets)  # binds
+    privileges.become(account, settings.process.umask)
+    privileges.check_readable([os.__file__, structlog.__file__, logs.__file__])
+    privileges.check_writable(_kept(settings))
+    for folder in (where.run, where.spool):
+        folder.mkdir(exist_ok=True)
+    where.run.chmod(0o700)
+    _prepare_metrics(where.run)
     from gateway.stores.engine import migrate
 
     check_settings(settings)  # after _prepare_metrics: it imports what declares them
     migrate(settings.storage.database)
     for left in where.run.glob("*-*.sock"):  # of a gateway that was stopped
         left.unlink(missing_ok=True)
-    supervisor = Supervisor(
-        lambda: plan(load_settings(config)),
-        state_path=where.processes,
-        on_death=mark_process_dead,
-    )
-    return supervisor.run(plan(settings), lambda: _greet(settings, config))
+    return specs
+
+
+_KINDS = ("smtp", "web", "metrics", "milter", "http", "spamd")  # what a socket unit's FileDescriptorName= may be
+
+
+def _handed_over() -> dict[str, list[socket.socket]]:
+    """By a socket unit."""
+    from gateway.errors import ConfigError
+    from gateway.systemd import handed_over
+
+    found = handed_over(os.environ)
+    for name in found:
+        if name not in _KINDS:
+            raise ConfigError(f"socket activation: {name!r} is none of ours; write FileDescriptorName=smtp")
+    return found
+
+
+def _addresses(settings: Settings) -> list[tuple[str, str]]:
+    """What is listened on, by the table that says so."""
+    named = ((name, getattr(settings, name).listen) for name in _KINDS[1:])
+    return [*(("smtp", listen) for listen in settings.smtp.listen), *((name, one) for name, one in named if one)]
+
+
+def _kept(settings: Settings) -> list[Path]:
+    """Folders and files that outlive us."""
+    where, blobs = places(settings), Path(settings.storage.blobs.removeprefix("file://"))
+    database = settings.storage.database
+    file = Path(database.removeprefix("sqlite:///")) if database.startswith("sqlite:///") else where.state
+    beside = [file.with_name(file.name + end) for end in ("-wal", "-shm")]
+    return [
+        where.state,
+        where.run,
+        where.spool,
+        blobs,
+        file,
+        *beside,
+        where.secret,
+        where.model,
+        where.mailboxes,
+        where.cache,
+    ]
+
+
+def _check_reload(running: Settings, fresh: Settings) -> None:
+    """What only a restart can change. Raises ConfigError."""
+    from gateway.errors import ConfigError
+
+    same = ("user", "group", "umask")
+    if any(getattr(running.process, name) != getattr(fresh.process, name) for name in same):
+        raise ConfigError("[process] user, group and umask: a change needs a restart")
+    if running.storage != fresh.storage:
+        raise ConfigError("[storage]: a change needs a restart")
+
+
+def _point_to_newest(where: Places) -> None:
+    """Listeners of an older generation, which finish their sessions, find the message log's owner of now."""
+    journals = sorted(where.run.glob("journal-*.sock"), key=lambda path: int(path.stem.partition("-")[2]))
+    for old in journals[:-1]:
+        link = old.with_suffix(".link")
+        link.unlink(missing_ok=True)
+        link.symlink_to(journals[-1].name)
+        link.rename(old)
 
 
 def _run_scorers(settings: Settings, where: Places, ready: Ready) -> None:
@@ -364,14 +499,11 @@ def _run_scorers(settings: Settings, where: Places, ready: Ready) -> None:
     parent.serve()
 
 
-def _run_listener(settings: Settings, where: Places, ready: Ready, milter: socket.socket | None) -> None:
-    _run_loop(_listener(settings, where, ready, milter))
-
-
-async def _listener(settings: Settings, where: Places, ready: Ready, milter: socket.socket | None) -> None:
+async def _listener(settings: Settings, where: Places, ready: Ready, sockets: _Doors) -> None:
     from gateway.actions.hold import Hold
     from gateway.actions.relay import Relay
-    from gateway.listeners import smtp
+    from gateway.listeners import milter, smtp
+    from gateway.listeners.budget import give_memory_back, make_budget
     from gateway.net.journal import JournalSender
     from gateway.scan.explain import verdict_json
     from gateway.scan.pool import ScorerPool
@@ -380,7 +512,8 @@ async def _listener(settings: Settings, where: Places, ready: Ready, milter: soc
     from gateway.stores.counters import SqlCounters
     from gateway.stores.engine import make_engine
 
-    stopped = _on_stop()
+    give_memory_back()
+    stopped, left = _on_signal(signal.SIGTERM), _on_signal(signal.SIGUSR1)
     policies = domain_policies(settings)
     engine = make_engine(settings.storage.database)
     counters = SqlCounters(engine)
@@ -404,20 +537,23 @@ async def _listener(settings: Settings, where: Places, ready: Ready, milter: soc
         reports_dmarc=settings.dmarc.reports,
     )
     admission = _admission(settings, service, policies, journal)
-    sockets = [smtp.bind(address) for address in settings.smtp.listen]
     trusted = settings.reputation.trusted_networks
-    front = await smtp.serve(settings.smtp, settings.hostname, admission, sockets, settings.defence, trusted)
+    budget = make_budget(settings.smtp, listener_count(settings), where.spool)
+    front = await smtp.serve(
+        settings.smtp, settings.hostname, admission, sockets.smtp, settings.defence, trusted, budget
+    )
     doors: list[Door] = [front]
     pools = [pool]
     if settings.spamd.listen:
         pools.append(ScorerPool(where.scorers, scorers, settings.limits.scan_s))  # no memory: a scan teaches nothing
         await pools[-1].start()
-        doors.append(await _door_spamd(settings, where, Scanner("spamd", pools[-1].score, policies, journal)))
+        scanner = Scanner("spamd", pools[-1].score, policies, journal)
+        doors.append(await _door_spamd(settings, where, scanner, sockets.spamd))
     if settings.milter.listen:
-        doors.append(await _open_milter(settings, where, service, milter))
+        max_size, sealer = settings.smtp.max_message_size, make_sealer(settings)
+        doors.append(await milter.serve(settings.milter, max_size, settings.hostname, service, sockets.milter, sealer))
     ready()
-    await stopped
-    await asyncio.gather(*(door.stop(_GRACE_S) for door in doors))
+    await _leave(doors, stopped, left, settings.process.drain_s)
     admission.close()
     await reputation.close()
     await journal.close()
@@ -426,47 +562,41 @@ async def _listener(settings: Settings, where: Places, ready: Ready, milter: soc
         await one.close()
 
 
-async def _door_spamd(settings: Settings, where: Places, scanner: Scanner) -> Door:
-    from gateway.errors import ConfigError
+async def _door_spamd(settings: Settings, where: Places, scanner: Scanner, sockets: _Sockets) -> Door:
     from gateway.listeners import spamd
-    from gateway.listeners.place import bind, is_private
+    from gateway.listeners.place import is_private
 
     said, limit = settings.spamd, settings.smtp.max_message_size
     tell = spamd.forward(where.learn, settings.limits.scan_s) if said.learn else None
     if not is_private(said.listen):
         log.warning("[spamd] answers everybody who reaches it; listen on 127.0.0.1 or unix:/path", listen=said.listen)
     door = spamd.Server(said, settings.hostname, limit, scanner, tell)
-    try:
-        await door.start(bind(said.listen))
-    except OSError as error:
-        raise ConfigError(
-            f"[spamd] listen: {said.listen}: {error.strerror}; write a place where we may listen"
-        ) from None
+    await door.start(sockets)
     return door
 
 
 async def _door_learn(settings: Settings, where: Places, ready: Ready) -> None:
     """What the spamd door is told is parsed and learned here, and never in a listener."""
     from gateway.listeners import spamd
-    from gateway.listeners.place import bind
+    from gateway.sockets import bind
 
-    stopped = _on_stop()
+    stopped = _on_signal(signal.SIGTERM)
     teaching = _teaching(settings, settings.spamd.trainer, "spamd")
     door = spamd.Server(settings.spamd, settings.hostname, settings.smtp.max_message_size, None, teaching.tell)
-    await door.start(bind(f"unix:{where.learn}"))
+    await door.start([bind(f"unix:{where.learn}")])
     ready()
     await stopped
     await door.stop(_GRACE_S)
 
 
-async def _door_http(settings: Settings, where: Places, ready: Ready) -> None:
+async def _door_http(settings: Settings, where: Places, ready: Ready, sockets: _Sockets) -> None:
     from gateway.listeners import http
-    from gateway.listeners.place import bind, is_private
+    from gateway.listeners.place import is_private
     from gateway.net.journal import JournalSender
     from gateway.scan.pool import ScorerPool
     from gateway.scanning import Scanner
 
-    stopped = _on_stop()
+    stopped, left = _on_signal(signal.SIGTERM), _on_signal(signal.SIGUSR1)
     said, policies = settings.http, domain_policies(settings)
     if not is_private(said.listen) and not said.token_file:
         log.warning("[http] answers everybody who reaches it; write token_file", listen=said.listen)
@@ -487,46 +617,39 @@ async def _door_http(settings: Settings, where: Places, ready: Ready) -> None:
         ).app(),
         said,
     )
-    await door.start(bind(said.listen))
+    await door.start(sockets)
     ready()
-    await stopped
-    await door.stop(_GRACE_S)
+    await _leave([door], stopped, left, settings.process.drain_s)
     await journal.close()
     await pool.close()
 
 
-def _bind_milter(settings: Settings, where: Places) -> socket.socket | None:
-    """The unix socket of [milter], which all listeners inherit: a path, unlike a port, cannot be bound by each."""
-    from gateway.errors import ConfigError
-    from gateway.listeners import milter
+class Door(Protocol):
+    """What listens, in a listener process."""
 
-    if not settings.milter.listen.startswith("unix:"):
-        return None
-    try:
-        return milter.bind_unix(Path(settings.milter.listen.removeprefix("unix:")), where.generation)
-    except OSError as error:
-        raise ConfigError(
-            f"[milter] listen: {settings.milter.listen}: {error.strerror}; write a path in a folder of ours"
-        ) from None
+    async def drain(self, within_s: float) -> None:
+        """A new generation serves: let nobody in any more, and return when the last has left."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Say so, finish what is in our hands, for so long, and cut what is left."""
 
 
-async def _open_milter(settings: Settings, where: Places, service: Gateway, inherited: socket.socket | None) -> Door:
-    from gateway.listeners import milter, smtp
-
-    said = settings.milter
-    sockets = [inherited or smtp.bind(said.listen)]
-    max_size, sealer = settings.smtp.max_message_size, make_sealer(settings)
-    door = await milter.serve(said, max_size, settings.hostname, service, sockets, sealer)
-    if inherited is not None:
-        milter.open_unix(Path(said.listen.removeprefix("unix:")), where.generation)
-    return door
-
-
-def _run_admin(settings: Settings, where: Places, ready: Ready) -> None:
-    _run_loop(_admin(settings, where, ready))
+async def _leave(
+    doors: Sequence[Door], stopped: asyncio.Future[None], left: asyncio.Future[None], drain_s: float
+) -> None:
+    """Until asked to stop, or until a new generation has our place and the last session has ended."""
+    await asyncio.wait((stopped, left), return_when=asyncio.FIRST_COMPLETED)
+    if not stopped.done():
+        draining = asyncio.gather(*(door.drain(drain_s) for door in doors))
+        await asyncio.wait((stopped, draining), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.gather(*(door.stop(_GRACE_S) for door in doors))
 
 
-async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
+def _run_admin(settings: Settings, where: Places, ready: Ready, web: _Sockets, metrics: _Sockets) -> None:
+    _run_loop(_admin(settings, where, ready, web, metrics))
+
+
+async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets, metrics: _Sockets) -> None:
     from gateway.errors import StoreError
     from gateway.mailboxes import make_learn
     from gateway.net.journal import serve_journal
@@ -541,7 +664,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.web import create_app
     from gateway.web.health import DnsState, health_app
 
-    stopped = _on_stop()
+    stopped = _on_signal(signal.SIGTERM)
     engine = make_engine(settings.storage.database)
     message_log, quarantine = SqlMessageLog(engine), _quarantine(settings)
     feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
@@ -577,8 +700,8 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     dns = DnsState()
     tasks.append(asyncio.create_task(_watch_dns(settings, dns)))
     servers = [
-        await _serve_http(pages, settings.web.listen),
-        await _serve_http(health_app(where.processes, quarantine, dns, learning), settings.metrics.listen),
+        await _serve_http(pages, web),
+        await _serve_http(health_app(where.processes, quarantine, dns, learning), metrics),
     ]
     watches = make_watches(settings, where, make_learn(teacher, message_log, settings.hostname))
     for watch in watches:
@@ -908,32 +1031,30 @@ def _run_loop(main: Coroutine[Any, Any, None]) -> None:
     uvloop.run(main)
 
 
-def _on_stop() -> asyncio.Future[None]:
-    """Done at SIGTERM."""
+def _on_signal(number: signal.Signals) -> asyncio.Future[None]:
+    """Done when it comes."""
     loop = asyncio.get_running_loop()
-    stopped: asyncio.Future[None] = loop.create_future()
+    came: asyncio.Future[None] = loop.create_future()
 
-    def stop() -> None:
-        if not stopped.done():
-            stopped.set_result(None)
+    def come() -> None:
+        if not came.done():
+            came.set_result(None)
 
-    loop.add_signal_handler(signal.SIGTERM, stop)
-    return stopped
+    loop.add_signal_handler(number, come)
+    return came
 
 
-async def _serve_http(app: Any, listen: str) -> Callable[[], Awaitable[None]]:
+async def _serve_http(app: Any, sockets: _Sockets) -> Callable[[], Awaitable[None]]:
     """uvicorn inside our loop, signals left to us; returns the function that stops it."""
     import uvicorn
 
-    host, _, port = listen.rpartition(":")
-    door = bind_tcp(host.strip("[]"), int(port))
     server = uvicorn.Server(
         uvicorn.Config(
             app, log_level="warning", access_log=False, lifespan="on", server_header=False, proxy_headers=False
         )
     )
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    task = asyncio.create_task(server._serve([door]))
+    task = asyncio.create_task(server._serve(list(sockets)))
     while not server.started and not task.done():
         await asyncio.sleep(0.01)
 
@@ -942,17 +1063,6 @@ async def _serve_http(app: Any, listen: str) -> Callable[[], Awaitable[None]]:
         await task
 
     return stop
-
-
-def bind_tcp(host: str, port: int) -> socket.socket:
-    """A listening socket that a next generation may bind beside us."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    door = socket.socket(family, socket.SOCK_STREAM)
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    door.bind((host, port))
-    door.listen(1024)
-    return door
 
 
 def _prepare_metrics(run: Path) -> None:
@@ -967,31 +1077,6 @@ def _prepare_metrics(run: Path) -> None:
     process = [os.getpid()]
     os.register_at_fork(after_in_child=lambda: process.__setitem__(0, os.getpid()))
     values.ValueClass = values.MultiProcessValue(lambda: process[0])  # type: ignore[no-untyped-call]
-
-
-def _check_ports_free(settings: Settings) -> None:
-    """SO_REUSEPORT would let a second gateway share our ports in silence."""
-    from gateway.errors import ConfigError
-
-    milter = settings.milter.listen
-    if milter.startswith("unix:"):
-        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
-            probe.connect(milter.removeprefix("unix:"))
-            raise ConfigError(f"{milter}: is in use; is another gateway running?")
-    further = (milter, settings.http.listen, settings.spamd.listen)
-    ports = (*settings.smtp.listen, settings.web.listen, settings.metrics.listen, *further)
-    for listen in (one for one in ports if one and not one.startswith("unix:")):
-        host, _, port = listen.rpartition(":")
-        family = socket.AF_INET6 if ":" in host.strip("[]") else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host.strip("[]"), int(port)))
-            except OSError as error:
-                advice = (
-                    "is another gateway running?" if error.errno == errno.EADDRINUSE else "write an address of ours"
-                )
-                raise ConfigError(f"{listen}: {error.strerror}; {advice}") from None
 
 
 def demo_command(program: str, config: Path | None) -> str:

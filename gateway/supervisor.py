@@ -2,8 +2,10 @@
 
 Children are forked from this small process, each with one function to run and a pipe on which it says that it is
 ready. A dead child is started again, with a growing pause when it dies at once. SIGTERM or SIGINT: every child is
-asked to finish, and killed after the grace time. SIGHUP: a whole new generation is started beside the old one, and
-the old one is asked to finish only when all of the new is ready; if it does not get ready the old one stays.
+asked to finish (SIGTERM), doors first, and killed after the grace time. SIGHUP: a whole new generation is started
+beside the old one; when all of it is ready the old doors are told to let nobody in any more (SIGUSR1), and have
+drain_s for their sessions; those they need end behind them. If the new one does not get ready the old one stays.
+The service manager hears of all that (systemd.py).
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import structlog
 
 from gateway.errors import DarbanError
+from gateway.systemd import Notifier
 
 _PR_SET_PDEATHSIG = 1
 _PAUSES_S = (0.0, 0.2, 1.0, 5.0, 15.0)
@@ -38,6 +41,9 @@ class ProcessSpec:
 
     name: str
     run: Callable[[Ready], None]  # calls Ready once it serves; returns when asked to stop
+    # door: takes connections, and leaves first; behind: what doors need, leaves when they are gone
+    place: Literal["door", "behind", "aside"] = "aside"
+    drain_s: float = 0.0  # of a door: its sessions may last so long after a reload
 
 
 @dataclass(slots=True)
@@ -47,6 +53,15 @@ class _Child:
     ready_pipe: int
     started_at: float
     is_ready: bool = False
+
+
+@dataclass(slots=True)
+class _Leaving:
+    """A child that was asked to finish, or will be, and what it hears next."""
+
+    at: float  # monotonic
+    signal: signal.Signals = signal.SIGTERM
+    behind: frozenset[int] = frozenset()  # after these have gone
 
 
 @dataclass(slots=True)
@@ -68,16 +83,23 @@ class Supervisor:
         *,
         state_path: Path,
         on_death: Callable[[int], None],
+        on_start: Callable[[bool], None] = lambda _: None,
+        on_stop: Callable[[], None] = lambda: None,
+        notifier: Notifier | None = None,
         grace_s: float = 30.0,
         ready_s: float = 120.0,
     ) -> None:
+        """`on_start`: a generation is ready (True), or is not and was given up (False). `on_stop`: before it stops."""
         self._plan = plan
         self._state_path = state_path
         self._on_death = on_death
+        self._on_start = on_start
+        self._on_stop = on_stop
+        self._notifier = notifier or Notifier({})
         self._grace_s = grace_s
         self._ready_s = ready_s
         self._slots: list[_Slot] = []
-        self._leaving: dict[int, float] = {}  # pid -> when to kill
+        self._leaving: dict[int, _Leaving] = {}  # by pid
         self._stop = self._reload = False
         self._wake_read, self._wake_write = os.pipe()
 
@@ -88,7 +110,9 @@ class Supervisor:
         if not self._start_all(self._slots, self._ready_s):
             self._stop_all()
             return 0 if self._stop else 1
+        self._on_start(True)
         when_ready()
+        self._notifier.ready(self._status())
         while not self._stop:
             self._tick(0.5)
             if self._reload:
@@ -113,7 +137,7 @@ class Supervisor:
                 if time.monotonic() > deadline:
                     log.error("process is not ready in time", process=slot.spec.name)
                     return False
-                self._tick(0.2, restart=False, extra=slots)
+                self._tick(0.2, restart=slots is not self._slots, extra=slots)
         return not self._stop
 
     def _start(self, slot: _Slot) -> None:
@@ -137,8 +161,9 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+            # Ctrl-C and a terminal's end reach the whole group; the supervisor decides
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
+                signal.signal(number, signal.SIG_IGN)
             os.close(self._wake_read)
             os.close(self._wake_write)
             spec.run(lambda: _say_ready(write_end))
@@ -172,16 +197,19 @@ class Supervisor:
         """Wait for a signal or a ready child, then look after everybody."""
         slots = list({id(slot): slot for slot in (*self._slots, *extra)}.values())
         pipes = {s.child.ready_pipe: s for s in slots if s.child and not s.child.is_ready and s.child.ready_pipe >= 0}
-        readable, _, _ = select.select([self._wake_read, *pipes], [], [], timeout_s)
-        for fd in readable:
+        waiting = select.poll()
+        for fd in (self._wake_read, *pipes):
+            waiting.register(fd, select.POLLIN)
+        for fd, _ in waiting.poll(timeout_s * 1000):
             if fd == self._wake_read:
                 os.read(fd, 4096)
             else:
                 self._hear_ready(pipes[fd])
         self._reap(slots)
-        self._kill_late()
+        self._hurry()
+        self._notifier.alive()
         if restart and not self._stop:
-            self._restart(slots)
+            self._restart(self._slots)
 
     def _hear_ready(self, slot: _Slot) -> None:
         child = slot.child
@@ -225,39 +253,69 @@ class Supervisor:
     # --- leaving --------------------------------------------------------------------------------------------------
 
     def _replace_generation(self) -> None:
+        self._notifier.reloading()
+        said = self._start_generation()
+        self._publish()
+        self._notifier.ready(f"{said}; {self._status()}" if said else self._status())
+
+    def _start_generation(self) -> str:
+        """What went wrong, or nothing."""
         try:
             specs = self._plan()
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new configuration, the old one stays
             log.error("reload refused, the running configuration stays", error=str(error))
-            return
+            self._on_start(False)
+            return f"reload refused: {error}"
         old, fresh = self._slots, [_Slot(spec) for spec in specs]
-        if self._start_all(fresh, self._ready_s):
+        is_up = self._start_all(fresh, self._ready_s)
+        self._on_start(is_up)
+        if is_up:
             self._slots = fresh
             self._dismiss(old)
             log.info("reloaded")
-        else:
-            self._dismiss(fresh)
-            log.error("reload failed, the running configuration stays")
-        self._publish()
+            return ""
+        self._dismiss(fresh)
+        log.error("reload failed, the running configuration stays")
+        return "reload failed"
 
-    def _dismiss(self, slots: Sequence[_Slot]) -> None:
-        for slot in slots:
-            if slot.child is not None:
-                self._leaving[slot.child.pid] = time.monotonic() + self._grace_s
-                os.kill(slot.child.pid, signal.SIGTERM)
+    def _dismiss(self, slots: Sequence[_Slot], *, drains: bool = True) -> None:
+        """Doors let nobody in and may finish, what they need ends behind them, all else at once."""
+        now = time.monotonic()
+        children = [slot.child for slot in slots if slot.child]
+        doors = frozenset(child.pid for child in children if child.spec.place == "door")
+        for child in children:
+            # what is not ready does not listen for it yet
+            is_told = drains and child.is_ready and child.spec.drain_s > 0 and _tell(child.pid, signal.SIGUSR1)
+            self._leaving[child.pid] = _Leaving(
+                at=now + child.spec.drain_s if is_told else now,
+                behind=doors if child.spec.place == "behind" else frozenset(),
+            )
+        self._hurry()
 
-    def _kill_late(self) -> None:
-        for pid, when in list(self._leaving.items()):
-            if time.monotonic() > when:
-                os.kill(pid, signal.SIGKILL)
+    def _hurry(self) -> None:
+        """Say what is due: SIGTERM, and SIGKILL after the grace time."""
+        now = time.monotonic()
+        for pid, one in self._leaving.items():
+            if now >= one.at and not one.behind & self._leaving.keys():
+                _tell(pid, one.signal)
+                one.at, one.signal = now + self._grace_s, signal.SIGKILL
 
     def _stop_all(self) -> None:
-        """Doors first: a listener still needs its scorers to finish what it accepted."""
-        for slot in reversed(self._slots):
-            self._dismiss([slot])
+        """Doors first: a listener still needs its scorers, and who keeps its log, to finish what it accepted."""
+        self._notifier.stopping()
+        self._on_stop()
+        for one in self._leaving.values():
+            if one.signal == signal.SIGTERM:
+                one.at = 0.0  # the sessions of older generations
+        for place in ("door", "aside", "behind"):
+            self._dismiss([slot for slot in self._slots if slot.spec.place == place], drains=False)
             while self._leaving:
                 self._tick(0.2, restart=False)
         self._state_path.unlink(missing_ok=True)
+
+    def _status(self) -> str:
+        """For people, in one line."""
+        return f"{len(self._slots)} processes" + (f", {len(self._leaving)} leaving" if self._leaving else "")
 
     def _publish(self) -> None:
         """Who is up, for /readyz."""
@@ -280,3 +338,12 @@ class Supervisor:
 def _say_ready(fd: int) -> None:
     os.write(fd, b"1")
     os.close(fd)
+
+
+def _tell(pid: int, number: signal.Signals) -> bool:
+    """False when there is no such child any more."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True

@@ -105,6 +105,7 @@ _IN_WORDS = {  # pydantic's words for Python's types, in TOML's
 }
 _PATTERNS = {  # what to write where one of these options has not its form
     "address": "write name@domain",
+    "umask": 'write an octal number: "027"',
 }
 
 

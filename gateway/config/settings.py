@@ -145,6 +145,15 @@ class Smtp(Section):
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
         "auto", description="Listener processes; auto: one for every two cores, at least one."
     )
+    memory: Literal["auto"] | Size = Field(
+        "auto",
+        description="What messages may take of it in all listeners together; beyond, clients hear 421 or 452 (RFC 3463 "
+        "X.3.1). auto: a quarter of the machine's, or of the container's.",
+    )
+    spool_above: Size = Field(
+        256 << 10, description="A message larger than that is on disk while it comes in, and waits there for its turn."
+    )
+    spool: Size = Field(4 << 30, description="Disk that messages on their way in may take, all listeners together.")
     tls_certificate: str = Field(
         "", description="PEM file with the certificate chain; STARTTLS is offered when it is set."
     )
@@ -535,6 +544,21 @@ class Limits(Section):
     )
 
 
+class Process(Section):
+    """[process]: whom the processes run as, and how they leave."""
+
+    user: str = Field(
+        "", description="The user to become when started as root, once the ports are bound; empty: stay who we are."
+    )
+    group: str = Field("", description="Its group; the user's own when empty. Supplementary groups are the user's.")
+    umask: str = Field(
+        "027", pattern="^0?[0-7]{3}$", description="Rights that new files do not give, in octal: others read no mail."
+    )
+    drain_s: float = Field(
+        300.0, ge=0, le=86_400, description="After a reload, sessions of the old configuration may last so long."
+    )
+
+
 class Settings(Section):
     """The whole file."""
 
@@ -559,6 +583,7 @@ class Settings(Section):
     http: Http = Http()
     spamd: Spamd = Spamd()
     limits: Limits = Limits()
+    process: Process = Process()
     reputation: Reputation = Reputation()
     rates: Rates = Rates()
     log: Literal["info", "debug", "warning"] = Field("info", description="Least severe line that is written.")

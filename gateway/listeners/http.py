@@ -358,13 +358,17 @@ class Server:
         )
         self._tasks: Sequence[asyncio.Task[Any]] = ()
 
-    async def start(self, door: socket.socket) -> None:
-        """Serve on this socket."""
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Serve on these sockets."""
         self._uvicorn.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-        serving = asyncio.create_task(self._uvicorn._serve([door]))
+        serving = asyncio.create_task(self._uvicorn._serve(list(sockets)))
         while not self._uvicorn.started and not serving.done():
             await asyncio.sleep(0.01)
         self._tasks = (serving, asyncio.create_task(self._reap()))
+
+    async def drain(self, within_s: float) -> None:
+        """A new generation serves: as `stop`."""
+        await self.stop(within_s)
 
     async def stop(self, grace_s: float) -> None:
         """No new connection; requests are answered, for so long."""

@@ -1,11 +1,13 @@
-"""Bytes from the client as command lines, as a message after DATA, or as a chunk of BDAT. Holds a block, or the message
-it is reading. Only CRLF ends a line, only <CRLF>.<CRLF> a message (RFC 5321 §2.3.8, §4.1.1.4), however the bytes come.
+"""Bytes from the client as command lines, as a message after DATA, or as a chunk of BDAT. Holds a block or
+two; content goes on into an Incoming. Only CRLF ends a line, only <CRLF>.<CRLF> a message (RFC 5321 §2.3.8, §4.1.1.4),
+however the bytes come.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from gateway.listeners.budget import Incoming
 from gateway.listeners.command import MAX_LINE
 
 BLOCK = 1 << 16
@@ -43,8 +45,8 @@ class Input:
             raise ValueError("line too long")
         return found
 
-    async def message(self, limit: int) -> bytes | None:
-        """The message up to <CRLF>.<CRLF>, dots unstuffed; None when it exceeds the limit (and was drained).
+    async def message(self, limit: int, into: Incoming) -> bool:
+        """The message up to <CRLF>.<CRLF>, dots stuffed; False when it exceeds the limit (and was drained).
 
         Raises ConnectionResetError also for far more than the limit.
         """
@@ -54,29 +56,37 @@ class Input:
             await self._more_or_reset()
         else:
             del self._buffer[:3]
-            return b""
-        searched, dropped = 0, 0
+            return True
+        searched = 0
         while (end := self._buffer.find(b"\r\n.\r\n", searched)) < 0:
-            if len(self._buffer) + dropped > limit * DRAIN + BLOCK:
+            if into.size + len(self._buffer) > limit * DRAIN + BLOCK:
                 raise ConnectionResetError("message far too large")
-            if dropped or len(self._buffer) > limit + BLOCK:
-                dropped += len(self._buffer) - 4
-                del self._buffer[:-4]
+            if len(self._buffer) > BLOCK:  # in pieces as large: many small ones would take more than they hold
+                await self._hand_on(len(self._buffer) - 4, into, limit)
             searched = max(0, len(self._buffer) - 4)
             await self._more_or_reset()
-        content = bytes(self._buffer[: end + 2])
-        del self._buffer[: end + 5]
-        if dropped or len(content) > limit:
-            return None
-        return content.replace(b"\r\n.", b"\r\n").removeprefix(b".")
+        await self._hand_on(end + 2, into, limit)
+        del self._buffer[:3]
+        return into.size <= limit
 
-    async def chunk(self, size: int) -> bytes:
+    async def chunk(self, size: int, into: Incoming) -> None:
         """Exactly so many octets, as they are (RFC 3030)."""
-        while len(self._buffer) < size:
+        limit = into.size + size
+        while size > len(self._buffer):
+            if len(self._buffer) > BLOCK:
+                size -= len(self._buffer)
+                await self._hand_on(len(self._buffer), into, limit)
             await self._more_or_reset()
-        found = bytes(self._buffer[:size])
+        await self._hand_on(size, into, limit)
+
+    async def _hand_on(self, size: int, into: Incoming, limit: int) -> None:
+        with memoryview(self._buffer) as view:
+            piece = bytes(view[:size])
         del self._buffer[:size]
-        return found
+        if into.size + size > limit:
+            into.drop()
+        if into.add(piece):
+            await into.flush()
 
     async def skip(self, size: int) -> None:
         """A chunk that is not wanted: read, and not kept."""
@@ -95,3 +105,8 @@ class Input:
     async def _more_or_reset(self) -> None:
         if not await self.more():
             raise ConnectionResetError("the client went away in the middle of a message")
+
+
+def unstuff(content: bytes) -> bytes:
+    """What stands behind DATA as it was meant (RFC 5321 §4.5.2)."""
+    return content.replace(b"\r\n.", b"\r\n").removeprefix(b".")

@@ -8,12 +8,10 @@ the MTA's copy. Everything is bounded: connections, the time for a packet, a mes
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -69,6 +67,10 @@ class Server:
         for one in sockets:
             kind = asyncio.start_unix_server if one.family == socket.AF_UNIX else asyncio.start_server
             self._servers.append(await kind(self._serve, sock=one, backlog=1024, limit=_BLOCK))
+
+    async def drain(self, within_s: float) -> None:
+        """A new generation serves: as `stop`."""
+        await self.stop(within_s)
 
     async def stop(self, grace_s: float) -> None:
         """No new connection; MTAs between messages are left at once, others after their message, for so long."""
@@ -192,26 +194,3 @@ class _Connection:
         work = partial(fields_on_top, *message[:2], verdict, filtered.required_score, message.mta, sealer)
         is_long = sealer is not None and len(message.content) > _LONG
         return await asyncio.to_thread(work) if is_long else work()
-
-
-# --- sockets ----------------------------------------------------------------------------------------------------------
-
-
-def bind_unix(path: Path, generation: int) -> socket.socket:
-    """A listening socket that all listener processes of a generation share; open_unix() puts it at its place."""
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    waiting = _waiting(path, generation)
-    waiting.unlink(missing_ok=True)
-    door.bind(str(waiting))
-    waiting.chmod(0o666)  # who may enter the folder may ask
-    return door
-
-
-def open_unix(path: Path, generation: int) -> None:
-    """From now on who connects to this path reaches this generation."""
-    with contextlib.suppress(FileNotFoundError):  # another listener of it was first
-        _waiting(path, generation).rename(path)
-
-
-def _waiting(path: Path, generation: int) -> Path:
-    return path.with_name(f"{path.name}.{generation}")

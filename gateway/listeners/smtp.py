@@ -15,7 +15,7 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 import structlog
@@ -27,8 +27,9 @@ from gateway.errors import ConfigError
 from gateway.listeners import content as contents
 from gateway.listeners import proxy
 from gateway.listeners import reply as replies
+from gateway.listeners.budget import NO_ROOM, Budget, Incoming, make_budget
 from gateway.listeners.command import Path, is_relay_trick, parse_bdat, parse_helo, parse_path
-from gateway.listeners.input import BLOCK, DRAIN, Input
+from gateway.listeners.input import BLOCK, DRAIN, Input, unstuff
 from gateway.listeners.reply import line, new_queue_id
 from gateway.policy.connections import ConnectionLimits, Connections
 from gateway.policy.reputation import Networks
@@ -87,9 +88,16 @@ class Server:
     """The listening sockets and their sessions."""
 
     def __init__(
-        self, settings: Smtp, hostname: str, service: Service, defence: Defence, trusted: Sequence[str]
+        self,
+        settings: Smtp,
+        hostname: str,
+        service: Service,
+        defence: Defence,
+        trusted: Sequence[str],
+        budget: Budget | None = None,
     ) -> None:
         self.settings = settings
+        self.budget = budget or make_budget(settings)
         self.defence = defence
         self.network_of = Networks(trusted).of
         self.connections = Connections(
@@ -120,8 +128,16 @@ class Server:
             await loop.create_server(lambda: Session(self, loop), sock=one, backlog=1024) for one in sockets
         ]
 
+    async def drain(self, within_s: float) -> None:
+        """No new connection; returns when the sessions have ended by themselves, at the latest after within_s."""
+        for server in self._servers:
+            server.close()
+        deadline = time.monotonic() + within_s
+        while (self.sessions or self.accepting) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+
     async def stop(self, grace_s: float) -> None:
-        """No new connection; idle sessions hear 421; messages in our hands are finished, for so long."""
+        """No new connection; idle sessions hear 421; messages in our hands are finished, for so long, then 421."""
         self.is_stopping = True
         for server in self._servers:
             server.close()
@@ -131,7 +147,7 @@ class Server:
         while (self.sessions or self.accepting) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         for session in list(self.sessions):
-            session.cut()
+            session.leave()
 
 
 async def serve(
@@ -141,22 +157,12 @@ async def serve(
     sockets: Sequence[socket.socket],
     defence: Defence | None = None,
     trusted: Sequence[str] = ("127.0.0.0/8", "::1/128"),
+    budget: Budget | None = None,
 ) -> Server:
     """Serve on these sockets; `trusted` networks are not limited. Raises ConfigError for a certificate of no use."""
-    server = Server(settings, hostname, service, defence or Defence(), trusted)
+    server = Server(settings, hostname, service, defence or Defence(), trusted, budget)
     await server.start(sockets)
     return server
-
-
-def bind(listen: str) -> socket.socket:
-    """A listening socket at "host:port" that other listener processes share (SO_REUSEPORT)."""
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    door = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    door.bind((host, int(port)))
-    return door
 
 
 def tls_context(settings: Smtp) -> ssl.SSLContext | None:
@@ -213,7 +219,7 @@ class Session(SMTP):
         self._xclient = self._xforward = proxy.NOBODY
         self._sender: Path | None = None
         self._recipients: list[Recipient] = []
-        self._chunks: list[bytes] | None = None  # of BDAT
+        self._incoming: Incoming | None = None  # a message, or its chunks so far
         self._has_failed = False  # a chunk did: the transaction is over but for RSET
 
     # --- connection ---------------------------------------------------------------------------------------------------
@@ -253,8 +259,13 @@ class Session(SMTP):
     def leave_if_idle(self) -> None:
         """Shutting down: a session between transactions ends now, others after their message."""
         if self._is_waiting and self._sender is None:
+            self.leave()
+
+    def leave(self) -> None:
+        """Now."""
+        if self.transport is not None and self._writer is not None:
             self._writer.write(line(replies.SHUTTING_DOWN))
-            self.cut()
+        self.cut()
 
     def cut(self) -> None:
         """Close the connection; a client that does not read what was said loses it after a moment."""
@@ -317,11 +328,14 @@ class Session(SMTP):
 
     async def _handle_client(self) -> None:
         """Until the client leaves. The outermost handler: whatever goes wrong here is 451 and a log line."""
-        with contextlib.suppress(_Leave, ConnectionError, asyncio.IncompleteReadError):
-            await self._greet()
-            while self.transport is not None:
-                await self._one_command()
-        self.cut()
+        try:
+            with contextlib.suppress(_Leave, ConnectionError, asyncio.IncompleteReadError):
+                await self._greet()
+                while self.transport is not None:
+                    await self._one_command()
+            self.cut()
+        finally:
+            self._reset()
 
     async def _greet(self) -> None:
         self._say_and_leave(self._refused_as_full())
@@ -339,10 +353,14 @@ class Session(SMTP):
 
     def _refused_as_full(self) -> Reply | None:
         server = self._server
-        if not server.is_stopping and len(server.sessions) <= server.settings.max_connections:
-            return None
-        CONNECTIONS.labels("refused").inc()
-        return replies.SHUTTING_DOWN if server.is_stopping else replies.TOO_BUSY
+        if server.is_stopping or len(server.sessions) > server.settings.max_connections:
+            CONNECTIONS.labels("refused").inc()
+            return replies.SHUTTING_DOWN if server.is_stopping else replies.TOO_BUSY
+        if server.budget.is_full:
+            CONNECTIONS.labels("refused").inc()
+            NO_ROOM.labels("connect").inc()
+            return replies.NO_ROOM_FOR_MORE
+        return None
 
     def _refused_by_limit(self) -> Reply | None:
         """The client's own, and its network's."""
@@ -457,7 +475,10 @@ class Session(SMTP):
         await self._writer.drain()
         self._count(command, reply.code)
         self._check_limits()
-        if reply.code == 421 or (self._server.is_stopping and self._sender is None):
+        if self._server.is_stopping and self._sender is None and reply.code != 421:
+            self._writer.write(line(replies.SHUTTING_DOWN))
+            raise _Leave
+        if reply.code == 421:
             raise _Leave
 
     async def _tarpit(self) -> None:
@@ -509,8 +530,14 @@ class Session(SMTP):
 
     def _reset(self) -> None:
         self._sender, self._recipients = None, []
-        self._chunks, self._has_failed, self._content_until = None, False, 0.0
+        self._has_failed, self._content_until = False, 0.0
         self._xforward = proxy.NOBODY
+        self._drop_incoming()
+
+    def _drop_incoming(self) -> None:
+        if self._incoming is not None:
+            self._incoming.close()
+            self._incoming = None
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
@@ -572,6 +599,9 @@ class Session(SMTP):
             return refused
         if not path.address.isascii() and "SMTPUTF8" not in path.parameters:
             return replies.NEEDS_SMTPUTF8
+        if self._server.budget.refuses(int(path.parameters.get("SIZE", "0"))):
+            NO_ROOM.labels("mail").inc()
+            return replies.NO_ROOM
         deferred = self._server.service.admit(self._client(), path.address)
         if deferred is not None:
             return deferred
@@ -599,7 +629,7 @@ class Session(SMTP):
             return replies.UNKNOWN_PARAMETER
         if not path.address.isascii() and "SMTPUTF8" not in self._sender.parameters:
             return replies.NEEDS_SMTPUTF8
-        if self._chunks is not None or self._has_failed:
+        if self._incoming is not None or self._has_failed:
             return replies.NO_MIXING
         if is_relay_trick(path):
             return self._refuse(replies.NO_RELAY_TRICKS, "relay trick", path.address)
@@ -616,17 +646,18 @@ class Session(SMTP):
     async def _on_data(self, argument: str) -> Reply:
         if argument:
             return replies.BAD_ARGUMENT
-        if self._chunks is not None or self._has_failed:
+        if self._incoming is not None or self._has_failed:
             return replies.NO_MIXING
         refused = self._is_no_time_for_content()
         if refused is not None:
             return refused
         self._writer.write(line(replies.GO_AHEAD))
+        incoming = self._incoming = self._server.budget.begin()
         try:
-            content = await self._timely(self._input.message(self._server.settings.max_message_size))
+            fits = await self._timely(self._input.message(self._server.settings.max_message_size, incoming))
         except TimeoutError:
             return self._too_slow()
-        return await self._take_in(content)
+        return await self._take_in(incoming, unstuff) if fits else self._give_up(replies.TOO_LARGE)
 
     async def _on_bdat(self, argument: str) -> Reply:
         """A chunk (RFC 3030 §2): its octets are read whatever the reply, or they would be taken for commands."""
@@ -640,58 +671,75 @@ class Session(SMTP):
         try:
             if refused is not None:
                 await self._timely(self._input.skip(size))
-                self._chunks, self._has_failed = None, self._sender is not None
-                return refused
-            chunk = await self._timely(self._input.chunk(size))
+                return self._fail_chunk(refused)
+            incoming = self._incoming = self._incoming or self._server.budget.begin()
+            await self._timely(self._input.chunk(size, incoming))
         except TimeoutError:
             return self._too_slow()
         self._idle += size < _SMALL_CHUNK and not is_last
-        self._chunks = [*(self._chunks or ()), chunk] if chunk else (self._chunks or [])
+        if incoming.has_failed:
+            return self._fail_chunk(replies.NO_ROOM)
         if not is_last:
             return Reply(250, "2.0.0", f"{size} octets received")
-        content = b"".join(self._chunks)
-        return await self._take_in(content if content.endswith(b"\r\n") or not content else content + b"\r\n")
+        return await self._take_in(incoming, _ended)
+
+    def _fail_chunk(self, reply: Reply) -> Reply:
+        self._drop_incoming()
+        self._has_failed = self._sender is not None
+        return reply
 
     def _refuses_chunk(self, size: int) -> Reply | None:
         if self._has_failed:
             return replies.CHUNK_FIRST_FAILED
-        taken = sum(map(len, self._chunks or ()))
+        taken = self._incoming.size if self._incoming is not None else 0
         too_large = replies.TOO_LARGE if taken + size > self._server.settings.max_message_size else None
         return self._is_no_time_for_content() or too_large
 
     def _is_no_time_for_content(self) -> Reply | None:
         if self._sender is None:
             return replies.NEED_MAIL
-        return None if self._recipients else replies.NO_RECIPIENTS
+        if not self._recipients:
+            return replies.NO_RECIPIENTS
+        if self._incoming is None and self._server.budget.is_full:
+            NO_ROOM.labels("data").inc()
+            return replies.NO_ROOM
+        return None
 
     def _too_slow(self) -> Reply:
         STOPPED.labels("slow_content").inc()
         return self._refuse(replies.TIMED_OUT, "content came too slowly")
 
-    async def _take_in(self, content: bytes | None) -> Reply:
-        """A whole message; None for one that was too large."""
+    def _give_up(self, reply: Reply) -> Reply:
+        self._reset()
+        return reply
+
+    async def _take_in(self, incoming: Incoming, formed: Callable[[bytes], bytes]) -> Reply:
+        """A whole message, once there is room to judge it."""
+        content = await incoming.whole()
         if content is None:
-            self._reset()
-            return replies.TOO_LARGE
+            NO_ROOM.labels("content").inc()
+            return self._give_up(replies.NO_ROOM)
         self._idle = 0
-        received = contents.receive(content, self._server.settings)
+        received = contents.receive(formed(content), self._server.settings)
+        del content  # a copy less while it is judged, where its form was changed
         for kind in received.manner:
             VIOLATIONS.labels(kind).inc()
         if received.refused is not None:
             self._refuse(received.refused, "form of the message", self._recipients[0].address)
-            self._reset()
-            return received.refused
+            return self._give_up(received.refused)
         envelope = self._envelope((*self._manner, *received.manner))
+        self._incoming = None  # _receive's
         self._reset()
-        return await self._receive(envelope, received.content)
+        return await self._receive(envelope, received.content, incoming)
 
-    async def _receive(self, envelope: Envelope, content: bytes) -> Reply:
+    async def _receive(self, envelope: Envelope, content: bytes, incoming: Incoming) -> Reply:
         """In our hands: it is judged and acted on to the end, also when the client goes away meanwhile."""
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()  # now the client waits for us
         task = asyncio.ensure_future(self._server.service.receive(envelope, content))
         self._server.accepting.add(task)
         task.add_done_callback(self._server.accepting.discard)
+        task.add_done_callback(lambda _: incoming.close())
         outcome = await asyncio.shield(task)
         self._reset_timeout()
         return outcome.reply
@@ -776,6 +824,11 @@ class Session(SMTP):
             is_smtputf8="SMTPUTF8" in self._sender.parameters,
             manner=manner,
         )
+
+
+def _ended(content: bytes) -> bytes:
+    """Chunks need not end with a line end, messages do."""
+    return content if content.endswith(b"\r\n") or not content else content + b"\r\n"
 
 
 def _describe_tls(transport: Any) -> str:

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -52,7 +52,7 @@ log = structlog.get_logger("darban.spamd")
 
 
 class Server:
-    """One listening socket and its connections."""
+    """The listening sockets and their connections."""
 
     def __init__(
         self, settings: Spamd, hostname: str, max_message_size: int, scanner: Scanner | None, tell: Tell | None
@@ -65,17 +65,22 @@ class Server:
         self._tell = tell
         self._room = Room(MESSAGES_AT_ONCE * max_message_size)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
 
-    async def start(self, door: socket.socket) -> None:
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Listen."""
-        start = asyncio.start_unix_server if door.family == socket.AF_UNIX else asyncio.start_server
-        self._server = await start(self._accept, sock=door, limit=_BLOCK)
+        for one in sockets:
+            kind = asyncio.start_unix_server if one.family == socket.AF_UNIX else asyncio.start_server
+            self._servers.append(await kind(self._accept, sock=one, backlog=1024, limit=_BLOCK))
+
+    async def drain(self, within_s: float) -> None:
+        """A new generation serves: as `stop`."""
+        await self.stop(within_s)
 
     async def stop(self, grace_s: float) -> None:
         """No new connection; requests are answered, for so long."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         deadline = time.monotonic() + grace_s
         await asyncio.sleep(_ACCEPTED_S)
         while self._tasks and time.monotonic() < deadline:

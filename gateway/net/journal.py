@@ -67,16 +67,18 @@ class JournalSender:
     async def _run(self) -> None:
         while True:
             try:
-                _, writer = await asyncio.open_unix_connection(str(self._path))
-                await self._send(writer)
+                await self._send(*await asyncio.open_unix_connection(str(self._path)))
             except OSError:
                 await asyncio.sleep(_RETRY_S)
 
-    async def _send(self, writer: asyncio.StreamWriter) -> None:
+    async def _send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Until the other end is gone, which never says anything: a reload has put another in its place."""
         with contextlib.closing(writer):
             while True:
                 await self._wake.wait()
                 await asyncio.sleep(_GATHER_S)
+                if reader.at_eof():
+                    return
                 self._wake.clear()
                 while self._rows:
                     batch = [self._rows[index] for index in range(min(_BATCH, len(self._rows)))]

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,14 +88,22 @@ def gateway(
     smtp_extra: str = "",
     smtp_port: int = 0,
     domain_extra: str = "",
+    listen: str = "",
+    prefix: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    program: str = sys.executable,
+    runs_as_other: bool = False,
 ) -> Iterator[Gateway]:
-    """`darban run` with real processes; stopped with SIGTERM, its log printed when it did not end well."""
+    """`darban run` with real processes; stopped with SIGTERM, its log printed when it did not end well.
+
+    `listen`: one more address; `prefix`: a command that starts it; in it {smtp} stands for the port.
+    """
     ports = [smtp_port or free_port(), free_port(), free_port()]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "darban.toml").write_text(
         f"""hostname = "mx.darban.test"
 [smtp]
-listen = ["127.0.0.1:{ports[0]}"]
+listen = ["127.0.0.1:{ports[0]}"{f', "{listen}"' if listen else ""}]
 {smtp_extra}
 [[domain]]
 name = "{domain}"
@@ -115,12 +123,12 @@ listen = "127.0.0.1:{ports[2]}"
 """
     )
     cache = ROOT / "var" / "cache"
-    if cache.is_dir():
+    if cache.is_dir() and not runs_as_other:
         shutil.copytree(cache, folder / "var" / "cache", dirs_exist_ok=True)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "run", "--config", str(folder / "darban.toml")],
-            stdout=log, stderr=log, cwd=ROOT,
+            [*(word.format(smtp=ports[0]) for word in prefix), program, "-m", "gateway", "run", "--config", str(folder / "darban.toml")],
+            stdout=log, stderr=log, cwd=ROOT, env={**os.environ, **(environment or {})},
         )  # fmt: skip
     running = Gateway(folder, *ports, process)
     try:

@@ -56,6 +56,7 @@ from tests.arc_chain import LIST, SCHOOL, chain
 from tests.builders import envelope, recipient, verdict
 from tests.dkim_keys import ed25519_key
 from tests.fuzz.test_mail_fuzz import DICTIONARY, SEEDS
+from tests.smtp_input import read_message
 
 ROOT = Path(__file__).parent.parent.parent
 _KNOWING = make_checks(
@@ -176,7 +177,7 @@ def smtp_input(content: bytes) -> None:
 
         source = Input(read)
         try:
-            found = await source.message(1 << 16)
+            found = await read_message(source, 1 << 16)
         except ConnectionResetError:
             return None, 0
         return found, len(source) + sum(map(len, pieces))

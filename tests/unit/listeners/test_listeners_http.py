@@ -18,9 +18,9 @@ from gateway.config.settings import Http
 from gateway.errors import ScorerError, StoreError
 from gateway.listeners import http
 from gateway.listeners.http import Door, Server
-from gateway.listeners.place import bind
 from gateway.policy.domains import ConfiguredDomains
 from gateway.scanning import Scanner
+from gateway.sockets import bind
 from gateway.types import DomainPolicy, Envelope, Taught, Verdict
 from tests.builders import message_bytes, verdict
 from tests.memory import MemoryJournal
@@ -214,7 +214,7 @@ async def served(world: World) -> AsyncIterator[int]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = Server(world.app, world.settings)
-    await server.start(bind(f"127.0.0.1:{port}"))
+    await server.start([bind(f"127.0.0.1:{port}")])
     try:
         yield port
     finally:

@@ -13,6 +13,7 @@ from gateway.config.settings import Smtp
 from gateway.listeners.content import receive
 from gateway.listeners.input import BLOCK, Input
 from gateway.net.dialogue import _stuffed
+from tests.smtp_input import read_chunk, read_message
 
 BITS = st.sampled_from(
     [b"\r", b"\n", b"\r\n", b".", b"..", b"\0", b" ", b"a", b"\r\n.", b"\n.\n", b"\x85", b"MAIL FROM:<a@b>"]
@@ -59,14 +60,14 @@ def test_a_message_ends_where_the_rfc_says_however_it_comes(wire: bytes, sizes: 
     async def go() -> tuple[bytes, bytes] | None:
         source = fed(wire, sizes)
         try:
-            content = await source.message(1 << 20)
+            content = await read_message(source, 1 << 20)
         except ConnectionResetError:
             return None
         assert content is not None
         rest = b""
         while await source.more():
             pass
-        rest = await source.chunk(len(source))
+        rest = await read_chunk(source, len(source))
         return content, rest
 
     assert asyncio.run(go()) == reference(wire)
@@ -77,7 +78,7 @@ def test_what_goes_on_has_no_bare_line_end_no_nul_and_one_end(wire: bytes, sizes
     """One message in, one out: also a server that takes every look-alike for an end finds none before the real one."""
 
     async def go() -> bytes | None:
-        return await fed(_stuffed_as_it_is(wire), sizes).message(1 << 20)
+        return await read_message(fed(_stuffed_as_it_is(wire), sizes), 1 << 20)
 
     content = asyncio.run(go())
     assert content is not None
@@ -114,12 +115,12 @@ def test_chunks_are_taken_by_their_size(data: bytes, chunks: list[int], sizes: l
         for number, size in enumerate(chunks):
             if position + size > len(data):
                 with pytest.raises(ConnectionResetError):
-                    await source.chunk(size)
+                    await read_chunk(source, size)
                 return
             if number % 2:
                 await source.skip(size)
             else:
-                assert await source.chunk(size) == data[position : position + size]
+                assert await read_chunk(source, size) == data[position : position + size]
             position += size
 
     asyncio.run(go())
@@ -146,6 +147,6 @@ async def test_a_message_too_large_is_drained_around_its_end(size: int) -> None:
     for shift in range(6):
         data = b"x" * (size + shift) + b"\r\n.\r\nNOOP\r\n"
         source = fed(data, [BLOCK] * 3)
-        content = await source.message(1 << 17)
+        content = await read_message(source, 1 << 17)
         assert content is None if size + shift + 2 > 1 << 17 else len(content or b"") == size + shift + 2
         assert await source.line() == b"NOOP"

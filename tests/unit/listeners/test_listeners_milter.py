@@ -8,7 +8,6 @@ import random
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -276,31 +275,3 @@ async def test_a_seal_goes_on_top() -> None:
             heard = await talker.hear_all()
             assert heard[-2:] == [("i", b"\0\0\0\0ARC-Seal\0 i=1;\n b=x\0"), ("c", b"")]
             assert heard[-3] == ("i", b"\0\0\0\0ARC-Message-Signature\0 i=1\0")
-
-
-async def test_a_path_is_handed_over_from_generation_to_generation(tmp_path: Path) -> None:
-    path = tmp_path / "milter.sock"
-
-    async def answered_by(service: RecordingService) -> bool:
-        talker = mta.Mta(*await asyncio.open_unix_connection(str(path)))
-        await talker.greet()
-        await talker.envelope()
-        await talker.say(*mta.content(message_bytes()))
-        assert (await talker.hear_all())[-1] == ("c", b"")
-        return bool(service.filtered)
-
-    doors = []
-    for generation in (1, 2):
-        service = RecordingService()
-        inherited = milter.bind_unix(path, generation)
-        if generation == 2:
-            assert path.exists()  # the one before still answers
-        servers = [
-            await milter.serve(Milter(), 1 << 20, "mx.darban.test", service, [inherited.dup()]) for _ in range(2)
-        ]
-        for _ in servers:
-            milter.open_unix(path, generation)
-        doors += servers
-        assert await answered_by(service)
-    assert list(tmp_path.iterdir()) == [path]
-    await asyncio.gather(*(door.stop(1.0) for door in doors))

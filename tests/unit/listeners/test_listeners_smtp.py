@@ -527,6 +527,7 @@ async def test_stopping_tells_the_idle_and_finishes_the_busy() -> None:
         assert service.hold_back is not None
         service.hold_back.set()
         assert (await busy.hear()).startswith("250")
+        assert await busy.hear() == "421 4.3.2 Shutting down, please connect again"
         assert await busy.hear() == "closed"
         await asyncio.wait_for(stopping, 5)
     assert len(service.received) == 1
@@ -540,6 +541,7 @@ async def test_stopping_waits_no_longer_than_its_grace() -> None:
         await talker.send(b"a\r\n.\r\n")
         await asyncio.wait_for(service.entered.wait(), 5)
         await asyncio.wait_for(server.stop(0.2), 5)
+        assert await talker.hear() == "421 4.3.2 Shutting down, please connect again"
         assert await talker.hear() == "closed"  # no 250 was said: the client tries again
         for task in server.accepting:
             task.cancel()

@@ -13,10 +13,10 @@ import pytest
 from gateway.config.settings import Spamd
 from gateway.listeners import spamd
 from gateway.listeners import spamd_codec as codec
-from gateway.listeners.place import bind
 from gateway.listeners.spamd_codec import Request, pack_request
 from gateway.policy.domains import ConfiguredDomains
 from gateway.scanning import Scanner
+from gateway.sockets import bind
 from gateway.types import DomainPolicy, Envelope, Verdict
 from tests.builders import message_bytes, verdict
 from tests.memory import MemoryJournal
@@ -51,7 +51,7 @@ async def door(
     said = Spamd(listen=f"unix:{path}", **settings)
     scanner = Scanner("spamd", scorer.score, POLICIES, MemoryJournal())
     server = spamd.Server(said, "mx.darban.test", LIMIT, scanner, tell)
-    await server.start(bind(said.listen))
+    await server.start([bind(said.listen)])
     try:
         yield path, server
     finally:
