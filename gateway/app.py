@@ -51,6 +51,7 @@ log = structlog.get_logger("darban")
 
 _GRACE_S = 30.0
 _DNS_WATCH_S = 15.0
+_LOG_AGAIN_S = 1.0
 _OUR_FIELDS = 1 << 18  # bytes that a message grows by at delivery, ours and the servers' behind us
 _generations = itertools.count(1)
 
@@ -392,7 +393,6 @@ def _run_admin(settings: Settings, where: Places, ready: Ready) -> None:
 
 
 async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
-    from gateway.errors import StoreError
     from gateway.mailboxes import make_learn
     from gateway.net.journal import serve_journal
     from gateway.net.next_hop import NextHops
@@ -412,14 +412,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     message_log, quarantine = SqlMessageLog(engine), _quarantine(settings)
     feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
 
-    async def keep(rows: Sequence[JournalRow]) -> None:
-        await asyncio.to_thread(message_log.append, [row for row in rows if isinstance(row, LogRow)])
-        try:
-            await asyncio.to_thread(feedback.add, [row for row in rows if isinstance(row, DmarcRow)])
-        except StoreError as error:
-            log.warning("messages are missing in DMARC reports", error=str(error))
-
-    journal = await serve_journal(where.journal, keep)
+    journal = await serve_journal(where.journal, lambda rows: keep_rows(rows, message_log.append, feedback.add))
     ledger = SqlLedger(engine)
     teacher, publisher = make_teacher(settings, ledger), make_publisher(settings, ledger)
     learning = None if publisher is None else publisher.state
@@ -459,6 +452,28 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
         await stop()
     journal.close()
     await next_hops.close()
+
+
+async def keep_rows(
+    rows: Sequence[JournalRow],
+    to_message_log: Callable[[Sequence[LogRow]], None],
+    to_dmarc: Callable[[Sequence[DmarcRow]], None],
+) -> None:
+    """Store what listeners say of messages. A message log that is down is tried until it is up: what comes meanwhile
+    waits with the listeners, who count what finds no room there."""
+    from gateway.errors import StoreError
+
+    while True:
+        try:
+            await asyncio.to_thread(to_message_log, [row for row in rows if isinstance(row, LogRow)])
+            break
+        except StoreError as error:
+            log.warning("message log down", error=str(error))
+            await asyncio.sleep(_LOG_AGAIN_S)
+    try:
+        await asyncio.to_thread(to_dmarc, [row for row in rows if isinstance(row, DmarcRow)])
+    except StoreError as error:
+        log.warning("messages are missing in DMARC reports", error=str(error))
 
 
 async def _watch_dns(settings: Settings, state: DnsState) -> None:
