@@ -20,6 +20,7 @@ from prometheus_client import Counter, Histogram
 from gateway.actions.annotate import annotate_release
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.mail.received import MAX_HOPS, count_hops
+from gateway.policy.custody import after
 from gateway.policy.decide import decide, reconcile
 from gateway.policy.feedback import dmarc_rows
 from gateway.policy.settle import DEFERRED, REFUSED, settle
@@ -330,7 +331,7 @@ class Releaser:
         self._reputation.learn_release(envelope, content, auth_from_json(held.verdict_json))
 
     def _settle(self, held: HeldMessage, reply: Reply) -> HeldMessage:
-        released = reply.code // 100 == 2
+        released = after("releasing", reply) == "released"
         note = f"{reply.code} {reply.enhanced} {reply.text}"
         self._quarantine.transition(held.id, ("releasing",), "released" if released else "held", note)
         RELEASES.labels("released" if released else "failed").inc()
