@@ -68,11 +68,11 @@ _ROWS = Path(__file__).parent.parent / "tests" / "cases" / "spoofing"
 _CUSTODY_HEAD = """\
 # Custody: who is answerable for the message now
 
-250 is said at the end of DATA only after the next hop said 250 to us, or after the quarantine has fsync'd the content and
-committed the rows. Until then the client has the message and will send it again. There is no spool.
+250 is said at the end of DATA only after the next hop said 250 to us, or after the quarantine has fsync'd the content
+and committed the rows. Until then the client has the message and will send it again. There is no spool.
 
-What follows is written from the tables in `gateway/policy/custody.py`, by which the gateway answers. Each row is for one
-recipient: in a state something happens, and then the message is there. No row ends with nobody having it.
+What follows is written from the tables in `gateway/policy/custody.py`, by which the gateway answers. Each row is for
+one recipient: in a state something happens, and then the message is there. No row ends with nobody having it.
 
 | state | what happens | then it is | the client hears | |
 |---|---|---|---|---|
@@ -90,15 +90,17 @@ _CUSTODY_TAIL = """
 ## Shown by
 
 - `tests/unit/test_service.py`: a client that tries again, over stores in memory that fail and recover, in any order.
-- `tests/e2e/test_custody.py`: real mail replayed into a real Postfix, each message in exactly one of next hop, quarantine
-  and refused; a listener and a scorer killed with SIGKILL under 200 sessions.
-- `tests/contract/test_power_loss.py`: the store on a disk of its own whose power is cut while it holds messages; what it
-  said is held is there afterwards, whole. The same without fsync loses them, so the cut is a real one.
-- `tests/e2e/test_fire.py`, and for as long as one likes `python -m tests.e2e.fire --messages 20000 --faults 300 --out FILE`:
-  clients that try again, go away in the middle and after the dot, through the running gateway, while its processes are
-  killed and stopped, it is reloaded and restarted, its disk is full, read-only or loses its power, its database is locked,
-  its DNS silent, releases die, and the next hops (SMTP, LMTP, Postfix) fail at every step. Afterwards each message is looked
-  for in every place: lost 0; for every second copy the row above that allows it, and the logged event.
+- `tests/e2e/test_custody.py`: real mail replayed into a real Postfix, each message in exactly one of next hop,
+  quarantine and refused; a listener and a scorer killed with SIGKILL under 200 sessions.
+- `tests/contract/test_power_loss.py`: the quarantine and a Maildir on a disk of its own whose power is cut while they
+  are written to; what they said is theirs is there afterwards, whole. The same without fsync loses it, so the cut is a
+  real one. The disk is ext4, which shuts down without a flush; a device that lies about its flushes is not shown.
+- `tests/e2e/test_fire.py`, and for as long as one likes
+  `python -m tests.e2e.fire --messages 20000 --faults 300 --out FILE`: clients that try again, and go away in the middle
+  or after the dot, through the running gateway, while its processes are killed and stopped, it is reloaded and
+  restarted, its disk is full, read-only or loses its power, its database is locked, its DNS silent, releases die, and
+  the next hops (SMTP, LMTP, Postfix) fail at every step. Afterwards each message is looked for in every place: none is
+  lost, and each second copy has a row above that allows it and a logged event.
 """
 CUSTODY = Path(__file__).parent / "custody.md"
 
