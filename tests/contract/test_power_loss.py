@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import random
 import re
 import subprocess
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.net.maildir import MaildirNextHop
 from gateway.stores.blobs import FileBlobs
 from gateway.stores.engine import make_engine, migrate
 from gateway.stores.quarantine import SqlQuarantine
+from tests.builders import envelope, recipient
 from tests.disk import Disk, disk, unavailable
 from tests.power_victim import content
 
@@ -96,3 +99,37 @@ def test_what_was_promised_is_there_after_the_power_was_cut(own_disk: Disk, word
     assert len(promised) > 20
     gone = missing(own_disk.at, promised)
     assert gone if words else not gone, "the cut took nothing" if words else gone
+
+
+class Names:
+    """Which names in folders are not synced yet, as POSIX has it: fsync of the folder, after the name is there."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.loose: set[Path] = set()
+        mkdir, rename, fsync = os.mkdir, os.rename, os.fsync
+
+        def make(path: Path, *arguments: object) -> None:
+            mkdir(path, *arguments)  # type: ignore[arg-type]
+            self.loose.add(Path(path))
+
+        def move(before: Path, after: Path) -> None:
+            rename(before, after)
+            self.loose.add(Path(after))
+
+        def sync(fd: int) -> None:
+            fsync(fd)
+            synced = Path(f"/proc/self/fd/{fd}").readlink()
+            self.loose -= {one for one in self.loose if one.parent == synced}
+
+        monkeypatch.setattr("os.mkdir", make)
+        monkeypatch.setattr("os.rename", move)
+        monkeypatch.setattr("os.fsync", sync)
+
+
+async def test_every_name_is_synced_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ext4 keeps all the same, as its journal is one: a file system may keep only what was asked for."""
+    names, to = Names(monkeypatch), recipient("you@darban.test")
+    FileBlobs(f"file://{tmp_path}/var/blobs").put(b"content")
+    assert not names.loose
+    await MaildirNextHop(tmp_path / "mail" / "you").deliver(envelope(to.address), b"content", [to])
+    assert not names.loose

@@ -455,10 +455,13 @@ class Fire:
     async def _suffer(self, step: str, hop: str = "") -> tuple[bool, dict[str, Any]]:
         hop = hop or self._chance.choice("aaaabl")
         for_s = self._chance.choice((0.3, 0.6, 1.5))
-        reader, writer = await asyncio.open_unix_connection(str(self.folder / "control"))
-        with contextlib.closing(writer):
-            writer.write(json.dumps({"hop": hop, "step": step, "for_s": for_s}).encode() + b"\n")
-            struck = int(await reader.readline() or b"0")  # nothing when it was killed meanwhile
+        try:
+            reader, writer = await asyncio.open_unix_connection(str(self.folder / "control"))
+            with contextlib.closing(writer):
+                writer.write(json.dumps({"hop": hop, "step": step, "for_s": for_s}).encode() + b"\n")
+                struck = int(await reader.readline() or b"0")
+        except OSError:  # it was killed meanwhile
+            struck = 0
         return struck > 0, {"hop": hop, "struck": struck}
 
     async def _kill_hops(self) -> tuple[bool, dict[str, Any]]:
