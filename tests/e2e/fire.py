@@ -536,8 +536,7 @@ class Fire:
         for file in (self.folder / "var/maildir/new").glob("*"):
             content = file.read_bytes()
             delivered = re.search(rb"^Delivered-To: (\S+)", content, re.MULTILINE)
-            assert delivered
-            yield _place(examine(content), delivered[1].decode(), "m")
+            yield _place(examine(content), delivered[1].decode() if delivered else "", "m")
         for content in self.postfix.messages():
             yield _place(examine(content.replace(b"\n", b"\r\n")), "you@p.test", "p")
         yield from self._held()
@@ -603,6 +602,7 @@ def main() -> int:
     parser.add_argument("--chunk", type=int, default=2500, help="messages of one gateway's life")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
     why = unavailable()
     if why:
         print(why, file=sys.stderr)
