@@ -158,7 +158,10 @@ class Door:
 class Fire:
     """One chunk: a world, its clients and its faults. `run` gives the report."""
 
-    def __init__(self, folder: Path, postfix: peers.Postfix, messages: int, faults: int, seed: int) -> None:
+    def __init__(
+        self, folder: Path, postfix: peers.Postfix, messages: int, faults: int, seed: int, tell: Callable[[str], None]
+    ) -> None:
+        self._tell = tell
         self.folder, self.postfix, self.messages, self.faults, self.seed = folder, postfix, messages, faults, seed
         self.ports = {name: peers.free_port() for name in ("smtp", "web", "metrics", "a", "b", "l", "dns")}
         self.door = Door(folder, self.ports, postfix.port)
@@ -202,7 +205,7 @@ class Fire:
             },
         }  # fmt: skip
 
-    async def run(self, tell: Callable[[str], None]) -> dict[str, Any]:
+    async def run(self) -> dict[str, Any]:
         """Until every message is settled, every fault injected, and all is counted."""
         begun = time.monotonic()
         with disk(self.folder, self.folder / "var", 320) as self._disk:
@@ -212,7 +215,7 @@ class Fire:
                 sowers = [asyncio.create_task(self._sow()) for _ in range(2)]
                 while not all(task.done() for task in (clients, *sowers)):
                     await asyncio.wait([clients, *sowers], timeout=5)
-                    tell(f"{self._clients.settled} of {self.messages} messages, {self._took()} faults took")
+                    self._tell(f"{self._clients.settled} of {self.messages} messages, {self._took()} faults took")
                     for sower in sowers:
                         if sower.done():
                             sower.result()
@@ -275,15 +278,7 @@ class Fire:
         self.events.append(Event(kind, begun, ended, took, {"waiting": waiting, **told, **detail}))
         if not took:
             self._deck.insert(0, kind)
-        if os.environ.get("FIRE_DEBUG"):
-            print(
-                f"{begun:.1f} {ended - begun:6.1f}",
-                self.events[-1].kind,
-                took,
-                self.events[-1].detail,
-                file=sys.stderr,
-                flush=True,
-            )
+        self._tell(f"{kind}, {ended - begun:.1f} s, took: {took}, {self.events[-1].detail}")
 
     def _alone(self, kind: str) -> contextlib.AbstractAsyncContextManager[object]:
         if kind.startswith(("hop:", "dns", "postfix")):
@@ -585,7 +580,7 @@ def play(
     folder = Path(tempfile.mkdtemp(prefix="darban-fire-"))
     try:
         with peers.postfix(domain="p.test", users=("you",)) as postfix:
-            report = asyncio.run(Fire(folder, postfix, messages, faults, seed).run(tell))
+            report = asyncio.run(Fire(folder, postfix, messages, faults, seed, tell).run())
         if keep is not None and faults_of(report):
             shutil.copy(folder / "log", keep.with_name(f"{keep.name}.{seed}.log"))
         return report
