@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import hashlib
 import itertools
 import math
 import os
@@ -52,6 +53,7 @@ log = structlog.get_logger("darban")
 _GRACE_S = 30.0
 _DNS_WATCH_S = 15.0
 _LOG_AGAIN_S = 1.0
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, by a name that says which gateway's
 _OUR_FIELDS = 1 << 18  # bytes that a message grows by at delivery, ours and the servers' behind us
 _generations = itertools.count(1)
 
@@ -312,7 +314,10 @@ def run_gateway(config: Path | None) -> int:
         state_path=where.processes,
         on_death=mark_process_dead,
     )
-    return supervisor.run(plan(settings), lambda: _greet(settings, config))
+    try:
+        return supervisor.run(plan(settings), lambda: _greet(settings, config))
+    finally:
+        shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
 
 
 def _run_scorers(settings: Settings, where: Places, ready: Ready) -> None:
@@ -771,10 +776,17 @@ def bind_tcp(host: str, port: int) -> socket.socket:
 
 
 def _prepare_metrics(run: Path) -> None:
-    """prometheus-client reads this variable when it is imported: one folder of counters for all processes."""
-    folder = run / "metrics"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    """prometheus-client reads this variable when it is imported: one folder of counters for all processes.
+
+    In memory where there is such a place: the counters are files mapped into memory, and a process that adds one while
+    the disk is full is ended by SIGBUS.
+    """
+    folder = _MEMORY / f"darban-{hashlib.sha256(bytes(run.resolve())).hexdigest()[:16]}"
+    try:
+        _make_afresh(folder)
+    except OSError:
+        folder = run / "metrics"
+        _make_afresh(folder)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     from prometheus_client import values
 
@@ -782,6 +794,11 @@ def _prepare_metrics(run: Path) -> None:
     process = [os.getpid()]
     os.register_at_fork(after_in_child=lambda: process.__setitem__(0, os.getpid()))
     values.ValueClass = values.MultiProcessValue(lambda: process[0])  # type: ignore[no-untyped-call]
+
+
+def _make_afresh(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
 
 
 def _check_ports_free(settings: Settings) -> None:

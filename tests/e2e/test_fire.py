@@ -11,12 +11,21 @@ from pathlib import Path
 import pytest
 
 from gateway.policy.custody import TRANSITIONS
-from tests.disk import unavailable
+from tests.builders import message_bytes
+from tests.disk import disk, unavailable
+from tests.e2e import peers
 from tests.e2e.fire import faults_of, play
 from tests.e2e.fire_account import CAUSES, Attempt, Event, Place, draw_up
 
 pytestmark = pytest.mark.e2e
 YOU = "you@a.test"
+HOLDING = """[[domain]]
+name = "held.test"
+next_hop = "maildir:var/maildir"
+tag_at = -99
+quarantine_at = -99
+reject_at = 99
+"""
 
 
 def attempt(session: int, outcome: str, code: int = 250, at: float = 0.0, to: str = YOU) -> Attempt:
@@ -107,3 +116,22 @@ def test_custody_under_fire(tmp_path: Path, record_property: Callable[[str, obje
     assert not faults_of(report)
     assert report["took"] >= 34
     assert report["outcomes"].get("after", 0) + report["outcomes"].get("vanished", 0) > 0
+
+
+def test_clean_mail_flows_while_the_disk_is_full(postfix_behind: peers.Postfix, tmp_path: Path) -> None:
+    why = unavailable()
+    if why:
+        pytest.skip(why)
+    spam = message_bytes("Dear friend, you have won US$1,500,000.00 in the international lottery. Click here.\r\n")
+    with disk(tmp_path, tmp_path / "gateway" / "var") as own:
+        with peers.gateway(
+            tmp_path / "gateway", f"smtp://127.0.0.1:{postfix_behind.port}", smtp_extra="workers = 2", extra=HOLDING
+        ) as running:
+            before = running.processes()
+            assert own.fill()
+            for number in range(20):
+                assert peers.send(running.smtp_port, message_bytes(f"full {number}\r\n"))[0] == 250
+            assert peers.send(running.smtp_port, spam, rcpt_to=["you@held.test"])[0] == 451
+            assert running.processes() == before
+            own.free()
+            assert peers.send(running.smtp_port, spam, rcpt_to=["you@held.test"])[0] == 250
