@@ -525,9 +525,10 @@ class Fire:
 
     def _places(self) -> Iterator[Place]:
         with (self.folder / "taken").open() as ledger:
-            for line in ledger:
-                one = json.loads(line)
-                yield _place(one, one["recipient"], one["hop"], one["said"])
+            lines = [json.loads(line) for line in ledger]
+        # the last line of each copy: a reply that was to be said may have been lost
+        for one in {(one["hop"], one["at"], one["queue_id"], one["recipient"]): one for one in lines}.values():
+            yield _place(one, one["recipient"], one["hop"], one["said"])
         for file in (self.folder / "var/maildir/new").glob("*"):
             content = file.read_bytes()
             delivered = re.search(rb"^Delivered-To: (\S+)", content, re.MULTILINE)

@@ -1,8 +1,9 @@
 """The next hops of the fault test, in a process of their own: python -m tests.e2e.fire_hop LEDGER CONTROL PORT...
 
 Two SMTP servers, an LMTP server and a DNS server, on the four ports. What a next hop takes is a line in the ledger before
-the reply is said, so that it survives the process. A fault is armed by one line of JSON on the unix socket CONTROL,
-{"hop", "step", "for_s"}, and answered when it is over, with how often it struck. Steps:
+the reply is said, so that it survives the process; a second line says "lost" where the reply could not be said. A fault is
+armed by one line of JSON on the unix socket CONTROL, {"hop", "step", "for_s"}, and answered when it is over, with how often
+it struck. Steps:
 
     refuse     no connection is taken              greeting   hangs up instead of a greeting
     mail       hangs up at MAIL                    rcpt       hangs up at RCPT
@@ -69,7 +70,7 @@ class Hop:
         self._struck = 0
         self._turn = 0
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._writers: dict[asyncio.StreamWriter, list[dict[str, Any]]] = {}  # what is taken, and not said yet
 
     async def open(self) -> None:
         """Take connections."""
@@ -82,19 +83,21 @@ class Hop:
             self._struck = 1
             assert self._server is not None
             self._server.close()
-            self._hang_up()
+            self._hang_up(*self._writers)
             await asyncio.sleep(for_s)
             await self.open()
         else:
             if step == "greeting":
-                self._hang_up()
+                self._hang_up(*self._writers)
             await _until(lambda: self._struck, for_s)
         self._armed = ""
         return self._struck
 
-    def _hang_up(self) -> None:
-        for writer in list(self._writers):
+    def _hang_up(self, *writers: asyncio.StreamWriter) -> None:
+        """What was to be said yet is not said any more, and the ledger says so."""
+        for writer in writers:
             writer.transport.abort()
+            self._write([one | {"said": "lost"} for one in self._writers.pop(writer, [])])
 
     def _is(self, step: str) -> bool:
         if self._armed != step:
@@ -107,11 +110,10 @@ class Hop:
         return True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        self._writers[writer] = []
         with contextlib.suppress(_Closed, ConnectionError, asyncio.IncompleteReadError):
             await self._session(reader, writer)
-        self._writers.discard(writer)
-        writer.transport.abort()
+        self._hang_up(writer)
 
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def say(text: str) -> None:
@@ -180,17 +182,24 @@ class Hop:
                 self._take(about, group, "lost")
                 await asyncio.sleep(6)
                 raise _Closed
-            self._take(about, group, "250")
+            self._take(about, group, "250", writer)
             if self._is("late"):
                 await asyncio.sleep(2)
             say("250 2.0.0 taken")
+            await writer.drain()
+            if writer in self._writers:
+                self._writers[writer] = []
 
-    def _take(self, about: dict[str, Any], recipients: list[str], said: str) -> None:
-        lines = [
-            json.dumps(about | {"hop": self.name, "recipient": one, "said": said, "at": time.time()})
-            for one in recipients
-        ]
-        os.write(self._ledger, "".join(f"{line}\n" for line in lines).encode())
+    def _take(
+        self, about: dict[str, Any], recipients: list[str], said: str, writer: asyncio.StreamWriter | None = None
+    ) -> None:
+        lines = [about | {"hop": self.name, "recipient": one, "said": said, "at": time.time()} for one in recipients]
+        self._write(lines)
+        if writer in self._writers:
+            self._writers[writer] = lines
+
+    def _write(self, lines: list[dict[str, Any]]) -> None:
+        os.write(self._ledger, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
 
 
 async def _until(struck: Callable[[], int], for_s: float) -> None:
