@@ -101,6 +101,13 @@ _CUSTODY_TAIL = """
   restarted, its disk is full, read-only or loses its power, its database is locked, its DNS silent, releases die, and
   the next hops (SMTP, LMTP, Postfix) fail at every step. Afterwards each message is looked for in every place: none is
   lost, and each second copy has a row above that allows it and a logged event.
+
+`python -m tests.e2e.fire --messages 20000 --faults 300 --seed 1 --out FILE`, in 29 minutes on two cores with other
+work (`benchmarks/results/fire.json`): 20,000 messages for 29,171 recipients, 312 faults of 33 kinds, each kind 8 times
+or more; besides, 343 clients went away after the dot. Lost: 0; bounced by a fault of ours: 0; second copies: 580, at
+most two of a message and recipient: 325 as the client did not wait for the answer, 160 as the next hop's reply was
+lost, 81 as the gateway was killed, stopped or lost its power before the answer, 14 as a full disk or a locked database
+did not let it write down who was served.
 """
 CUSTODY = Path(__file__).parent / "custody.md"
 

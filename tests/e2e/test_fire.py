@@ -14,7 +14,7 @@ from gateway.policy.custody import TRANSITIONS
 from tests.builders import message_bytes
 from tests.disk import disk, unavailable
 from tests.e2e import peers
-from tests.e2e.fire import faults_of, play
+from tests.e2e.fire import faults_of, never_took, play
 from tests.e2e.fire_account import CAUSES, Attempt, Event, Place, draw_up
 
 pytestmark = pytest.mark.e2e
@@ -100,7 +100,7 @@ def test_custody_under_fire(tmp_path: Path, record_property: Callable[[str, obje
     why = unavailable()
     if why:
         pytest.skip(why)
-    report = play(messages=500, faults=34, seed=6, tell=print, keep=tmp_path / "fire")
+    report = play(messages=400, faults=34, seed=6, tell=print, keep=tmp_path / "fire")
     for name in (
         "took",
         "attempts",
@@ -114,6 +114,7 @@ def test_custody_under_fire(tmp_path: Path, record_property: Callable[[str, obje
     ):
         record_property(name, report[name])
     assert not faults_of(report)
+    assert not never_took([report])
     assert report["took"] >= 34
     assert report["outcomes"].get("after", 0) + report["outcomes"].get("vanished", 0) > 0
 
