@@ -49,7 +49,7 @@ check: setup-dev
 	@$(BIN)/darban rules check
 
 fuzz: setup-dev  ## the parsers under bytes made to break them: FUZZ_SECONDS (60) for each target, then longer properties
-	@for target in mail change results html rules expression dns dmarc identity arc resinfo; do \
+	@for target in mail change results html rules expression dns proxy dmarc identity arc resinfo milter spamd handover smtp_commands smtp_input; do \
 		$(BIN)/python -m tests.fuzz.run $$target $(FUZZ_SECONDS) || exit 1; done
 	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -q tests/fuzz tests/property
 
@@ -64,6 +64,7 @@ bench: setup-dev  ## what a message costs, and what the gateway carries
 	@$(BIN)/python -m benchmarks.dns --out benchmarks/results/dns.json
 	@$(BIN)/python -m benchmarks.scorers --out benchmarks/results/scorers.json
 	@$(BIN)/python -m benchmarks.smtp_load --out benchmarks/results/smtp_load.json
+	@$(BIN)/python -m benchmarks.milter --out benchmarks/results/milter.json
 
 bench-peers: setup-dev  ## Darban beside Rspamd, spamd and bogofilter, over the same messages
 	@sh benchmarks/install_peers.sh

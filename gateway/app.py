@@ -20,7 +20,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -31,21 +31,27 @@ from gateway.config.shipped import model_path, rules_path
 from gateway.mail.domain import to_a_label
 from gateway.policy.domains import ConfiguredDomains
 from gateway.supervisor import ProcessSpec, Ready, Supervisor
-from gateway.types import DmarcRow, DomainPolicy, HeldMessage, JournalRow, LogRow
+from gateway.types import DmarcRow, DomainPolicy, HeldMessage, JournalRow, LogRow, Via
 
 if TYPE_CHECKING:
+    from gateway.admission import Admission, Lists
     from gateway.auth.identity import Identity
     from gateway.classify.model import Model
     from gateway.classify.online import Caps
     from gateway.digest.dmarc import DmarcReports, DmarcSender
     from gateway.learning import Publisher, Teacher
+    from gateway.listeners.teaching import Teaching
     from gateway.mailboxes import Learn, MailboxWatch
+    from gateway.net.dns import CachingResolver
     from gateway.net.imap import Server
+    from gateway.net.journal import JournalSender
+    from gateway.net.next_hop import NextHops
     from gateway.ports import Counters, DomainMemory, QuarantineStore, Sealer, TrainingLedger
     from gateway.reputation import Reputation
     from gateway.review import Review
     from gateway.scan.pipeline import MakePipeline, Pipeline
-    from gateway.service import Releaser
+    from gateway.scanning import Scanner
+    from gateway.service import Gateway, Releaser
     from gateway.web.health import DnsState
 
 log = structlog.get_logger("darban")
@@ -56,6 +62,13 @@ _LOG_AGAIN_S = 1.0
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, by a name that says which gateway's
 _OUR_FIELDS = 1 << 18  # bytes that a message grows by at delivery, ours and the servers' behind us
 _generations = itertools.count(1)
+
+
+class Door(Protocol):
+    """What listens, in a listener process."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Let nobody in any more; finish what is in our hands, for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,11 @@ class Places:
     def journal(self) -> Path:
         """The admin process's socket for message-log rows."""
         return self.run / f"journal-{self.generation}.sock"
+
+    @property
+    def learn(self) -> Path:
+        """The socket of the process that learns what the spamd door is told."""
+        return self.run / f"learn-{self.generation}.sock"
 
     @property
     def processes(self) -> Path:
@@ -125,16 +143,20 @@ def check_settings(settings: Settings) -> None:
     from gateway.config.dns_lists import dns_lists
     from gateway.listeners.smtp import tls_context
     from gateway.net.dns import CachingResolver
-    from gateway.net.next_hop import make_next_hop
+    from gateway.net.next_hop import NextHops
 
-    for domain in settings.domain:
-        make_next_hop(domain.next_hop, settings.hostname)
+    next_hops = NextHops(settings.hostname)
+    for policy in domain_policies(settings):
+        for urls in (policy.next_hop, *(next_hop for _, next_hop in policy.routes)):
+            next_hops.get(urls)
     CachingResolver(settings.dns.nameservers, settings.dns.timeout_s, settings.dns.cache)
     dns_lists(settings.dns_list)
     tls_context(settings.smtp)
     make_sealer(settings)
     for one in settings.learning.imap:
         _imap_server(one)
+    for table, option in (("http", "token_file"), ("http", "learn_token_file")):
+        _token(settings, table, option)
 
 
 def make_sealer(settings: Settings) -> Sealer | None:
@@ -164,6 +186,7 @@ def domain_policies(settings: Settings) -> ConfiguredDomains:
             on_incomplete=domain.on_incomplete,
             greylist=domain.greylist,
             greylist_at=domain.greylist_at,
+            routes=tuple((route.address, route.next_hop) for route in domain.route),
         )
         for domain in settings.domain
     )
@@ -282,11 +305,15 @@ def plan(settings: Settings) -> list[ProcessSpec]:
     """The processes of DESIGN §7, in the order in which they need each other."""
     where = replace(places(settings), generation=next(_generations))
     listeners = listener_count(settings)
+    learns, asks_by_http = bool(settings.spamd.listen) and settings.spamd.learn, bool(settings.http.listen)
+    milter = _bind_milter(settings, where)
     return [
         ProcessSpec("scorers", lambda ready: _run_scorers(settings, where, ready)),
         ProcessSpec("admin", lambda ready: _run_admin(settings, where, ready)),
+        *([ProcessSpec("door-learn", lambda ready: _run_loop(_door_learn(settings, where, ready)))] * learns),
+        *([ProcessSpec("door-http", lambda ready: _run_loop(_door_http(settings, where, ready)))] * asks_by_http),
         *(
-            ProcessSpec(f"listener-{number}", lambda ready: _run_listener(settings, where, ready))
+            ProcessSpec(f"listener-{number}", lambda ready: _run_listener(settings, where, ready, milter))
             for number in range(1, listeners + 1)
         ),
     ]
@@ -343,18 +370,18 @@ def _run_scorers(settings: Settings, where: Places, ready: Ready) -> None:
     parent.serve()
 
 
-def _run_listener(settings: Settings, where: Places, ready: Ready) -> None:
-    _run_loop(_listener(settings, where, ready))
+def _run_listener(settings: Settings, where: Places, ready: Ready, milter: socket.socket | None) -> None:
+    _run_loop(_listener(settings, where, ready, milter))
 
 
-async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
+async def _listener(settings: Settings, where: Places, ready: Ready, milter: socket.socket | None) -> None:
     from gateway.actions.hold import Hold
     from gateway.actions.relay import Relay
     from gateway.listeners import smtp
     from gateway.net.journal import JournalSender
-    from gateway.net.next_hop import NextHops
     from gateway.scan.explain import verdict_json
     from gateway.scan.pool import ScorerPool
+    from gateway.scanning import Scanner
     from gateway.service import Gateway
     from gateway.stores.counters import SqlCounters
     from gateway.stores.engine import make_engine
@@ -369,7 +396,7 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
     await pool.start()
     journal = JournalSender(where.journal)
     journal.start()
-    next_hops = NextHops(settings.hostname)
+    next_hops = _next_hops(settings)
     reputation.start()
     service = Gateway(
         policies=policies,
@@ -382,15 +409,123 @@ async def _listener(settings: Settings, where: Places, ready: Ready) -> None:
         reputation=reputation,
         reports_dmarc=settings.dmarc.reports,
     )
+    admission = _admission(settings, service, policies, journal)
     sockets = [smtp.bind(address) for address in settings.smtp.listen]
-    doors = [await smtp.serve(settings.smtp, settings.hostname, service, sockets)]
+    trusted = settings.reputation.trusted_networks
+    front = await smtp.serve(settings.smtp, settings.hostname, admission, sockets, settings.defence, trusted)
+    doors: list[Door] = [front]
+    pools = [pool]
+    if settings.spamd.listen:
+        pools.append(ScorerPool(where.scorers, scorers, settings.limits.scan_s))  # no memory: a scan teaches nothing
+        await pools[-1].start()
+        doors.append(await _door_spamd(settings, where, Scanner("spamd", pools[-1].score, policies, journal)))
+    if settings.milter.listen:
+        doors.append(await _open_milter(settings, where, service, milter))
     ready()
     await stopped
     await asyncio.gather(*(door.stop(_GRACE_S) for door in doors))
+    admission.close()
     await reputation.close()
     await journal.close()
     await next_hops.close()
+    for one in pools:
+        await one.close()
+
+
+async def _door_spamd(settings: Settings, where: Places, scanner: Scanner) -> Door:
+    from gateway.errors import ConfigError
+    from gateway.listeners import spamd
+    from gateway.listeners.place import bind, is_private
+
+    said, limit = settings.spamd, settings.smtp.max_message_size
+    tell = spamd.forward(where.learn, settings.limits.scan_s) if said.learn else None
+    if not is_private(said.listen):
+        log.warning("[spamd] answers everybody who reaches it; listen on 127.0.0.1 or unix:/path", listen=said.listen)
+    door = spamd.Server(said, settings.hostname, limit, scanner, tell)
+    try:
+        await door.start(bind(said.listen))
+    except OSError as error:
+        raise ConfigError(
+            f"[spamd] listen: {said.listen}: {error.strerror}; write a place where we may listen"
+        ) from None
+    return door
+
+
+async def _door_learn(settings: Settings, where: Places, ready: Ready) -> None:
+    """What the spamd door is told is parsed and learned here, and never in a listener."""
+    from gateway.listeners import spamd
+    from gateway.listeners.place import bind
+
+    stopped = _on_stop()
+    teaching = _teaching(settings, settings.spamd.trainer, "spamd")
+    door = spamd.Server(settings.spamd, settings.hostname, settings.smtp.max_message_size, None, teaching.tell)
+    await door.start(bind(f"unix:{where.learn}"))
+    ready()
+    await stopped
+    await door.stop(_GRACE_S)
+
+
+async def _door_http(settings: Settings, where: Places, ready: Ready) -> None:
+    from gateway.listeners import http
+    from gateway.listeners.place import bind, is_private
+    from gateway.net.journal import JournalSender
+    from gateway.scan.pool import ScorerPool
+    from gateway.scanning import Scanner
+
+    stopped = _on_stop()
+    said, policies = settings.http, domain_policies(settings)
+    if not is_private(said.listen) and not said.token_file:
+        log.warning("[http] answers everybody who reaches it; write token_file", listen=said.listen)
+    pool = ScorerPool(where.scorers, scorer_count(settings), settings.limits.scan_s)
+    await pool.start()
+    journal = JournalSender(where.journal)
+    journal.start()
+    door = http.Server(
+        http.Door(
+            said,
+            settings.hostname,
+            settings.smtp.max_message_size,
+            scanner=Scanner("checkv2", pool.score, policies, journal),
+            explainer=Scanner("scan", pool.explain, policies, journal),
+            teaching=_teaching(settings, said.trainer, "http") if said.learn_token_file else None,
+            token=_token(settings, "http", "token_file"),
+            learn_token=_token(settings, "http", "learn_token_file"),
+        ).app(),
+        said,
+    )
+    await door.start(bind(said.listen))
+    ready()
+    await stopped
+    await door.stop(_GRACE_S)
+    await journal.close()
     await pool.close()
+
+
+def _bind_milter(settings: Settings, where: Places) -> socket.socket | None:
+    """The unix socket of [milter], which all listeners inherit: a path, unlike a port, cannot be bound by each."""
+    from gateway.errors import ConfigError
+    from gateway.listeners import milter
+
+    if not settings.milter.listen.startswith("unix:"):
+        return None
+    try:
+        return milter.bind_unix(Path(settings.milter.listen.removeprefix("unix:")), where.generation)
+    except OSError as error:
+        raise ConfigError(
+            f"[milter] listen: {settings.milter.listen}: {error.strerror}; write a path in a folder of ours"
+        ) from None
+
+
+async def _open_milter(settings: Settings, where: Places, service: Gateway, inherited: socket.socket | None) -> Door:
+    from gateway.listeners import milter, smtp
+
+    said = settings.milter
+    sockets = [inherited or smtp.bind(said.listen)]
+    max_size, sealer = settings.smtp.max_message_size, make_sealer(settings)
+    door = await milter.serve(said, max_size, settings.hostname, service, sockets, sealer)
+    if inherited is not None:
+        milter.open_unix(Path(said.listen.removeprefix("unix:")), where.generation)
+    return door
 
 
 def _run_admin(settings: Settings, where: Places, ready: Ready) -> None:
@@ -400,7 +535,6 @@ def _run_admin(settings: Settings, where: Places, ready: Ready) -> None:
 async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
     from gateway.mailboxes import make_learn
     from gateway.net.journal import serve_journal
-    from gateway.net.next_hop import NextHops
     from gateway.reputation import prune_now_and_then
     from gateway.rules.reader import read as read_rules
     from gateway.stores.accounts import SqlAccounts
@@ -425,7 +559,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready) -> None:
         asyncio.create_task(prune_now_and_then(SqlCounters(engine))),
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),
     ]
-    next_hops = NextHops(settings.hostname)
+    next_hops = _next_hops(settings)
     pages = create_app(
         quarantine=quarantine,
         accounts=SqlAccounts(engine),
@@ -502,6 +636,15 @@ async def _watch_dns(settings: Settings, state: DnsState) -> None:
 # --- pieces -----------------------------------------------------------------------------------------------------------
 
 
+def _next_hops(settings: Settings) -> NextHops:
+    """The servers behind us, with a resolver of their own."""
+    from gateway.net.dns import CachingResolver
+    from gateway.net.next_hop import NextHops
+
+    dns = settings.dns
+    return NextHops(settings.hostname, CachingResolver(dns.nameservers, dns.timeout_s, dns.cache))
+
+
 def _quarantine(settings: Settings) -> Any:
     from gateway.stores.blobs import FileBlobs
     from gateway.stores.engine import make_engine
@@ -543,6 +686,39 @@ def _why(settings: Settings, where: Places) -> Callable[[HeldMessage, bytes], Aw
     return why
 
 
+def _admission(settings: Settings, service: Gateway, policies: ConfiguredDomains, journal: JournalSender) -> Admission:
+    from gateway.admission import Admission
+    from gateway.net.dns import CachingResolver
+
+    dns = settings.dns
+    resolver = CachingResolver(dns.nameservers, dns.timeout_s, dns.cache)
+    return Admission(
+        service,
+        policies=policies,
+        journal=journal,
+        resolver=resolver,
+        defence=settings.defence,
+        hostname=settings.hostname,
+        trusted=settings.reputation.trusted_networks,
+        lists=_lists_at_rcpt(settings, resolver),
+    )
+
+
+def _lists_at_rcpt(settings: Settings, resolver: CachingResolver) -> Lists | None:
+    """Those of [[dns_list]] with at_rcpt, and the allow lists beside them; None without any."""
+    from gateway.admission import Lists
+    from gateway.config.dns_lists import dns_lists
+
+    specs = [one for one in dns_lists(settings.dns_list) if "client" in one.asked]
+    if not any(one.at_rcpt for one in specs):
+        return None
+    from gateway.checks.dns_list import DnsLists  # some megabytes, for those who use it
+
+    asked = [one for one in specs if one.at_rcpt or one.kind == "allow"]
+    answers = {finding: one.at_rcpt or "allow" for one in asked for finding in one.findings}
+    return Lists(DnsLists(asked, resolver), answers)
+
+
 def _reputation(settings: Settings, counters: Counters) -> Reputation:
     from gateway.policy.greylist import Delays
     from gateway.policy.rates import Limits
@@ -572,6 +748,32 @@ def make_teacher(settings: Settings, ledger: TrainingLedger) -> Teacher:
     from gateway.learning import Teacher
 
     return Teacher(ledger, settings.learning.daily_lessons)
+
+
+def _teaching(settings: Settings, trainer: str, via: Via) -> Teaching:
+    from gateway.listeners.teaching import Teaching
+    from gateway.stores.engine import make_engine
+    from gateway.stores.ledger import SqlLedger
+
+    ledger = SqlLedger(make_engine(settings.storage.database))
+    return Teaching(make_teacher(settings, ledger), ledger, settings.hostname, trainer, via)
+
+
+def _token(settings: Settings, table: str, option: str) -> bytes:
+    """b"" where none is wanted. Raises ConfigError."""
+    from gateway.config.load import read_secret
+    from gateway.errors import ConfigError
+
+    path = getattr(getattr(settings, table), option)
+    if not path:
+        return b""
+    try:
+        token = read_secret(path).strip()
+    except ValueError as error:
+        raise ConfigError(f"[{table}] {option}: {path}: {error}") from None
+    if not token:
+        raise ConfigError(f"[{table}] {option}: {path}: is empty; write a long random word")
+    return token
 
 
 def make_review(
@@ -678,10 +880,8 @@ def open_accounts(settings: Settings) -> Any:
 @contextlib.asynccontextmanager
 async def open_review(settings: Settings) -> AsyncIterator[Review]:
     """What carries out a person's decisions, for the command line."""
-    from gateway.net.next_hop import NextHops
-
     ledger, quarantine = open_ledger(settings), _quarantine(settings)
-    next_hops = NextHops(settings.hostname)
+    next_hops = _next_hops(settings)
     try:
         releaser = _releaser(settings, next_hops, quarantine)
         yield make_review(settings, releaser, quarantine, make_teacher(settings, ledger))
@@ -805,7 +1005,14 @@ def _check_ports_free(settings: Settings) -> None:
     """SO_REUSEPORT would let a second gateway share our ports in silence."""
     from gateway.errors import ConfigError
 
-    for listen in (*settings.smtp.listen, settings.web.listen, settings.metrics.listen):
+    milter = settings.milter.listen
+    if milter.startswith("unix:"):
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+            probe.connect(milter.removeprefix("unix:"))
+            raise ConfigError(f"{milter}: is in use; is another gateway running?")
+    further = (milter, settings.http.listen, settings.spamd.listen)
+    ports = (*settings.smtp.listen, settings.web.listen, settings.metrics.listen, *further)
+    for listen in (one for one in ports if one and not one.startswith("unix:")):
         host, _, port = listen.rpartition(":")
         family = socket.AF_INET6 if ":" in host.strip("[]") else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -831,22 +1038,25 @@ def _greet(settings: Settings, config: Path | None) -> None:
     from gateway.stores.engine import make_engine
 
     accounts = SqlAccounts(make_engine(settings.storage.database))
-    domain = settings.domain[0].name
-    smtp = settings.smtp.listen[0]
+    doors = [*settings.smtp.listen, *([f"{settings.milter.listen} (milter)"] if settings.milter.listen else [])]
     lines = [
         "Darban stands at the door.",
-        f"  mail     {', '.join(settings.smtp.listen)}   for {', '.join(d.name for d in settings.domain)}",
+        f"  mail     {', '.join(doors)}   for {', '.join(d.name for d in settings.domain)}",
         f"  review   http://{settings.web.listen}/",
         f"  metrics  http://{settings.metrics.listen}/metrics",
+        *([f"  http     http://{settings.http.listen}/scan, /checkv2"] if settings.http.listen else []),
+        *([f"  spamd    {settings.spamd.listen}"] if settings.spamd.listen else []),
     ]
     if not accounts.has_admin():
         lines.append(
             f"  first admin (this link works once): http://{settings.web.listen}/setup/{accounts.new_setup_token()}"
         )
-    lines += [
-        "Send it a message:",
-        f"  swaks --server {smtp} --from sara@example.org --to you@{domain} --header 'Subject: hello'",
-        f"or all the samples:\n  {demo_command(sys.argv[0], config)}",
-    ]
+    for smtp in settings.smtp.listen[:1]:
+        lines += [
+            "Send it a message:",
+            f"  swaks --server {smtp} --from sara@example.org --to you@{settings.domain[0].name} "
+            "--header 'Subject: hello'",
+            f"or all the samples:\n  {demo_command(sys.argv[0], config)}",
+        ]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,11 +18,12 @@ from typing import Protocol
 import structlog
 from prometheus_client import Counter, Histogram
 
-from gateway.actions.annotate import annotate_release
+from gateway.actions.annotate import annotate_release, client_name
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.mail.received import MAX_HOPS, count_hops
+from gateway.mail.route import next_hop_of
 from gateway.policy.custody import after
-from gateway.policy.decide import decide, reconcile
+from gateway.policy.decide import decide, reconcile, share_copy
 from gateway.policy.feedback import dmarc_rows
 from gateway.policy.settle import DEFERRED, REFUSED, settle
 from gateway.ports import Action, Counters, Journal, NextHop, PolicySource, QuarantineStore, Scorer, Sealer
@@ -31,9 +33,13 @@ from gateway.types import (
     Client,
     Delivery,
     Disposition,
+    DomainPolicy,
     Envelope,
+    Filtered,
     HeldMessage,
     LogRow,
+    Mta,
+    NextHopUrls,
     Outcome,
     QuarantineState,
     Recipient,
@@ -42,7 +48,11 @@ from gateway.types import (
     Verdict,
 )
 
-MESSAGES = Counter("darban_messages_total", "Messages by what the client was told at the end of DATA.", ["outcome"])
+MESSAGES = Counter(
+    "darban_messages_total",
+    "Messages by what the client was told at the end of DATA; scanned: judged for a server that acts itself.",
+    ["outcome"],
+)
 DELIVERIES = Counter(
     "darban_deliveries_total", "Recipients by action and first digit of the reply.", ["action", "code"]
 )
@@ -73,7 +83,7 @@ log = structlog.get_logger("darban.message")
 class RecipientVerifier(Protocol):
     """Asks the next hop about a recipient, and remembers the answer."""
 
-    async def verify(self, next_hop_url: str, recipient: Recipient) -> Reply:
+    async def verify(self, next_hop: NextHopUrls, recipient: Recipient) -> Reply:
         """2xx yes, 5xx no, 4xx cannot tell now. Never raises."""
 
 
@@ -102,12 +112,20 @@ class Gateway:
         self._counters = counters
         self._reputation = reputation
         self._reports_dmarc = reports_dmarc
-        for outcome in ("accepted", "tagged", "quarantined", "mixed", "refused", "deferred"):
+        for outcome in ("accepted", "tagged", "quarantined", "mixed", "refused", "deferred", "scanned"):
             MESSAGES.labels(outcome)
 
     def admit(self, client: Client, reverse_path: str) -> Reply | None:
         """At MAIL: None, or the reply that defers the message."""
         return self._reputation.admit(client.ip, reverse_path)
+
+    def is_ours(self, domain: str) -> bool:
+        """Whether [[domain]] says what is done with its mail."""
+        return self._policies.policy(domain) is not None
+
+    def count_recipient(self, client: Client) -> Reply | None:
+        """At RCPT, where another server knows who is here: None, or the reply that defers the recipient."""
+        return self._reputation.count_recipient(client.ip)
 
     async def screen(self, client: Client, reverse_path: str, recipient: Recipient) -> Reply | None:
         """None to accept the recipient, else the reply that refuses or defers it."""
@@ -118,7 +136,7 @@ class Gateway:
         deferred = self._reputation.count_recipient(client.ip)
         if deferred is not None:
             return deferred
-        reply = await self._verifier.verify(policy.next_hop, recipient)
+        reply = await self._verifier.verify(next_hop_of(policy, recipient), recipient)
         if reply.code // 100 == 5:
             self._reputation.count_unknown(client.ip)
         return None if reply.code // 100 == 2 else reply
@@ -137,11 +155,46 @@ class Gateway:
             log.error("no verdict", queue_id=envelope.queue_id, error=str(error))
             return self._finish(Outcome(envelope.queue_id, _deferred(envelope), (), None), envelope, started)
         deliveries = await self._act(envelope, content, verdict)
+        return self._conclude(envelope, verdict, deliveries, started)
+
+    async def filter(self, envelope: Envelope, content: bytes, mta: Mta) -> Filtered:
+        """Judge for a server that keeps the message, hold what is to be held, and say what it is to do with the rest.
+
+        Never raises for a fault of ours: the outcome's reply is then 451.
+        """
+        started = time.perf_counter()
+        try:
+            envelope, verdict = await self.judge(envelope, content)
+        except ScorerError as error:
+            log.error("no verdict", queue_id=envelope.queue_id, error=str(error))
+            outcome = Outcome(envelope.queue_id, _deferred(envelope), (), None)
+            return Filtered(self._finish(outcome, envelope, started, mta))
+        wanted = self._wanted_by_mta(verdict, envelope.recipients, mta)
+        greylisted = await self._greylist(envelope, verdict, wanted)
+        hold = "" if greylisted or not mta.holds else next((w.reason for w in wanted if w.action == "quarantine"), "")
+        if greylisted:
+            deliveries = tuple(Delivery(one.recipient, one.action, _COME_AGAIN, greylisted) for one in wanted)
+        elif hold:
+            deliveries = tuple(_held_by(mta, one) for one in wanted)
+        else:
+            deliveries = await self._hand_back(envelope, content, verdict, wanted, mta)
+        outcome = self._conclude(envelope, verdict, deliveries, started, mta)
+        going_on = [one.required_score for one in wanted if hold or one.action in ("accept", "tag")]
+        return Filtered(outcome, min(going_on, default=math.inf), hold)
+
+    def _conclude(
+        self,
+        envelope: Envelope,
+        verdict: Verdict,
+        deliveries: tuple[Delivery, ...],
+        started: float,
+        mta: Mta | None = None,
+    ) -> Outcome:
         reply = settle(deliveries, envelope.queue_id)
         if reply.code // 100 != 4:
             # after the answer, and no fault of it can change the answer
             asyncio.get_running_loop().call_soon(self._learn, envelope, verdict, deliveries)
-        return self._finish(Outcome(envelope.queue_id, reply, deliveries, verdict), envelope, started)
+        return self._finish(Outcome(envelope.queue_id, reply, deliveries, verdict), envelope, started, mta)
 
     async def judge(self, envelope: Envelope, content: bytes) -> tuple[Envelope, Verdict]:
         """The verdict, and the envelope with what is remembered of its sender; nothing is done. Raises ScorerError."""
@@ -184,6 +237,37 @@ class Gateway:
         if took and len(took) < len(deliveries):
             await asyncio.to_thread(self._remember, envelope.queue_id, took)
         return done + deliveries
+
+    def _wanted_by_mta(self, verdict: Verdict, recipients: Sequence[Recipient], mta: Mta) -> tuple[Disposition, ...]:
+        """One reply and one copy for all. What has no next hop cannot be released, so it is tagged and not held."""
+        decided = [
+            decide(verdict, one, self._policies.policy(one.domain) or _policy_of_none(one)) for one in recipients
+        ]
+        others = [Disposition(_OTHERS, "accept", "not judged", 0.0)] if mta.has_others else []
+        wanted = reconcile([*decided, *others])[: len(decided)]
+        if not mta.holds:
+            wanted = tuple(one if self.is_ours(one.recipient.domain) else _tagged_instead(one) for one in wanted)
+        return share_copy(wanted)
+
+    async def _hand_back(
+        self, envelope: Envelope, content: bytes, verdict: Verdict, wanted: Sequence[Disposition], mta: Mta
+    ) -> tuple[Delivery, ...]:
+        """Refused all, or held here what is to be held; the rest is the MTA's."""
+        if any(one.action == "reject" for one in wanted):  # reconcile left only refusals
+            return tuple(Delivery(one.recipient, "reject", REFUSED, one.reason) for one in wanted)
+        to_hold = [one for one in wanted if one.action == "quarantine"]
+        held = await self._hold.apply(envelope, content, verdict, to_hold) if to_hold else ()
+        left = [one for one in wanted if one not in to_hold]
+        if any(one.reply.code // 100 != 2 for one in held):
+            return held + tuple(
+                Delivery(one.recipient, one.action, DEFERRED, "not tried: quarantine failed") for one in left
+            )
+        taken, back = (
+            Reply(250, "2.0.0", f"{how} as {mta.queue_id}") for how in ("taken from the MTA", "with the MTA")
+        )
+        return tuple(replace(one, reply=taken) for one in held) + tuple(
+            Delivery(one.recipient, one.action, back, one.reason) for one in left
+        )
 
     async def _greylist(self, envelope: Envelope, verdict: Verdict, wanted: Sequence[Disposition]) -> str:
         policies = [self._policies.policy(one.recipient.domain) for one in wanted]
@@ -242,15 +326,15 @@ class Gateway:
 
     # --- telling --------------------------------------------------------------------------------------------------
 
-    def _finish(self, outcome: Outcome, envelope: Envelope, started: float) -> Outcome:
+    def _finish(self, outcome: Outcome, envelope: Envelope, started: float, mta: Mta | None = None) -> Outcome:
         seconds = time.perf_counter() - started
         RECEIVE_SECONDS.observe(seconds)
         MESSAGES.labels(_word(outcome)).inc()
         for delivery in outcome.deliveries:
             DELIVERIES.labels(delivery.action, str(delivery.reply.code // 100)).inc()
         if outcome.verdict is not None:
-            _count(outcome.verdict)
-        log.info("message", **_line(outcome, envelope, seconds))
+            count_verdict(outcome.verdict)
+        log.info("message", **_line(outcome, envelope, seconds), **({"mta_queue_id": mta.queue_id} if mta else {}))
         self._journal.record(_rows(outcome, envelope))
         if self._reports_dmarc:
             self._journal.record(dmarc_rows(outcome, envelope))
@@ -264,7 +348,7 @@ class Releaser:
         self,
         *,
         policies: PolicySource,
-        next_hop: Callable[[str], NextHop],
+        next_hop: Callable[[NextHopUrls], NextHop],
         quarantine: QuarantineStore,
         hostname: str,
         reputation: Reputation,
@@ -317,7 +401,9 @@ class Releaser:
         recipients = envelope.recipients
         auth = auth_from_json(held.verdict_json)
         annotated = await asyncio.to_thread(annotate_release, envelope, content, auth, recipients, self._sealer)
-        replies = await self._next_hop(policy.next_hop).deliver(envelope, annotated, recipients)
+        named = replace(envelope, client=replace(envelope.client, name=client_name(auth)))
+        next_hop = self._next_hop(next_hop_of(policy, recipients[0]))
+        replies = await next_hop.deliver(named, annotated, recipients)
         return replies.get(held.recipient, DEFERRED)
 
     def _learn(self, held: HeldMessage) -> None:
@@ -342,6 +428,7 @@ class Releaser:
 
 
 _NO_SUMMARY = Summary()
+_OTHERS = Recipient("", "")  # whoever else gets the message
 _SERVED = Reply(250, "2.0.0", "Message accepted")
 _SERVED_REASON = "served at an earlier try"
 
@@ -358,6 +445,23 @@ def _served_keys(envelope: Envelope, content: bytes) -> dict[str, str]:
 
 def _served_key(digest: str, reverse_path: str, recipient: Recipient) -> str:
     return "served:" + hashlib.sha256(f"{digest}|{reverse_path}|{recipient.address}".encode()).hexdigest()[:32]
+
+
+def _policy_of_none(recipient: Recipient) -> DomainPolicy:
+    """For a domain that the configuration does not name, and an MTA takes mail for: the defaults."""
+    return DomainPolicy(recipient.domain, "")
+
+
+def _tagged_instead(wanted: Disposition) -> Disposition:
+    if wanted.action != "quarantine":
+        return wanted
+    reason = f"{wanted.reason}; tagged, as [[domain]] does not name {wanted.recipient.domain}"
+    return Disposition(wanted.recipient, "tag", reason, wanted.required_score)
+
+
+def _held_by(mta: Mta, wanted: Disposition) -> Delivery:
+    reason = wanted.reason if wanted.action == "quarantine" else f"{wanted.reason}; held, as the copy of others is"
+    return Delivery(wanted.recipient, "quarantine", Reply(250, "2.0.0", f"held by the MTA as {mta.queue_id}"), reason)
 
 
 def _held_instead(refused: Delivery) -> Disposition:
@@ -389,7 +493,8 @@ def _word(outcome: Outcome) -> str:
     )
 
 
-def _count(verdict: Verdict) -> None:
+def count_verdict(verdict: Verdict) -> None:
+    """What a verdict adds to the metrics of verdicts."""
     SCORES.observe(verdict.score)
     for hit in verdict.hits:
         HITS.labels(hit.name).inc()

@@ -17,8 +17,10 @@ AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
 DnsStatus = Literal["noerror", "nodata", "nxdomain", "servfail", "timeout", "refused", "invalid", "limit"]
 DmarcSending = Literal["sent", "refused", "failed"]
 QuarantineState = Literal["held", "releasing", "released", "deleted"]
-Via = Literal["release", "review", "digest", "imap", "command"]
+Via = Literal["release", "review", "digest", "imap", "command", "spamd", "http"]
 TaughtHow = Literal["learned", "relearned", "known", "limited"]
+# docs/next-hops.md: one URL, or several in the order they are tried in, equal ones in one text with "|" between them
+NextHopUrls = str | tuple[str, ...]
 
 
 # --- the envelope -------------------------------------------------------------------------------------------------
@@ -33,6 +35,7 @@ class Client:
     helo: str = ""  # the argument of HELO/EHLO, as said
     protocol: str = "ESMTP"  # the "with" word of Received: SMTP, ESMTP, ESMTPS, UTF8SMTP ... (RFC 3848, 6531)
     tls: str = ""  # "TLSv1.3 TLS_AES_256_GCM_SHA384", or "" for a plain connection
+    name: str = ""  # by reverse DNS and back (iprev); "" when that is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,9 @@ class Envelope:
     is_8bitmime: bool = False  # MAIL ... BODY=8BITMIME (RFC 6152)
     is_smtputf8: bool = False  # MAIL ... SMTPUTF8 (RFC 6531)
     history: History | None = None  # None: nothing was looked up (`darban scan`, a store that is down)
+    manner: tuple[
+        str, ...
+    ] = ()  # how the client spoke, as the listener noticed it: names of checks/protocol.py's findings
 
 
 # --- the message --------------------------------------------------------------------------------------------------
@@ -184,7 +190,8 @@ class DnsAnswer(NamedTuple):
     """
 
     status: DnsStatus
-    records: tuple[str | bytes, ...] = ()  # A/AAAA/PTR/CNAME/NS: str; MX: "10 mx.example."; TXT: bytes, strings joined
+    # A/AAAA/PTR/CNAME/NS: str; MX: "10 mx.example."; TXT: bytes, strings joined; TLSA: bytes
+    records: tuple[str | bytes, ...] = ()
     ttl_s: int = 0
     is_authentic: bool = False  # the AD bit
 
@@ -302,13 +309,14 @@ class DomainPolicy:
     """What an admin wants for one recipient domain."""
 
     name: str  # the domain, lower-case A-label
-    next_hop: str  # "smtp://host:port", "lmtp://host:port", "lmtp+unix:/path", "maildir:/path"
+    next_hop: NextHopUrls
     tag_at: float = 5.0
     quarantine_at: float = 8.0
     reject_at: float = 15.0
     on_incomplete: ActionName = "tag"  # at least this, when the verdict is incomplete
     greylist: bool = False  # defer doubtful first contacts once
     greylist_at: float = 2.5  # from this score on a first contact is doubtful
+    routes: tuple[tuple[str, NextHopUrls], ...] = ()  # (pattern of addresses, their next hop), the first that fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +356,26 @@ class Outcome:
     reply: Reply
     deliveries: tuple[Delivery, ...]
     verdict: Verdict | None  # None when it could not be judged (then the reply is 451), or is a loop (554)
+
+
+@dataclass(frozen=True, slots=True)
+class Mta:
+    """The server that asks what to do with a message it keeps (milter)."""
+
+    name: str = ""  # as it calls itself in its Received field
+    queue_id: str = ""  # its own for the message
+    has_others: bool = False  # the message is also for recipients whose mail is not judged: it must not be refused
+    holds: bool = False  # it holds itself what is to be held, the whole message
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """What a server that keeps the message is to do: give its client the outcome's reply, and where that is a 2xx let
+    the message go without the recipients whose delivery is a quarantine, unless it holds it whole."""
+
+    outcome: Outcome
+    required_score: float = 0.0  # the score at which what goes on is marked as spam
+    hold: str = ""  # why it has to hold the message; "" when it does not
 
 
 # --- the quarantine -----------------------------------------------------------------------------------------------
@@ -407,8 +435,9 @@ class LogRow:
     reverse_path: str
     recipient: str
     summary: Summary
-    action: str  # accept, tag, quarantine, reject, tempfail
-    reply: str  # what the client heard, "250 2.0.0 ..."
+    # accept, tag, quarantine, reject, tempfail; scanned: judged for another server, which acts
+    action: str
+    reply: str  # what the client heard, "250 2.0.0 ...", or what that server was told
     score: float
     hits: tuple[str, ...] = field(default=())
     reason: str = ""

@@ -8,6 +8,7 @@ A file is directives, a line "---", and the message as written (UTF-8; line ends
     not: NAME                      none of these
     evidence NAME: text            a piece of what the finding says
     client: 192.0.2.1 helo=mail.example.org
+    manner: SMTP_NUL               how the client spoke, as Envelope.manner has it
     reverse-path: <>               without it the author's own address, as ordinary mail has it
     forward-path: sara@darban.test  may stand again; without it you@darban.test
     own: darban.test                our domain, as [[domain]] names it   may stand again
@@ -41,7 +42,7 @@ from tests.builders import envelope
 FOLDER = Path(__file__).parent / "cases" / "checks"
 
 _DIRECTIVE = re.compile(
-    r"(expect|expect-some|not|client|reverse-path|forward-path|own|partner|person|auth|history|"
+    r"(expect|expect-some|not|client|manner|reverse-path|forward-path|own|partner|person|auth|history|"
     r"evidence ([A-Z_]+)): ?(.*)"
 )
 _REPEAT = re.compile(r"%repeat ([0-9]+)\n(.*?)%end\n", re.DOTALL)
@@ -136,6 +137,7 @@ def _mail(said: dict[str, list[str]], content: bytes) -> MailObject:
         client=Client(address.strip(), helo=helo),
         reverse_path=reverse_path,
         history=_history(said["history"], peek_author(content)) if "history" in said else None,
+        manner=tuple(" ".join(said.get("manner", ())).split()),
     )
     auth = [_auth(words) for words in said.get("auth", ())]
     for place in [place for place, one in enumerate(auth) if one.method == "spf"][1:]:

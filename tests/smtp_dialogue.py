@@ -2,6 +2,7 @@
 
 # why this dialogue is here
 set max_recipients = 2             a setting of [smtp]
+set defence.tarpit_s = 1           one of [defence]; then the client is of no trusted network
 screen reza@darban.test = 550 5.1.1 no such user      what the service says about a recipient
 screen MAIL sara@example.org = 450 4.7.1 later        and about a reverse-path
 outcome = 451 4.3.0 later          what it says to the message; "raise" makes it fail, "reset" the client's choice
@@ -13,6 +14,8 @@ C~ .\\n                             bytes as written in Python, nothing added
 S: closed                          the server has closed
 received: Subject: a\\r\\n\\r\\nb\\r\\n   one message that the service got, as written in Python; all of them, in order
 envelope: "" -> you@darban.test    the reverse-path and recipients of the message above
+manner: SMTP_NUL                   its Envelope.manner
+refusal: relay trick               a reason the listener gave the service for a row in the message log; all, in order
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.config.settings import Smtp
+from gateway.config.settings import Defence, Smtp
 from gateway.listeners import smtp
 from gateway.types import Client, Envelope, Outcome, Recipient, Reply
 
@@ -42,6 +45,8 @@ class RecordingService:
     screened: dict[str, Reply] = field(default_factory=dict)
     received: list[tuple[Envelope, bytes]] = field(default_factory=list)
     clients: list[Client] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)  # reasons of the listener's own
+    doubtful: bool = False
     hold_back: asyncio.Event | None = None  # receive() waits for it
     entered: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -54,6 +59,12 @@ class RecordingService:
         if answer is not None and answer.code == 0:
             raise RuntimeError("screen")
         return answer
+
+    async def is_doubtful(self, client_ip: str) -> bool:
+        return self.doubtful
+
+    def refused(self, client: Client, reverse_path: str, recipient: str, reply: Reply, reason: str) -> None:
+        self.refusals.append(reason)
 
     async def receive(self, envelope: Envelope, content: bytes) -> Outcome:
         self.entered.set()
@@ -73,13 +84,17 @@ class Dialogue:
     settings: dict[str, object]
     service: RecordingService
     steps: list[tuple[str, str]]
+    defence: dict[str, object] | None = None
 
 
 @contextlib.asynccontextmanager
-async def listening(service: RecordingService, **settings: object) -> AsyncIterator[tuple[smtp.Server, int]]:
-    """The real listener on a port of its own."""
+async def listening(
+    service: RecordingService, defence: dict[str, object] | None = None, **settings: object
+) -> AsyncIterator[tuple[smtp.Server, int]]:
+    """The real listener on a port of its own; with `defence` nobody is trusted."""
     door = socket.create_server(("127.0.0.1", 0))
-    server = await smtp.serve(Smtp(**settings), HOSTNAME, service, [door])  # type: ignore[arg-type]
+    about = () if defence is None else (Defence(**defence), ())  # type: ignore[arg-type]
+    server = await smtp.serve(Smtp(**settings), HOSTNAME, service, [door], *about)  # type: ignore[arg-type]
     try:
         yield server, door.getsockname()[1]
     finally:
@@ -155,7 +170,9 @@ def load_dialogue(path: Path) -> Dialogue:
             continue
         if not equals:
             raise ValueError(f"{path.name}: cannot read {line!r}")
-        if name.startswith("set "):
+        if name.startswith("set defence."):
+            found.defence = {**(found.defence or {}), name[12:]: ast.literal_eval(value)}
+        elif name.startswith("set "):
             found.settings[name[4:]] = ast.literal_eval(value)
         elif name.startswith("screen "):
             found.service.screened[name[7:]] = _reply(value)
@@ -165,7 +182,7 @@ def load_dialogue(path: Path) -> Dialogue:
             raise ValueError(f"{path.name}: cannot read {line!r}")
     for line in body.splitlines():
         word, _, rest = line.partition(" ")
-        if word in ("C:", "C~", "S:", "S+", "received:", "envelope:"):
+        if word in ("C:", "C~", "S:", "S+", "received:", "envelope:", "manner:", "refusal:"):
             found.steps.append((word, rest))
         elif line and not line.startswith("#"):
             raise ValueError(f"{path.name}: cannot read {line!r}")
@@ -189,7 +206,9 @@ async def hold(dialogue: Dialogue) -> None:
     """Hold the dialogue with a fresh listener; AssertionError names the step that went otherwise."""
     messages: list[bytes] = []
     envelopes: list[str] = []
-    async with listening(dialogue.service, **dialogue.settings) as (_, port):
+    manners: list[str] = []
+    refusals: list[str] = []
+    async with listening(dialogue.service, dialogue.defence, **dialogue.settings) as (_, port):
         talker = await Talker.connect(port)
         for number, (word, text) in enumerate(dialogue.steps, 1):
             where = f"{dialogue.id}, step {number}: {word} {text}"
@@ -205,12 +224,16 @@ async def hold(dialogue: Dialogue) -> None:
             elif word == "received:":
                 messages.append(written(text))
             else:
-                envelopes.append(text)
+                {"envelope:": envelopes, "manner:": manners, "refusal:": refusals}[word].append(text)
         talker.close()
     got = dialogue.service.received
     assert [content for _, content in got] == messages, f"{dialogue.id}: received {got}"
     if envelopes:
         assert [_spoken(envelope) for envelope, _ in got] == envelopes
+    if manners:
+        assert [" ".join(envelope.manner) for envelope, _ in got] == manners
+    if refusals:
+        assert dialogue.service.refusals == refusals
 
 
 def _spoken(envelope: Envelope) -> str:

@@ -58,7 +58,9 @@ async def sink(path: Path | None = None, **changes: object) -> AsyncIterator[Sin
         assert task is not None
         tasks.add(task)
         one.connections += 1
-        with contextlib.suppress(_Closed, ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        with contextlib.suppress(
+            _Closed, ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, OSError
+        ):
             await _Session(one, reader, writer).run()
         writer.close()
         tasks.discard(task)

@@ -7,15 +7,17 @@ of Zimbra, Exchange, cPanel and Dovecot read it. With a sealer an ARC set goes o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from email.utils import formatdate
 
 from gateway import __version__
 from gateway.mail.authentication_results import write
 from gateway.mail.edit import edit_header, format_field, inbound_field_to_strip, to_crlf
 from gateway.ports import Sealer
-from gateway.types import AuthResult, Envelope, Hit, Recipient, Verdict
+from gateway.types import AuthResult, Envelope, Hit, Mta, Recipient, Verdict
 
+_FIELD = re.compile(rb"[^\r]+\r\n(?:[ \t][^\r]*\r\n)*")  # as we write them
 _MAX_LEVEL = 50  # stars; more say nothing and lengthen the line
 
 
@@ -28,17 +30,60 @@ def annotate(
     sealer: Sealer | None = None,
 ) -> bytes:
     """The content as it is relayed to these recipients, whose threshold is `required_score`."""
-    is_spam = verdict.score >= required_score
-    fields = [
-        ("X-Spam-Flag", "YES" if is_spam else "NO"),
-        ("X-Spam-Status", _status(verdict, required_score, is_spam)),
-        ("X-Spam-Score", f"{verdict.score:.1f}"),
-        ("X-Spam-Level", "*" * max(0, min(_MAX_LEVEL, int(verdict.score)))),
-        ("X-Darban-Id", envelope.queue_id),
-    ]
-    if verdict.incomplete:
-        fields.append(("X-Darban-Incomplete", "; ".join(verdict.incomplete)))
+    fields = _verdict_fields(envelope, verdict, required_score)
     return _sealed(_edit(envelope, content, fields, verdict.auth, recipients), envelope, verdict.auth, sealer)
+
+
+def annotate_scanned(envelope: Envelope, content: bytes, verdict: Verdict, required_score: float) -> bytes:
+    """The content as it goes back to a server that only asked: line ends as they came, an mbox line stays on top, and
+    no Received field, as we are no hop.
+    """
+    newline = newline_of(content)
+    prepend = [
+        format_field(name, value).replace(b"\r\n", newline)
+        for name, value in scanned_fields(envelope, verdict, required_score)
+    ]
+    start = content.find(b"\n") + 1 if content.startswith(b"From ") else 0
+    return content[:start] + edit_header(content[start:], field_to_strip(envelope), prepend)
+
+
+def scanned_fields(envelope: Envelope, verdict: Verdict, required_score: float) -> list[tuple[str, str]]:
+    """Name and value of what annotate_scanned puts on top, topmost first."""
+    fields = _verdict_fields(envelope, verdict, required_score)
+    return [*fields, ("Authentication-Results", write(envelope.hostname, verdict.auth))]
+
+
+def field_to_strip(envelope: Envelope, also: Collection[str] = ()) -> Callable[[str, bytes], bool]:
+    """Whether an inbound field, by name and bytes, goes: it pretends to be ours, or is one of `also` (lower-case)."""
+    domains = {recipient.domain for recipient in envelope.recipients}
+    return lambda name, raw: name.lower() in also or inbound_field_to_strip(name, raw, envelope.hostname, domains)
+
+
+def newline_of(content: bytes) -> bytes:
+    """The line end that the content's first line has."""
+    end = content.find(b"\n")
+    return b"\n" if end > 0 and content[end - 1 : end] != b"\r" else b"\r\n"
+
+
+def fields_on_top(
+    envelope: Envelope,
+    content: bytes,
+    verdict: Verdict,
+    required_score: float,
+    mta: Mta,
+    sealer: Sealer | None = None,
+) -> tuple[bytes, ...]:
+    """What a server that relays the message itself puts above it, its own Received field included: the topmost first.
+
+    Its trace field is the only one; X-Darban-Mta names it.
+    """
+    fields = _verdict_fields(envelope, verdict, required_score)
+    if mta.name and mta.queue_id:
+        fields.append(("X-Darban-Mta", f"{mta.name} {mta.queue_id}"))
+    fields.append(("Authentication-Results", write(envelope.hostname, verdict.auth)))
+    on_top = tuple(format_field(name, value) for name, value in fields)
+    sealed = _sealed(content, envelope, verdict.auth, sealer)
+    return (*_FIELD.findall(sealed[: len(sealed) - len(content)]), *on_top)
 
 
 def annotate_release(
@@ -55,6 +100,20 @@ def annotate_release(
         ("X-Darban-Released", formatdate(localtime=True)),
     ]
     return _sealed(_edit(envelope, content, fields, auth, recipients), envelope, auth, sealer)
+
+
+def _verdict_fields(envelope: Envelope, verdict: Verdict, required_score: float) -> list[tuple[str, str]]:
+    is_spam = verdict.score >= required_score
+    fields = [
+        ("X-Spam-Flag", "YES" if is_spam else "NO"),
+        ("X-Spam-Status", _status(verdict, required_score, is_spam)),
+        ("X-Spam-Score", f"{verdict.score:.1f}"),
+        ("X-Spam-Level", "*" * max(0, min(_MAX_LEVEL, int(verdict.score)))),
+        ("X-Darban-Id", envelope.queue_id),
+    ]
+    if verdict.incomplete:
+        fields.append(("X-Darban-Incomplete", "; ".join(verdict.incomplete)))
+    return fields
 
 
 def _sealed(content: bytes, envelope: Envelope, auth: Sequence[AuthResult], sealer: Sealer | None) -> bytes:
@@ -81,10 +140,15 @@ def _edit(
     )
 
 
+def client_name(auth: Sequence[AuthResult]) -> str:
+    """The client's name by reverse DNS and back; "" when there is none, or it is not known."""
+    return next((result.domain for result in auth if result.method == "iprev" and result.result == "pass"), "")
+
+
 def _received(envelope: Envelope, auth: Sequence[AuthResult], recipients: Sequence[Recipient]) -> str:
     client = envelope.client
     literal = f"IPv6:{client.ip}" if ":" in client.ip else client.ip
-    name = next((result.domain for result in auth if result.method == "iprev" and result.result == "pass"), "unknown")
+    name = client_name(auth) or "unknown"
     tls = f" (using {client.tls})" if client.tls else ""
     # RFC 5321 §7.6: naming one of several recipients would tell a blind copy
     destination = f" for <{recipients[0].address}>" if len(recipients) == 1 else ""

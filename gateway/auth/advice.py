@@ -114,7 +114,7 @@ def _backend(facts: Facts) -> Topic:
     name, url = "backend", facts.next_hop
     if not url:
         return Topic(name, "unknown", "", ("no next hop is configured for it",))
-    if not url.startswith(("smtp:", "lmtp:")):
+    if not url.startswith(("smtp:", "smtp+mx:", "lmtp:")):
         return Topic(name, "good", url, ("it is on this machine and not on the network",))
     if not facts.next_hop_addresses:
         return Topic(name, "unknown", url, ("its address could not be found",))

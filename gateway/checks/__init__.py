@@ -27,6 +27,7 @@ from gateway.checks.obfuscation import Obfuscation
 from gateway.checks.origin import Origin
 from gateway.checks.own_domain import OwnDomain
 from gateway.checks.person_name import PersonName
+from gateway.checks.protocol import Protocol
 from gateway.checks.recipient import RecipientField
 from gateway.checks.reply_to import ReplyTo
 from gateway.checks.reputation import Reputation
@@ -56,6 +57,7 @@ def make_checks(identity: Identity) -> tuple[MessageCheck, ...]:
         Obfuscation(),
         OwnDomain(identity),
         PersonName(identity),
+        Protocol(),
         RecipientField(),
         ReplyTo(identity),
         Reputation(),

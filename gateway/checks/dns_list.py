@@ -102,6 +102,19 @@ class DnsLists:
             await _wait(tasks)
         return [each for one in works for each in one.result()]
 
+    async def of_client(self, ip: str, resolver: Resolver) -> list[Finding | Missing]:
+        """What they say about a client's address alone; within the longest timeout_s."""
+        about = [*_address(ip, "the client")]
+        works = [
+            Begun(one.ask(asked, resolver))
+            for one in self._lists
+            if "client" in one.spec.asked and (asked := _about(one.spec, {"client": about}, frozenset(), ("client",)))
+        ]
+        tasks = [one.task for one in works if one.task is not None]
+        if tasks:
+            await _wait(tasks)
+        return [each for one in works for each in one.result()]
+
     async def test_when_due(self) -> None:
         """Test what is due, for whoever only watches."""
         await asyncio.gather(*(one.test_when_due() for one in self._lists))
@@ -315,10 +328,12 @@ def _refusal(spec: DnsListSpec, code: tuple[int, ...], record: str) -> str:
 # --- what is asked about --------------------------------------------------------------------------------------------
 
 
-def _about(spec: DnsListSpec, subjects: Mapping[str, list[Subject]], left_out: frozenset[str]) -> list[Subject]:
-    """What this list is asked about, each once."""
+def _about(
+    spec: DnsListSpec, subjects: Mapping[str, list[Subject]], left_out: frozenset[str], of: Sequence[str] = ()
+) -> list[Subject]:
+    """What this list is asked about, each once; only those `of` names where it names some."""
     found: dict[str, Subject] = {}
-    for what in spec.asked:
+    for what in of or spec.asked:
         for one in subjects[what]:
             is_six = _is_six(one.label)
             is_address = is_six or one.label.rpartition(".")[2].isdigit()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from gateway.mail.helo import HeloKind, kind_of_helo
 from gateway.types import Finding, MailObject
 
-_LITERAL = re.compile(r"\[(?:ipv6:)?[0-9a-f:.]+\]")
-_BARE_IP = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
-_LOCAL = frozenset(
-    ("localhost", "localhost.localdomain", "localdomain", "user", "friend", "host", "mailserver", "server")
-)
+_FOUND: dict[HeloKind, tuple[str, str]] = {
+    "literal": ("HELO_LITERAL", ", an address"),
+    "bare_ip": ("HELO_BARE_IP", ", a bare address"),
+    "localhost": ("HELO_LOCALHOST", ""),
+    "ours": ("HELO_OURS", ", which is our name"),
+    "no_domain": ("HELO_NO_DOMAIN", ", which is no domain name"),
+}
 
 
 class Helo:
@@ -26,13 +28,6 @@ class Helo:
         helo = envelope.client.helo.rstrip(".").lower()
         if not helo or envelope.client.ip.startswith(("127.", "::1")):
             return
-        if _LITERAL.fullmatch(helo):
-            yield Finding("HELO_LITERAL", (f"the client calls itself {helo}, an address",))
-        elif _BARE_IP.fullmatch(helo):
-            yield Finding("HELO_BARE_IP", (f"the client calls itself {helo}, a bare address",))
-        elif helo in _LOCAL or helo.endswith(".localhost"):
-            yield Finding("HELO_LOCALHOST", (f"the client calls itself {helo}",))
-        elif helo == envelope.hostname.lower() or helo in {one.domain for one in envelope.recipients}:
-            yield Finding("HELO_OURS", (f"the client calls itself {helo}, which is our name",))
-        elif "." not in helo:
-            yield Finding("HELO_NO_DOMAIN", (f"the client calls itself {helo}, which is no domain name",))
+        found = _FOUND.get(kind_of_helo(helo, envelope.hostname, {one.domain for one in envelope.recipients}))
+        if found is not None:
+            yield Finding(found[0], (f"the client calls itself {helo}{found[1]}",))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gateway.auth.advice import Topic
     from gateway.config.settings import Settings
     from gateway.net.domain_health import Question
+    from gateway.types import NextHopUrls
 
 app = typer.Typer(no_args_is_help=True, help="Look at what a domain publishes for its mail.")
 _STYLES = {"good": "green", "advice": "yellow", "problem": "red", "unknown": "dim"}
@@ -59,12 +60,17 @@ def _question(settings: Settings, name: str, selectors: tuple[str, ...], has_pro
     return Question(
         domain=name,
         hosts=(settings.hostname,) if ours else (),
-        next_hop=ours.next_hop if ours else "",
+        next_hop=_first_url(ours.next_hop) if ours else "",
         selectors=selectors,
         nameservers=settings.dns.nameservers,
         timeout_s=settings.dns.timeout_s,
         has_probe=has_probe,
     )
+
+
+def _first_url(urls: NextHopUrls) -> str:
+    """The server that is tried first, without options."""
+    return (urls if isinstance(urls, str) else urls[0]).partition("|")[0].strip().partition("?")[0]
 
 
 def _print(name: str, topics: tuple[Topic, ...]) -> None:

@@ -15,11 +15,14 @@ _HERE = {
     "quarantine": "held in the quarantine",
     "reject": "refused, the sender was told",
     "tempfail": "deferred, still with the sender",
+    "scanned": "judged for another server, which acts",
 }
 
 
 def trace(
-    query: str = typer.Argument(..., help="Part of a queue id, message id, address, subject or client address."),
+    query: str = typer.Argument(
+        ..., help="Part of a queue id (ours, or the next server's), message id, address, subject or client address."
+    ),
     limit: int = typer.Option(50, min=1, max=1000, help="So many at most."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object a line."),
     config: Path | None = typer.Option(None, "--config", "-c", help="The configuration file (TOML)."),

@@ -56,6 +56,7 @@ class DnsListSpec:
     test_listed: str  # what every list of its kind lists; an address or a domain
     test_unlisted: str
     timeout_s: float
+    at_rcpt: str  # what a listed client hears at RCPT: refuse, defer; "" for nothing
 
     @property
     def finding(self) -> str:
@@ -164,6 +165,8 @@ def _spec(table: DnsList) -> DnsListSpec:
     wrong = [what for what in asked if (what in _ADDRESSES) != is_of_addresses]
     if wrong:
         raise ConfigError(f"{where}: asked: {wrong[0]} is nothing a list of kind {kind} knows")
+    if table.at_rcpt and (kind != "ip" or "client" not in asked):
+        raise ConfigError(f"{where}: at_rcpt: only for a list of kind ip that is asked about the client")
     listed, unlisted = ("127.0.0.2", "127.0.0.1") if is_of_addresses else ("test", "invalid")  # RFC 5782 §5
     return DnsListSpec(
         name=name,
@@ -176,6 +179,7 @@ def _spec(table: DnsList) -> DnsListSpec:
         test_listed=str(said.get("test_listed") or listed),
         test_unlisted=str(said.get("test_unlisted") or unlisted),
         timeout_s=float(said.get("timeout_s", table.timeout_s)),
+        at_rcpt=table.at_rcpt,
     )
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 import difflib
 import stat
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from gateway.config.next_hop_url import FILES, parse_next_hop, with_absolute_files
 from gateway.config.settings import Arc, Domain, Identity, Person, Settings
 from gateway.errors import ConfigError
 from gateway.mail.domain import to_a_label
+from gateway.types import NextHopUrls
 
 
 def load_settings(path: Path | None) -> Settings:
@@ -103,7 +104,6 @@ _IN_WORDS = {  # pydantic's words for Python's types, in TOML's
     "missing": "is missing; write it",
 }
 _PATTERNS = {  # what to write where one of these options has not its form
-    "next_hop": "write smtp://host:port, lmtp://host:port, lmtp+unix:/path or maildir:/path",
     "address": "write name@domain",
 }
 
@@ -213,14 +213,20 @@ def _absolute(settings: Settings, base: Path) -> Settings:
     def at(path: str) -> str:
         return str(base / path) if path else ""
 
-    def url(value: str, scheme: str) -> str:
-        return scheme + at(value.removeprefix(scheme)) if value.startswith(scheme) else value
-
     storage = settings.storage
     return settings.model_copy(
         update={
             "domain": tuple(
-                one.model_copy(update={"next_hop": url(one.next_hop, "maildir:")}) for one in settings.domain
+                one.model_copy(
+                    update={
+                        "next_hop": _next_hop(one.next_hop, base),
+                        "route": tuple(
+                            route.model_copy(update={"next_hop": _next_hop(route.next_hop, base)})
+                            for route in one.route
+                        ),
+                    }
+                )
+                for one in settings.domain
             ),
             "smtp": settings.smtp.model_copy(
                 update={"tls_certificate": at(settings.smtp.tls_certificate), "tls_key": at(settings.smtp.tls_key)}
@@ -246,6 +252,19 @@ def _absolute(settings: Settings, base: Path) -> Settings:
     )
 
 
+def _next_hop(urls: NextHopUrls, base: Path) -> NextHopUrls:
+    if isinstance(urls, str):
+        return "|".join(with_absolute_files(one.strip(), base) for one in urls.split("|"))
+    return tuple(str(_next_hop(one, base)) for one in urls)
+
+
+def server_urls(settings: Settings) -> list[str]:
+    """Each URL of a server that a domain or a route of one names."""
+    said = [urls for one in settings.domain for urls in (one.next_hop, *(route.next_hop for route in one.route))]
+    texts = [text for urls in said for text in ((urls,) if isinstance(urls, str) else urls)]
+    return [url for text in texts for url in text.split("|") if not url.startswith("maildir:")]
+
+
 def _sqlite_url(value: str, base: Path) -> str:
     return f"sqlite:///{base / value.removeprefix('sqlite:///')}" if value.startswith("sqlite:///") else value
 
@@ -259,7 +278,7 @@ def _check_files(settings: Settings, name: str) -> None:
     smtp = settings.smtp
     if bool(smtp.tls_certificate) != bool(smtp.tls_key):
         raise ConfigError(f"{name}: [smtp] tls_certificate and tls_key go together; set both or none")
-    files: Mapping[str, list[str]] = {
+    files: dict[str, list[str]] = {
         "[smtp] tls_certificate": [smtp.tls_certificate],
         "[smtp] tls_key": [smtp.tls_key],
         "[arc] key": [settings.arc.key],
@@ -268,6 +287,12 @@ def _check_files(settings: Settings, name: str) -> None:
         "[[learning.imap]] ca": [one.ca for one in settings.learning.imap],
         "[[learning.imap]] password_file": [one.password_file for one in settings.learning.imap],
     }
+    for url in server_urls(settings):
+        try:
+            server = parse_next_hop(url)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from None
+        files[f"next_hop {server.shown}"] = [getattr(server, option) for option in FILES]
     for option, paths in files.items():
         for path in filter(None, paths):
             if not Path(path).exists():

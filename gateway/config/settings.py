@@ -13,8 +13,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from gateway.types import NextHopUrls
+
 ActionName = Literal["accept", "tag", "quarantine", "reject"]
 
+_MAX_SOCKET_PATH = 100  # of the 107 bytes that Linux has for it; it is bound under a longer name first
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 1000, "mb": 10**6, "gb": 10**9}
 
 
@@ -34,6 +37,16 @@ def check_host_port(value: str) -> str:
     if not re.fullmatch(r"\[[0-9a-fA-F:.]+\]|[^:\s]+", host) or not port.isdecimal() or not 0 < int(port) < 65_536:
         raise ValueError(f"{value!r} is not host:port with a port from 1 to 65535; write for example 127.0.0.1:2525")
     return value
+
+
+def check_endpoint(value: str) -> str:
+    """Raises ValueError for what is neither empty, host:port, nor unix:/path."""
+    if value.startswith("unix:"):
+        path = value.removeprefix("unix:")
+        if not path.startswith("/") or len(path.encode()) > _MAX_SOCKET_PATH:
+            raise ValueError(f"{value!r} is not unix:/path; write an absolute path of {_MAX_SOCKET_PATH} bytes or less")
+        return value
+    return check_host_port(value) if value else value
 
 
 def check_network(value: str) -> str:
@@ -61,10 +74,28 @@ def check_relay(value: str) -> str:
     return value
 
 
+def check_next_hops(value: object) -> object:
+    """One text or several; of several in a list a tuple. Raises ValueError for what is none, or of no known form."""
+    urls = tuple(value) if isinstance(value, list | tuple) else (value,)
+    each = [one.strip() for text in urls if isinstance(text, str) for one in text.split("|")]
+    if not each or not all(map(_NEXT_HOP.fullmatch, each)) or not all(isinstance(one, str) for one in urls):
+        raise ValueError(
+            "write smtp://host:port, smtp+mx://domain, lmtp://host:port, lmtp+unix:/path or maildir:/path, or a list "
+            "of them (docs/next-hops.md)"
+        )
+    if len(each) > 1 and any(one.startswith("maildir:") for one in each):
+        raise ValueError("a maildir: has no others beside it; write it alone")
+    return value if isinstance(value, str) else urls[0] if len(urls) == 1 else urls
+
+
+_NEXT_HOP = re.compile(r"(smtp://|smtp\+mx://|lmtp://|lmtp\+unix:/|maildir:).+")
+
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 HostPort = Annotated[str, AfterValidator(check_host_port)]
 Network = Annotated[str, AfterValidator(check_network)]
+NextHopSetting = Annotated[NextHopUrls, BeforeValidator(check_next_hops)]
 OptionalHostPort = Annotated[str, AfterValidator(lambda value: check_host_port(value) if value else value)]
+Endpoint = Annotated[str, AfterValidator(check_endpoint)]
 
 
 class Section(BaseModel):
@@ -83,9 +114,34 @@ class Smtp(Section):
     )
     max_connections: int = Field(1000, ge=1, description="Connections of one listener process; more are answered 421.")
     timeout_s: float = Field(
-        300.0, gt=0, description="A client silent for so long is disconnected (RFC 5321 4.5.3.2.7)."
+        300.0, gt=0, description="One command line, or silence within content, may take so long (RFC 5321 4.5.3.2.7)."
     )
-    data_timeout_s: float = Field(600.0, gt=0, description="The whole of DATA may take so long.")
+    data_timeout_s: float = Field(600.0, gt=0, description="The whole content of a message may take so long.")
+    min_data_rate: int = Field(
+        500, ge=0, description="Octets a second; slower content may take timeout_s and no more. 0: not watched."
+    )
+    max_session_s: float = Field(
+        3600.0, gt=0, description="A connection older than that is answered 421 at its next command."
+    )
+    max_errors: int = Field(20, ge=1, description="Commands of one connection that are refused; then 421.")
+    max_idle_commands: int = Field(
+        100, ge=1, description="Commands that bring no message on (NOOP, RSET, VRFY, EHLO ...) between two; then 421."
+    )
+    max_header_size: Size = Field(1 << 20, description="The header of a message; larger ones are refused.")
+    max_header_fields: int = Field(1000, ge=10, le=10_000, description="Its fields; more are refused.")
+    max_header_field_size: Size = Field(256 << 10, description="One of its fields; larger ones are refused.")
+    bare_line_ends: Literal["normalise", "refuse"] = Field(
+        "normalise", description="CR or LF alone in a message: made a line end, or the message is refused."
+    )
+    nul_bytes: Literal["remove", "refuse"] = Field(
+        "remove", description="NUL in a message: taken out, or the message is refused."
+    )
+    too_early: Literal["refuse", "note"] = Field(
+        "refuse",
+        description="Clients that speak before the greeting, or do not wait where RFC 2920 says so (HELO, EHLO, DATA, "
+        "in HELO sessions each command): 554 and closed, or a finding.",
+    )
+    chunking: bool = Field(True, description="Offer CHUNKING (BDAT, RFC 3030).")
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
         "auto", description="Listener processes; auto: one for every two cores, at least one."
     )
@@ -93,8 +149,71 @@ class Smtp(Section):
         "", description="PEM file with the certificate chain; STARTTLS is offered when it is set."
     )
     tls_key: str = Field("", description="PEM file with the private key of tls_certificate.")
-    trusted_proxies: tuple[str, ...] = Field(
-        (), description="Networks whose XCLIENT, XFORWARD and PROXY protocol are believed."
+    trusted_proxies: tuple[Network, ...] = Field(
+        (), description="Networks whose XCLIENT, XFORWARD and PROXY protocol are believed (docs/next-hops.md)."
+    )
+    proxy_protocol: bool = Field(
+        False, description="Connections from trusted_proxies begin with a PROXY header; without one they are closed."
+    )
+
+    @model_validator(mode="after")
+    def _has_proxies(self) -> Smtp:
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ValueError("proxy_protocol: nobody may send a PROXY header; name trusted_proxies")
+        return self
+
+
+class Route(Section):
+    """[[domain.route]]: recipients of the domain whose mail goes elsewhere; the first that fits holds."""
+
+    address: str = Field(
+        min_length=1,
+        description='A local part or an address; "*" stands for any characters: "sales-*". Case makes no difference.',
+    )
+    next_hop: NextHopSetting = Field(description="As the domain's.")
+
+
+RefusalName = Literal["", "defer", "refuse"]
+
+
+class Defence(Section):
+    """[defence]: what one client may do to the door, counted by each listener process (docs/smtp.md).
+
+    Nothing of it is for [reputation] trusted_networks.
+    """
+
+    connections_per_client: int = Field(50, ge=0, description="Open ones of one address; more hear 421. 0: no limit.")
+    connections_per_network: int = Field(200, ge=0, description="Open ones of a client network (/24, IPv6: /64).")
+    connects_per_client: int = Field(120, ge=0, description="New ones of one address in a minute.")
+    connects_per_network: int = Field(600, ge=0, description="New ones of a client network in a minute.")
+    errors_per_network: int = Field(
+        300, ge=0, description="Commands of a client network that are refused as wrong, in an hour; then 421."
+    )
+    max_refused_recipients: int = Field(
+        10,
+        ge=0,
+        description="Recipients of one connection that are refused, where they outnumber the accepted ones; then 421. "
+        "Half as many for its network with each time in the last hour.",
+    )
+    greeting_delay_s: float = Field(
+        0.0, ge=0, le=60, description="Doubtful clients are greeted so late: those that speak before are too_early."
+    )
+    greeting_delay_for: Literal["doubtful", "all"] = Field(
+        "doubtful",
+        description="doubtful: without confirmed reverse DNS, or of a network that was stopped in the last hour.",
+    )
+    tarpit_s: float = Field(
+        0.0, ge=0, le=60, description="A refusal for good (5xx) is said so late; for 100 connections at a time."
+    )
+    no_reverse_dns: RefusalName = Field(
+        "", description="At RCPT, clients without a name in the DNS. DNS that fails never refuses anybody."
+    )
+    unconfirmed_reverse_dns: RefusalName = Field("", description="At RCPT, clients whose name does not lead back.")
+    helo_no_domain: RefusalName = Field(
+        "", description="At RCPT, clients whose HELO is no domain: one word, localhost, an address without brackets."
+    )
+    helo_ours: RefusalName = Field(
+        "", description="At RCPT, clients whose HELO is our hostname or the recipient's domain."
     )
 
 
@@ -102,9 +221,10 @@ class Domain(Section):
     """[[domain]]: one recipient domain, where its mail goes and what its admin wants."""
 
     name: str = Field(description="The domain, in ASCII or Unicode.", min_length=1)
-    next_hop: str = Field(
-        description="smtp://host:port, lmtp://host:port, lmtp+unix:/path or maildir:/path.",
-        pattern=r"^(smtp://|lmtp://|lmtp\+unix:/|maildir:).+",
+    next_hop: NextHopSetting = Field(
+        description="smtp://host:port, smtp+mx://domain, lmtp://host:port, lmtp+unix:/path or maildir:/path; a list is "
+        "tried in order, equal ones stand in one text with | between them. Options as in ?tls=verify: "
+        "docs/next-hops.md.",
     )
     tag_at: float = Field(5.0, description="From this score on a message is delivered tagged.")
     quarantine_at: float = Field(8.0, description="From this score on a message is held.")
@@ -114,6 +234,7 @@ class Domain(Section):
     )
     greylist: bool = Field(False, description="Defer doubtful first contacts once (docs/reputation.md).")
     greylist_at: float = Field(2.5, description="From this score on a first contact is doubtful.")
+    route: tuple[Route, ...] = Field((), description="Recipients whose mail goes elsewhere.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Domain:
@@ -241,6 +362,11 @@ class DnsList(Section):
     test_listed: str = Field("", description="A test entry that is listed; RFC 5782's when empty.")
     test_unlisted: str = Field("", description="A test entry that is not listed; RFC 5782's when empty.")
     timeout_s: float = Field(1.5, gt=0, le=10, description="Its answers to one message may take so long.")
+    at_rcpt: RefusalName = Field(
+        "",
+        description="What a listed client hears at RCPT: defer (450) or refuse (554). For lists of kind ip. Clients on "
+        "a list of kind allow are let in.",
+    )
 
 
 class Person(Section):
@@ -344,10 +470,56 @@ class Metrics(Section):
     listen: HostPort = Field("127.0.0.1:9125", description="/metrics, /healthz and /readyz.")
 
 
-class Listener(Section):
-    """[milter], [http], [spamd]: further doors, off when empty."""
+class Spamd(Section):
+    """[spamd]: the door for spamc, Exim and whatever else speaks to SpamAssassin's daemon (docs/doors.md)."""
+
+    listen: Endpoint = Field("", description="host:port or unix:/path, or empty for off; others must not reach it.")
+    max_connections: int = Field(200, ge=1, description="Connections of one listener process; more are turned away.")
+    timeout_s: float = Field(60.0, gt=0, description="A request may take so long to come in.")
+    learn: bool = Field(False, description="TELL teaches: whoever reaches this door may.")
+    trainer: str = Field(
+        "spamd", description="In whose name TELL teaches, for the caps; the User of each request when empty."
+    )
+
+
+class Http(Section):
+    """[http]: the door for POST /scan and Rspamd's clients (docs/doors.md)."""
 
     listen: OptionalHostPort = Field("", description="host:port, or empty for off.")
+    max_connections: int = Field(200, ge=1, description="Connections; more are answered 503.")
+    timeout_s: float = Field(60.0, gt=0, description="A request may take so long to come in.")
+    token_file: str = Field(
+        "", description="File with the token that every request but /ping must bring; nobody needs one when empty."
+    )
+    learn_token_file: str = Field(
+        "", description="File with the token for /learnspam and /learnham, which are off when empty."
+    )
+    trainer: str = Field(
+        "http", description="In whose name is taught, for the caps; the User of each request when empty."
+    )
+
+
+class Listener(Section):
+    """What listens, off when empty."""
+
+    listen: Endpoint = Field("", description="host:port or unix:/path, or empty for off.")
+
+
+class Milter(Listener):
+    """[milter]: the door for an MTA that keeps the message and does what it is told (docs/milter.md)."""
+
+    quarantine: Literal["darban", "mta"] = Field(
+        "darban",
+        description="Who holds what is to be held: darban, or the MTA, the whole message (Postfix: hold queue).",
+    )
+    own_networks: tuple[Network, ...] = Field(
+        ("127.0.0.0/8", "::1/128"),
+        description="The MTA's own clients (its mynetworks): what they send to domains not named here is not judged.",
+    )
+    max_connections: int = Field(1000, ge=1, description="Connections of one listener process; more are closed.")
+    timeout_s: float = Field(
+        3600.0, gt=0, description="An MTA silent for so long is disconnected; longer than its clients may be silent."
+    )
 
 
 class Limits(Section):
@@ -370,6 +542,7 @@ class Settings(Section):
         default_factory=socket.getfqdn, description="Our name in greetings and headers; also the authserv-id."
     )
     smtp: Smtp = Smtp()
+    defence: Defence = Defence()
     domain: tuple[Domain, ...] = Field((Domain(name="darban.test", next_hop="maildir:var/maildir"),), min_length=1)
     dns: Dns = Dns()
     dmarc: Dmarc = Dmarc()
@@ -382,9 +555,9 @@ class Settings(Section):
     storage: Storage = Storage()
     web: Web = Web()
     metrics: Metrics = Metrics()
-    milter: Listener = Listener()
-    http: Listener = Listener()
-    spamd: Listener = Listener()
+    milter: Milter = Milter()
+    http: Http = Http()
+    spamd: Spamd = Spamd()
     limits: Limits = Limits()
     reputation: Reputation = Reputation()
     rates: Rates = Rates()

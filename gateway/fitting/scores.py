@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.classify.train import sample_weights
+from gateway.classify.train import sample_weights, source_weights
 from gateway.errors import InputError
 from gateway.fitting.table import Table
 from gateway.scan.conclude import CLASSIFIER
@@ -69,8 +69,9 @@ def scale(points: Scores, table: Table, tag_at: float, rate: float) -> float:
     `points`: (n_messages,) of scores that were fitted without the message.
     """
     ham = ~table.is_spam
+    weights = source_weights(table.sources[ham])
     for percent in range(100, 50, -1):
-        if (percent / 100 * points[ham] + table.decided[ham] >= tag_at).mean() <= rate:
+        if np.average(percent / 100 * points[ham] + table.decided[ham] >= tag_at, weights=weights) <= rate:
             return percent / 100
     return 0.5
 

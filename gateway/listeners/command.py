@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from gateway.mail.domain import to_a_label
 
 MAX_LINE = 2048  # RFC 5321 §4.5.3.1.4 says 512; SMTPUTF8 and DSN parameters lengthen it (RFC 6531 §3.4, 3461 §4)
 _MAX_PATH = 254  # RFC 5321 §4.5.3.1.3, with its erratum
 _MAX_LOCAL = 64  # §4.5.3.1.1, in octets; refused only far beyond, as real senders use more
-_PATH = re.compile(r"<(?:@[^:<>\s]{1,250}:)?([^<>]*)>(?:\s+(.*))?$")
+_PATH = re.compile(r'<(?:@[^:<>\s"]{1,250}:(?!>))?((?:"(?:[^"\\]|\\.)*+"|[^<>"])*+)>(?:\s+(.*))?\Z')
 _DOT_STRING = re.compile(r"[^\s\x00-\x20\x7f()<>@,;:\\\"\[\]]+")
 _QUOTED_STRING = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*"')
-_ADDRESS_LITERAL = re.compile(r"\[(?:IPv6:[0-9a-fA-F:.]{2,45}|[0-9]{1,3}(?:\.[0-9]{1,3}){3})\]")
+_ADDRESS_LITERAL = re.compile(r"\[(?:(IPv6:)([0-9a-f:.]{2,45})|([0-9]{1,3}(?:\.[0-9]{1,3}){3}))\]", re.IGNORECASE)
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([^\s=\x00-\x1f\x7f]+))?")
+_BDAT = re.compile(r"([0-9]{1,20})(\s+LAST)?", re.IGNORECASE)
 _HELO = re.compile(r"[^\s\x00-\x20\x7f<>()@\"']{1,255}")
 
 
@@ -56,6 +58,12 @@ def parse_path(argument: str, keyword: str) -> Path | None:
     return Path(f"{local}@{domain}", local, domain, parameters)
 
 
+def parse_bdat(argument: str) -> tuple[int, bool] | None:
+    """ "1000" or "1000 LAST" (RFC 3030 §2): octets, and whether they end the message; None when it is neither."""
+    match = _BDAT.fullmatch(argument)
+    return (int(match[1]), bool(match[2])) if match else None
+
+
 def is_relay_trick(path: Path) -> bool:
     """A local part that asks a server behind us to send on: user%other@ours, other!user@ours, "a@b"@ours."""
     return any(mark in path.local for mark in "%!@")
@@ -79,9 +87,20 @@ def _is_local(local: str) -> bool:
     )
 
 
+def _is_address_literal(text: str) -> bool:
+    """RFC 5321 §4.1.3, without its tags for address families to come."""
+    match = _ADDRESS_LITERAL.fullmatch(text)
+    try:
+        return match is not None and ip_address(match[2] or match[3]).version == (6 if match[1] else 4)
+    except ValueError:
+        return False
+
+
 def _domain(text: str) -> str:
     if text.startswith("["):
-        return text.lower() if _ADDRESS_LITERAL.fullmatch(text) else ""
+        return text.lower() if _is_address_literal(text) else ""
     if not text or text.startswith((".", "-")) or ".." in text or any(char in text for char in " /\\:;,()<>"):
         return ""
-    return to_a_label(text)
+    domain = to_a_label(text)
+    is_short = len(domain) < 64 or all(len(label) < 64 for label in domain.split("."))  # RFC 1035 §2.3.4
+    return domain if is_short else ""

@@ -4,7 +4,8 @@ What aiosmtpd 1.4.6 does differently from what a gateway needs is replaced here:
 451, limits are per connection, command lines end in CRLF only), DATA (read in blocks; only <CRLF>.<CRLF> ends it), and
 the end of a connection (a message in our hands is finished, whatever the client does). Bare CR or LF in a message
 become line ends, so that none is ever sent on (RFC 5321 §2.3.8): one message in, one message out. Extensions:
-PIPELINING, SIZE, 8BITMIME, SMTPUTF8, STARTTLS, ENHANCEDSTATUSCODES. No AUTH, no VRFY, no version in the greeting.
+PIPELINING, SIZE, 8BITMIME, SMTPUTF8, CHUNKING, STARTTLS, LIMITS, ENHANCEDSTATUSCODES. Not offered, as it could not be
+kept: DSN, BINARYMIME, REQUIRETLS. No AUTH, no VRFY, no version in the greeting (docs/smtp.md).
 """
 
 from __future__ import annotations
@@ -14,30 +15,51 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol, TypeVar, cast
 
 import structlog
 from aiosmtpd.smtp import SMTP, TLSSetupException
 from prometheus_client import Counter, Gauge
 
-from gateway.config.settings import Smtp
+from gateway.config.settings import Defence, Smtp
 from gateway.errors import ConfigError
+from gateway.listeners import content as contents
+from gateway.listeners import proxy
 from gateway.listeners import reply as replies
-from gateway.listeners.command import MAX_LINE, Path, is_relay_trick, parse_helo, parse_path
+from gateway.listeners.command import Path, is_relay_trick, parse_bdat, parse_helo, parse_path
+from gateway.listeners.input import BLOCK, DRAIN, Input
 from gateway.listeners.reply import line, new_queue_id
-from gateway.mail.edit import to_crlf
+from gateway.policy.connections import ConnectionLimits, Connections
+from gateway.policy.reputation import Networks
 from gateway.types import Client, Envelope, Outcome, Recipient, Reply
 
 CONNECTIONS = Counter("darban_smtp_connections_total", "Connections by how they began.", ["result"])
 OPEN = Gauge("darban_smtp_open_connections", "Connections open now.", multiprocess_mode="livesum")
 REPLIES = Counter("darban_smtp_replies_total", "Replies by command and code.", ["command", "code"])
+VIOLATIONS = Counter("darban_smtp_violations_total", "What clients do that SMTP forbids.", ["kind"])
+STOPPED = Counter("darban_smtp_stopped_total", "Connections ended by us, by the limit they passed.", ["limit"])
+TARPITTED = Gauge("darban_smtp_tarpitted", "Refusals that wait to be said.", multiprocess_mode="livesum")
 
-_MAX_ERRORS = 20
-_BLOCK = 1 << 16
-_DRAIN = 2  # a message too large is read to its end up to so many times the limit, then the connection is closed
 _LINGER_S = 5.0
-_COMMANDS = frozenset("HELO EHLO MAIL RCPT DATA RSET NOOP QUIT VRFY STARTTLS HELP EXPN".split())
+_SCARCE = 0.8  # of max_connections
+_SCARCE_TIMEOUT_S = 10.0
+_MAX_TARPITTED = 100
+_SMALL_CHUNK = 512  # octets; a message in many smaller ones only keeps us busy
+_COMMANDS = frozenset(
+    "HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY STARTTLS HELP EXPN AUTH XCLIENT XFORWARD".split()
+)
+_IDLE = frozenset("HELO EHLO RSET NOOP VRFY HELP EXPN".split())
+_LAST_OF_A_GROUP = frozenset("HELO EHLO DATA".split())  # RFC 2920 §3.1; STARTTLS forgets what came behind it
+_OF_OTHER_PROTOCOLS = frozenset("GET POST PUT HEAD OPTIONS CONNECT PATCH DELETE".split())  # a page's forms, proxies
+
+for _result in ("accepted", "refused", "limited"):
+    CONNECTIONS.labels(_result)  # a series that is there from the start can be alarmed on
+for _kind in ("SMTP_EARLY_TALKER", "SMTP_PIPELINED_EARLY", "SMTP_BARE_LINE_END", "SMTP_NUL", "tls_injection"):
+    VIOLATIONS.labels(_kind)
+STOPPED.labels("refused_recipients")
+
+T = TypeVar("T")
 
 log = structlog.get_logger("darban.smtp")
 
@@ -54,15 +76,38 @@ class Service(Protocol):
     async def receive(self, envelope: Envelope, content: bytes) -> Outcome:
         """Judge and act; the outcome's reply is the answer to DATA."""
 
+    async def is_doubtful(self, client_ip: str) -> bool:
+        """Whether what the DNS says of a client speaks against it; bounded in time."""
+
+    def refused(self, client: Client, reverse_path: str, recipient: str, reply: Reply, reason: str) -> None:
+        """The listener refused something by itself: for the message log."""
+
 
 class Server:
     """The listening sockets and their sessions."""
 
-    def __init__(self, settings: Smtp, hostname: str, service: Service) -> None:
+    def __init__(
+        self, settings: Smtp, hostname: str, service: Service, defence: Defence, trusted: Sequence[str]
+    ) -> None:
         self.settings = settings
+        self.defence = defence
+        self.network_of = Networks(trusted).of
+        self.connections = Connections(
+            ConnectionLimits(
+                defence.connections_per_client,
+                defence.connections_per_network,
+                defence.connects_per_client,
+                defence.connects_per_network,
+                defence.errors_per_network,
+            ),
+            self.network_of,
+            time.monotonic,
+        )
+        self.tarpitted = 0
         self.hostname = hostname
         self.service = service
         self.tls = tls_context(settings)
+        self.proxies = proxy.Proxies(settings.trusted_proxies)
         self.sessions: set[Session] = set()
         self.accepting: set[asyncio.Task[Any]] = set()  # messages in our hands
         self.is_stopping = False
@@ -89,9 +134,16 @@ class Server:
             session.cut()
 
 
-async def serve(settings: Smtp, hostname: str, service: Service, sockets: Sequence[socket.socket]) -> Server:
-    """Serve on these sockets. Raises ConfigError when the certificate cannot be used."""
-    server = Server(settings, hostname, service)
+async def serve(
+    settings: Smtp,
+    hostname: str,
+    service: Service,
+    sockets: Sequence[socket.socket],
+    defence: Defence | None = None,
+    trusted: Sequence[str] = ("127.0.0.0/8", "::1/128"),
+) -> Server:
+    """Serve on these sockets; `trusted` networks are not limited. Raises ConfigError for a certificate of no use."""
+    server = Server(settings, hostname, service, defence or Defence(), trusted)
     await server.start(sockets)
     return server
 
@@ -121,70 +173,6 @@ def tls_context(settings: Smtp) -> ssl.SSLContext | None:
     return context
 
 
-class _Input:
-    """Bytes from the client, as command lines or as a message. Holds a block, or the message it is reading."""
-
-    def __init__(self, read: Callable[[int], Awaitable[bytes]]) -> None:
-        self._read = read
-        self._buffer = bytearray()
-
-    def discard(self) -> None:
-        """Forget what came before TLS (RFC 3207 §4.2)."""
-        self._buffer.clear()
-
-    async def line(self) -> bytes | None:
-        """One command line without its CRLF; None at the end of the connection. Raises ValueError when too long."""
-        searched = 0
-        while (end := self._buffer.find(b"\r\n", searched)) < 0:
-            searched = max(0, len(self._buffer) - 1)
-            if len(self._buffer) > _BLOCK:
-                self._buffer.clear()
-                raise ValueError("line too long")
-            if not await self._more():
-                return None
-        found = bytes(self._buffer[:end])
-        del self._buffer[: end + 2]
-        if len(found) > MAX_LINE:
-            raise ValueError("line too long")
-        return found
-
-    async def message(self, limit: int) -> bytes | None:
-        """The message up to <CRLF>.<CRLF>, dots unstuffed; None when it exceeds the limit (and was drained).
-
-        Raises ConnectionResetError when the client goes away, or sends far more than the limit.
-        """
-        while not self._buffer.startswith(b".\r\n"):
-            if len(self._buffer) >= 3:
-                break
-            await self._more_or_reset()
-        else:
-            del self._buffer[:3]
-            return b""
-        searched, dropped = 0, 0
-        while (end := self._buffer.find(b"\r\n.\r\n", searched)) < 0:
-            if len(self._buffer) + dropped > limit * _DRAIN + _BLOCK:
-                raise ConnectionResetError("message far too large")
-            if dropped or len(self._buffer) > limit + _BLOCK:
-                dropped += len(self._buffer) - 4
-                del self._buffer[:-4]
-            searched = max(0, len(self._buffer) - 4)
-            await self._more_or_reset()
-        content = bytes(self._buffer[: end + 2])
-        del self._buffer[: end + 5]
-        if dropped or len(content) > limit:
-            return None
-        return content.replace(b"\r\n.", b"\r\n").removeprefix(b".")
-
-    async def _more(self) -> bool:
-        block = await self._read(_BLOCK)
-        self._buffer += block
-        return bool(block)
-
-    async def _more_or_reset(self) -> None:
-        if not await self._more():
-            raise ConnectionResetError("the client went away in the middle of a message")
-
-
 class _Leave(Exception):
     """The session is over."""
 
@@ -192,7 +180,7 @@ class _Leave(Exception):
 class Session(SMTP):
     """One connection."""
 
-    line_length_limit = _BLOCK  # of the stream reader: what it buffers before it stops the client
+    line_length_limit = BLOCK  # of the stream reader: what it buffers before it stops the client
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -205,24 +193,39 @@ class Session(SMTP):
             loop=loop,
         )
         self._server = server
-        self._input = _Input(self._read_block)
+        self._input = Input(self._read_block)
         self._helo = ""
         self._is_extended = False
-        self._errors = 0
-        self._is_waiting = False
+        self._errors = self._wrong = 0  # replies of 5xx; of them to what was no command, or had wrong arguments
+        self._idle = 0  # commands since the last message that bring none on
+        self._accepted = self._refused = 0  # recipients
+        self._counted_ip = ""  # under which the connection is counted, "" when it is not
+        self._until = loop.time() + server.settings.max_session_s
+        self._is_waiting = self._is_line_begun = False
+        self._content_timer: asyncio.Timeout | None = None
+        self._content_due = self._content_until = 0.0
         self._is_secure = False
+        self._forgotten = 0  # octets that came in the clear behind STARTTLS
         self._tls_words = ""
+        self._manner: list[str] = []
+        self._proxied: proxy.Endpoint | None = None  # the client, by a PROXY header
+        self._may_name = False  # XCLIENT and XFORWARD are believed
+        self._xclient = self._xforward = proxy.NOBODY
         self._sender: Path | None = None
         self._recipients: list[Recipient] = []
+        self._chunks: list[bytes] | None = None  # of BDAT
+        self._has_failed = False  # a chunk did: the transaction is over but for RSET
 
     # --- connection ---------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client, or TLS on top of one."""
         is_first = self._original_transport is None
+        self._forgotten = 0 if is_first else self._unread()
         super().connection_made(transport)
         self._input.discard()
         self._helo, self._is_extended = "", False
+        self._xclient = self._xforward = proxy.NOBODY
         self._is_secure = not is_first
         if is_first:
             self._server.sessions.add(self)
@@ -237,6 +240,9 @@ class Session(SMTP):
         if self in self._server.sessions:
             self._server.sessions.discard(self)
             OPEN.dec()
+            if self._counted_ip:
+                self._server.connections.end(self._counted_ip)
+                self._server.connections.misused(self._counted_ip, self._wrong)
 
     def eof_received(self) -> bool | None:
         """A client that says no more may still be waiting for our answer: do not cancel the command loop."""
@@ -265,32 +271,144 @@ class Session(SMTP):
             self.cut()
 
     async def _read_block(self, size: int) -> bytes:
-        self._is_waiting = True
+        if self._content_timer is not None or not self._is_line_begun:
+            self._reset_timeout(self._patience_s())  # one wait for a command line, however many pieces it comes in
+        self._is_waiting = self._is_line_begun = True
         block: bytes = await self._reader.read(size)
         self._is_waiting = False
-        self._reset_timeout()
+        if self._content_timer is not None:
+            self._hurry(len(block))
         return block
+
+    def _patience_s(self) -> float:
+        """timeout_s; little for a command while connections are scarce, as some hold them for nothing."""
+        server = self._server
+        is_scarce = len(server.sessions) > server.settings.max_connections * _SCARCE
+        timeout_s = server.settings.timeout_s
+        return min(timeout_s, _SCARCE_TIMEOUT_S) if is_scarce and self._content_timer is None else timeout_s
+
+    def _hurry(self, octets: int) -> None:
+        """What has come gains time for what is to come."""
+        assert self._content_timer is not None
+        rate = self._server.settings.min_data_rate
+        if rate:
+            self._content_due += octets / rate
+            self._content_timer.reschedule(min(self._content_due, self._content_until))
+
+    async def _timely(self, reading: Coroutine[Any, Any, T]) -> T:
+        """Content, within data_timeout_s for all of it and not slower than min_data_rate. Raises TimeoutError."""
+        settings, now = self._server.settings, self.loop.time()
+        self._content_until = self._content_until or now + settings.data_timeout_s
+        if now > self._content_until:  # chunks that were there at once would never meet the timer
+            reading.close()
+            raise TimeoutError
+        self._content_due = now + settings.timeout_s if settings.min_data_rate else self._content_until
+        try:
+            async with asyncio.timeout_at(min(self._content_due, self._content_until)) as self._content_timer:
+                return await reading
+        finally:
+            self._content_timer = None
+
+    def _unread(self) -> int:
+        """Octets that the client said before it heard the reply to come."""
+        return len(self._input) + len(self._reader._buffer)  # type: ignore[attr-defined]
 
     # --- the command loop -------------------------------------------------------------------------------------------
 
     async def _handle_client(self) -> None:
         """Until the client leaves. The outermost handler: whatever goes wrong here is 451 and a log line."""
-        server = self._server
-        if server.is_stopping or len(server.sessions) > server.settings.max_connections:
-            CONNECTIONS.labels("refused").inc()
-            self._writer.write(line(replies.SHUTTING_DOWN if server.is_stopping else replies.TOO_BUSY))
-            self.cut()
-            return
-        CONNECTIONS.labels("accepted").inc()
-        self._writer.write(f"220 {self.hostname} ESMTP\r\n".encode())
         with contextlib.suppress(_Leave, ConnectionError, asyncio.IncompleteReadError):
+            await self._greet()
             while self.transport is not None:
                 await self._one_command()
         self.cut()
 
+    async def _greet(self) -> None:
+        self._say_and_leave(self._refused_as_full())
+        await self._learn_client()
+        self._say_and_leave(self._refused_by_limit())
+        if await self._is_early():
+            self._notice("SMTP_EARLY_TALKER", "greeting")
+        CONNECTIONS.labels("accepted").inc()
+        self._writer.write(f"220 {self.hostname} ESMTP\r\n".encode())
+
+    def _say_and_leave(self, refused: Reply | None) -> None:
+        if refused is not None:
+            self._writer.write(line(refused))
+            raise _Leave
+
+    def _refused_as_full(self) -> Reply | None:
+        server = self._server
+        if not server.is_stopping and len(server.sessions) <= server.settings.max_connections:
+            return None
+        CONNECTIONS.labels("refused").inc()
+        return replies.SHUTTING_DOWN if server.is_stopping else replies.TOO_BUSY
+
+    def _refused_by_limit(self) -> Reply | None:
+        """The client's own, and its network's."""
+        server, ip = self._server, self._peer()[0]
+        passed = server.connections.begin(ip)
+        if passed is None:
+            self._counted_ip = ip
+            return None
+        CONNECTIONS.labels("limited").inc()
+        STOPPED.labels(passed).inc()
+        return self._refuse(replies.TOO_BUSY, f"connection limit: {passed}")
+
+    async def _is_early(self) -> bool:
+        """Whether the client speaks before it is greeted; the doubtful are given time for it."""
+        delay_s = self._server.defence.greeting_delay_s
+        if delay_s and await self._is_doubtful():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    if not await self._input.more():
+                        raise _Leave
+        return self._unread() > 0
+
+    async def _is_doubtful(self) -> bool:
+        server, ip = self._server, self._peer()[0]
+        if not server.network_of(ip):
+            return False
+        is_for_all = server.defence.greeting_delay_for == "all"
+        return is_for_all or server.connections.was_stopped(ip) or await server.service.is_doubtful(ip)
+
+    def _notice(self, kind: str, command: str) -> None:
+        """What must not be. Raises _Leave where it is not borne."""
+        VIOLATIONS.labels(kind).inc()
+        log.info("protocol violation", client_ip=self._peer()[0], kind=kind, command=command)
+        if self._server.settings.too_early == "refuse":
+            self._refuse(replies.TOO_EARLY, kind)
+            self._writer.write(line(replies.TOO_EARLY))
+            raise _Leave
+        if kind not in self._manner:
+            self._manner.append(kind)
+
+    def _refuse(self, reply: Reply, reason: str, recipient: str = "") -> Reply:
+        """With a row in the message log."""
+        sender = self._sender.address if self._sender is not None else ""
+        self._server.service.refused(self._client(), sender, recipient, reply, reason)
+        return reply
+
+    async def _learn_client(self) -> None:
+        """Before anything else: who a trusted proxy says it is. Raises _Leave when it does not say it rightly."""
+        server, peer = self._server, self._peer()[0]
+        self._may_name = peer in server.proxies
+        if not (self._may_name and server.settings.proxy_protocol):
+            return
+        try:
+            async with asyncio.timeout(proxy.HEADER_S):
+                self._proxied = await proxy.read_header(self._input._buffer, self._input.more)
+        except (proxy.ProxyError, TimeoutError) as error:
+            why = "too slow" if isinstance(error, TimeoutError) else str(error)
+            if why:
+                log.warning("no PROXY header", client_ip=peer, error=why)
+            raise _Leave from None
+        self._may_name = self._proxied is not None and self._proxied[0] in server.proxies
+
     async def _one_command(self) -> None:
         command = "?"
         try:
+            self._is_line_begun = False
             try:
                 raw = await self._input.line()
             except ValueError:
@@ -298,12 +416,15 @@ class Session(SMTP):
                 return
             if raw is None:
                 raise _Leave
-            word, _, argument = raw.partition(b" ")
-            command = word.decode("ascii", "replace").upper()
-            command = command if command in _COMMANDS and b"\n" not in raw and b"\r" not in raw else "?"
+            command, argument = self._parse(raw)
+            if self.loop.time() > self._until:
+                await self._answer(command, replies.TOO_LONG_HERE)
+            if self._is_pipelined_early(command):
+                self._notice("SMTP_PIPELINED_EARLY", command)
             handler = getattr(self, f"_on_{command.lower()}", None) if command != "?" else None
-            text = argument.decode("utf-8", "surrogateescape").strip()
-            await self._answer(command, await handler(text) if handler is not None else replies.NOT_UNDERSTOOD)
+            reply = await handler(argument) if handler is not None else replies.NOT_UNDERSTOOD
+            if reply is not None:
+                await self._answer(command, reply)
         except (_Leave, ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:
@@ -312,20 +433,84 @@ class Session(SMTP):
                 self._reset()
             await self._answer(command, replies.OUR_FAULT)
 
+    def _parse(self, raw: bytes) -> tuple[str, str]:
+        """The command, "?" for none, and its argument."""
+        word, _, argument = raw.partition(b" ")
+        command = word.decode("ascii", "replace").upper()
+        if command not in _COMMANDS or b"\n" in raw or b"\r" in raw:
+            if command in _OF_OTHER_PROTOCOLS:
+                VIOLATIONS.labels("other_protocol").inc()
+                self._writer.write(line(replies.NOT_SMTP))
+                raise _Leave
+            command = "?"
+        return command, argument.decode("utf-8", "surrogateescape").strip()
+
+    def _is_pipelined_early(self, command: str) -> bool:
+        must_wait = command in _LAST_OF_A_GROUP or (command in ("MAIL", "RCPT") and not self._is_extended)
+        return must_wait and self._unread() > 0
+
     async def _answer(self, command: str, reply: Reply) -> None:
         REPLIES.labels(command, str(reply.code)).inc()
+        if reply.code >= 500:
+            await self._tarpit()
         self._writer.write(line(reply))
         await self._writer.drain()
-        if reply.code >= 500:
-            self._errors += 1
-        if self._errors >= _MAX_ERRORS:
-            self._writer.write(line(replies.TOO_MANY_ERRORS))
-            raise _Leave
+        self._count(command, reply.code)
+        self._check_limits()
         if reply.code == 421 or (self._server.is_stopping and self._sender is None):
             raise _Leave
 
+    async def _tarpit(self) -> None:
+        """One timer, and only so many at a time: who sends garbage waits, and we do not."""
+        server = self._server
+        seconds = server.defence.tarpit_s
+        if not seconds or server.tarpitted >= _MAX_TARPITTED or not server.network_of(self._client().ip):
+            return
+        server.tarpitted += 1
+        TARPITTED.inc()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            server.tarpitted -= 1
+            TARPITTED.dec()
+
+    def _count(self, command: str, code: int) -> None:
+        if command in _IDLE or (command == "MAIL" and code // 100 == 4):
+            self._idle += 1
+        if command == "RCPT" and 550 <= code <= 554:  # the others are wrong commands
+            self._refused += 1
+        elif code >= 500:
+            self._errors += 1
+            self._wrong += code < 550 or code == 555
+        elif command == "RCPT" and code == 250:
+            self._accepted += 1
+
+    def _check_limits(self) -> None:
+        """Raises _Leave, with a 421, for a client that has had enough of us."""
+        server = self._server
+        if self._errors >= server.settings.max_errors:
+            self._stop("errors", replies.TOO_MANY_ERRORS)
+        if self._idle > server.settings.max_idle_commands:
+            self._stop("idle_commands", replies.TOO_MUCH_IDLING)
+        if self._refused > self._accepted and self._is_harvest():
+            server.connections.stopped(self._client().ip)
+            self._stop("refused_recipients", replies.TOO_MANY_REFUSED)
+
+    def _is_harvest(self) -> bool:
+        ip = self._client().ip
+        tolerance = self._server.connections.tolerance(ip, self._server.defence.max_refused_recipients)
+        return bool(self._server.network_of(ip)) and 0 < tolerance <= self._refused
+
+    def _stop(self, limit: str, reply: Reply) -> None:
+        STOPPED.labels(limit).inc()
+        log.info("client stopped", client_ip=self._peer()[0], limit=limit)
+        self._writer.write(line(self._refuse(reply, f"connection stopped: {limit}")))
+        raise _Leave
+
     def _reset(self) -> None:
         self._sender, self._recipients = None, []
+        self._chunks, self._has_failed, self._content_until = None, False, 0.0
+        self._xforward = proxy.NOBODY
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
@@ -343,37 +528,36 @@ class Session(SMTP):
             return replies.BAD_ARGUMENT
         self._reset()
         self._helo, self._is_extended = name, True
-        words = [self.hostname, "PIPELINING", f"SIZE {self.data_size_limit}", "8BITMIME", "SMTPUTF8"]
+        settings = self._server.settings
+        words = [self.hostname, "PIPELINING", f"SIZE {settings.max_message_size}", "8BITMIME", "SMTPUTF8"]
+        words += ["CHUNKING"] if settings.chunking else []
+        words.append(f"LIMITS RCPTMAX={settings.max_recipients}")  # RFC 9422
         if self._server.tls is not None and self._tls_protocol is None:
             words.append("STARTTLS")
+        words += proxy.WORDS if self._may_name else ()
         self._writer.write("".join(f"250-{word}\r\n" for word in words).encode())
         return Reply(250, "", "ENHANCEDSTATUSCODES")
 
-    async def _on_starttls(self, argument: str) -> Reply:
+    async def _on_starttls(self, argument: str) -> Reply | None:
         if argument:
             return replies.BAD_ARGUMENT
         if self._server.tls is None or self._tls_protocol is not None:
             return replies.NO_TLS
         self._reset()
+        self._forgotten = self._unread()
         with contextlib.suppress(TLSSetupException):
             await super().smtp_STARTTLS("")  # answers 220; connection_made() discards what was sent in the clear
+        if self._forgotten:
+            VIOLATIONS.labels("tls_injection").inc()
+            log.warning(
+                "forgot what was said in the clear behind STARTTLS", client_ip=self._peer()[0], octets=self._forgotten
+            )
         if not self._is_secure:
             log.info("TLS failed", client_ip=self._peer()[0])
             self._forget()  # of a handshake that failed asyncio never says connection_lost
             raise _Leave
         self._tls_words = _describe_tls(self.transport)
-        return await self._next_after_tls()
-
-    async def _next_after_tls(self) -> Reply:
-        """STARTTLS has no reply under TLS: go on with the next command at once."""
-        raw = await self._input.line()
-        if raw is None:
-            raise _Leave
-        word, _, argument = raw.partition(b" ")
-        if word.upper() not in (b"EHLO", b"HELO"):
-            return replies.SAY_HELLO_FIRST if word.upper() != b"QUIT" else await self._on_quit("")
-        text = argument.decode("utf-8", "surrogateescape")
-        return await (self._on_ehlo(text) if word.upper() == b"EHLO" else self._on_helo(text))
+        return None  # under TLS the client speaks first
 
     async def _on_mail(self, argument: str) -> Reply:
         if not self._helo:
@@ -398,7 +582,7 @@ class Session(SMTP):
         if path.parameters and not self._is_extended:
             return replies.UNKNOWN_PARAMETER
         for name, value in path.parameters.items():
-            if name == "SIZE" and value.isdecimal() and len(value) <= 20:  # RFC 1870 §4: 20 digits
+            if name == "SIZE" and value.isdecimal() and value.isascii() and len(value) <= 20:  # RFC 1870 §4: 20 digits
                 if int(value) > self._server.settings.max_message_size:
                     return replies.TOO_LARGE
             elif not (name == "BODY" and value.upper() in ("7BIT", "8BITMIME")) and (name, value) != ("SMTPUTF8", ""):
@@ -415,8 +599,10 @@ class Session(SMTP):
             return replies.UNKNOWN_PARAMETER
         if not path.address.isascii() and "SMTPUTF8" not in self._sender.parameters:
             return replies.NEEDS_SMTPUTF8
+        if self._chunks is not None or self._has_failed:
+            return replies.NO_MIXING
         if is_relay_trick(path):
-            return replies.NO_RELAY_TRICKS
+            return self._refuse(replies.NO_RELAY_TRICKS, "relay trick", path.address)
         if len(self._recipients) >= self._server.settings.max_recipients:
             return replies.TOO_MANY_RECIPIENTS
         recipient = Recipient(path.address, path.domain)
@@ -430,22 +616,74 @@ class Session(SMTP):
     async def _on_data(self, argument: str) -> Reply:
         if argument:
             return replies.BAD_ARGUMENT
+        if self._chunks is not None or self._has_failed:
+            return replies.NO_MIXING
+        refused = self._is_no_time_for_content()
+        if refused is not None:
+            return refused
+        self._writer.write(line(replies.GO_AHEAD))
+        try:
+            content = await self._timely(self._input.message(self._server.settings.max_message_size))
+        except TimeoutError:
+            return self._too_slow()
+        return await self._take_in(content)
+
+    async def _on_bdat(self, argument: str) -> Reply:
+        """A chunk (RFC 3030 §2): its octets are read whatever the reply, or they would be taken for commands."""
+        asked = parse_bdat(argument) if self._server.settings.chunking else None
+        limit = self._server.settings.max_message_size
+        if asked is None or asked[0] > limit * DRAIN:
+            await self._answer("BDAT", replies.BAD_ARGUMENT if asked is None else replies.TOO_LARGE)
+            raise _Leave  # nobody knows where the next command begins, or it is too far away
+        size, is_last = asked
+        refused = self._refuses_chunk(size)
+        try:
+            if refused is not None:
+                await self._timely(self._input.skip(size))
+                self._chunks, self._has_failed = None, self._sender is not None
+                return refused
+            chunk = await self._timely(self._input.chunk(size))
+        except TimeoutError:
+            return self._too_slow()
+        self._idle += size < _SMALL_CHUNK and not is_last
+        self._chunks = [*(self._chunks or ()), chunk] if chunk else (self._chunks or [])
+        if not is_last:
+            return Reply(250, "2.0.0", f"{size} octets received")
+        content = b"".join(self._chunks)
+        return await self._take_in(content if content.endswith(b"\r\n") or not content else content + b"\r\n")
+
+    def _refuses_chunk(self, size: int) -> Reply | None:
+        if self._has_failed:
+            return replies.CHUNK_FIRST_FAILED
+        taken = sum(map(len, self._chunks or ()))
+        too_large = replies.TOO_LARGE if taken + size > self._server.settings.max_message_size else None
+        return self._is_no_time_for_content() or too_large
+
+    def _is_no_time_for_content(self) -> Reply | None:
         if self._sender is None:
             return replies.NEED_MAIL
-        if not self._recipients:
-            return replies.NO_RECIPIENTS
-        self._writer.write(line(replies.GO_AHEAD))
-        limit = self._server.settings.max_message_size
-        try:
-            async with asyncio.timeout(self._server.settings.data_timeout_s):
-                content = await self._input.message(limit)
-        except TimeoutError:
-            return replies.TIMED_OUT
-        envelope = self._envelope()
-        self._reset()
+        return None if self._recipients else replies.NO_RECIPIENTS
+
+    def _too_slow(self) -> Reply:
+        STOPPED.labels("slow_content").inc()
+        return self._refuse(replies.TIMED_OUT, "content came too slowly")
+
+    async def _take_in(self, content: bytes | None) -> Reply:
+        """A whole message; None for one that was too large."""
         if content is None:
+            self._reset()
             return replies.TOO_LARGE
-        return await self._receive(envelope, to_crlf(content))
+        self._idle = 0
+        received = contents.receive(content, self._server.settings)
+        for kind in received.manner:
+            VIOLATIONS.labels(kind).inc()
+        if received.refused is not None:
+            self._refuse(received.refused, "form of the message", self._recipients[0].address)
+            self._reset()
+            return received.refused
+        envelope = self._envelope((*self._manner, *received.manner))
+        self._reset()
+        return await self._receive(envelope, received.content)
 
     async def _receive(self, envelope: Envelope, content: bytes) -> Reply:
         """In our hands: it is judged and acted on to the end, also when the client goes away meanwhile."""
@@ -474,6 +712,32 @@ class Session(SMTP):
     async def _on_expn(self, _argument: str) -> Reply:
         return replies.NOT_IMPLEMENTED
 
+    async def _on_auth(self, _argument: str) -> Reply:
+        return replies.NOT_IMPLEMENTED  # mail from elsewhere comes without; submission is another server's
+
+    async def _on_xclient(self, argument: str) -> Reply:
+        if not self._may_name:
+            return replies.NOT_UNDERSTOOD
+        named = proxy.parse_xclient(argument)
+        if named is None or self._sender is not None:
+            return replies.BAD_ARGUMENT if named is None else replies.NESTED_MAIL
+        self._reset()
+        self._xclient = proxy.joined(self._xclient, named)
+        self._accepted = self._refused = 0  # of another client
+        self._helo, self._is_extended = self._xclient.helo or "", self._xclient.protocol == "ESMTP"
+        return Reply(220, "", f"{self.hostname} ESMTP")
+
+    async def _on_xforward(self, argument: str) -> Reply:
+        if not self._may_name:
+            return replies.NOT_UNDERSTOOD
+        named = proxy.parse_xforward(argument)
+        if named is None or self._sender is not None:
+            return replies.BAD_ARGUMENT if named is None else replies.NESTED_MAIL
+        self._xforward = proxy.joined(self._xforward, named)
+        if named.ident:
+            log.info("forwarded", client_ip=self._peer()[0], ident=named.ident)
+        return replies.OK
+
     async def _on_quit(self, _argument: str) -> Reply:
         self._writer.write(line(replies.BYE))
         await self._writer.drain()
@@ -482,6 +746,9 @@ class Session(SMTP):
     # --- pieces -------------------------------------------------------------------------------------------------------
 
     def _peer(self) -> tuple[str, int]:
+        """Who is at the other end of the connection; behind a PROXY header whom that names."""
+        if self._proxied is not None:
+            return self._proxied
         peer = self.session.peer if self.session is not None else None
         ip = str(peer[0]).partition("%")[0] if peer else "0.0.0.0"  # noqa: S104 - unknown, not a bind
         return ip.removeprefix("::ffff:"), int(peer[1]) if peer else 0
@@ -490,9 +757,13 @@ class Session(SMTP):
         ip, port = self._peer()
         is_utf8 = self._sender is not None and "SMTPUTF8" in self._sender.parameters
         word = ("UTF8SMTP" if is_utf8 else "ESMTP") if self._is_extended else "SMTP"
-        return Client(ip, port, self._helo, f"{word}S" if self._tls_words else word, self._tls_words)
+        client = Client(ip, port, self._helo, f"{word}S" if self._tls_words else word, self._tls_words)
+        if not self._may_name:
+            return client
+        # what XCLIENT says of HELO holds until the client says EHLO again, which is the true one's
+        return proxy.as_named(client, self._xclient._replace(helo=None, protocol=None), self._xforward)
 
-    def _envelope(self) -> Envelope:
+    def _envelope(self, manner: tuple[str, ...]) -> Envelope:
         assert self._sender is not None
         return Envelope(
             queue_id=new_queue_id(),
@@ -503,6 +774,7 @@ class Session(SMTP):
             hostname=self.hostname,
             is_8bitmime=self._sender.parameters.get("BODY", "").upper() == "8BITMIME",
             is_smtputf8="SMTPUTF8" in self._sender.parameters,
+            manner=manner,
         )
 
 

@@ -2,12 +2,14 @@
 
 The reverse of actions/annotate.py. Our trace field (RFC 5321 §4.4) is the last that was put there: what stands above
 it is ours, or of servers behind us; what stands below it is what came in, in the same bytes but for line ends, and for
-inbound fields that pretended to be ours, which are gone. The fields alone prove nothing: whoever believes them asks
-the message log for the queue id first. Linear; never raises.
+inbound fields that pretended to be ours, which are gone. Where another server relayed the message and only asked us
+(milter), the trace field is its own, and X-Darban-Mta above it says which. The fields alone prove nothing: whoever
+believes them asks the message log for the queue id first. Linear; never raises.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast, get_args
 
 from gateway.mail.authentication_results import authserv_id_of
@@ -37,9 +39,7 @@ def read_delivered(content: bytes, hostname: str) -> Delivered | None:
     if ours is None:
         return None
     queue_id = fields[ours].text
-    signs = (f" by {hostname} with ", f" id {queue_id}")
-    below = (place for place, one in enumerate(fields) if place > ours and _is_trace(one, signs))
-    trace = next(below, None)
+    trace = _find_trace(fields, ours, (f" by {hostname} with ", f" id {queue_id}"))
     if trace is None or not queue_id:
         return None
     named = [piece for piece in header.pieces if piece[0]]
@@ -50,8 +50,23 @@ def read_delivered(content: bytes, hostname: str) -> Delivered | None:
     return Delivered(queue_id, to_crlf(content[named[trace][2] :]), auth, flag.upper() == "YES")
 
 
+def _find_trace(fields: Sequence[HeaderField], ours: int, signs: tuple[str, str]) -> int | None:
+    """The place of the first trace field below X-Darban-Id that has these signs, or those of the server named there."""
+    is_named = False
+    for place, one in enumerate(fields[ours:], ours):
+        if _is_trace(one, signs):
+            return place
+        if one.name.lower() == "x-darban-mta" and not is_named:
+            name, _, mta_queue_id = one.text.partition(" ")
+            signs, is_named = (f" by {name} ", f" id {mta_queue_id}"), True
+    return None
+
+
 def _is_trace(field: HeaderField, signs: tuple[str, str]) -> bool:
-    return field.name.lower() == "received" and all(sign in field.text for sign in signs)
+    if field.name.lower() != "received":
+        return False
+    text = " ".join(field.text.split())  # Postfix folds with tabs
+    return all(sign in text for sign in signs)
 
 
 def _is_result_of(field: HeaderField, hostname: str) -> bool:

@@ -9,10 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from base64 import b64encode
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 from gateway.mail.edit import to_crlf
+
+
+class ClientTls(Protocol):
+    """How a server's certificate is looked at."""
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """With what is verified by OpenSSL."""
+
+    @property
+    def name(self) -> str:
+        """The server's, for SNI and where the context verifies names; "" for none."""
+
+    def mismatch(self, established: ssl.SSLObject) -> str:
+        """What speaks against a server whose handshake succeeded, "" when nothing does."""
+
 
 _MAX_LINE = 4096  # RFC 5321 §4.5.3.1.5 says 512
 _MAX_LINES = 200
@@ -37,6 +54,7 @@ class Dialogue(asyncio.Protocol):
         self.offers: dict[str, str] = {}  # EHLO keyword, upper-case -> its parameters
         self.is_open = False
         self.is_encrypted = False
+        self.greeting = ""  # the words behind 220
         self.fault = ""  # why it ended
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
@@ -147,10 +165,20 @@ class Dialogue(asyncio.Protocol):
         if not greeting or greeting[0].code != 220:
             self._refused("greeted with", greeting[0] if greeting else None)
             return False
+        self.greeting = greeting[0].lines[0]
         return await self._introduce(verb, hostname, within_s)
 
+    def preface(self, said: bytes) -> None:
+        """What stands before the dialogue: no reply is waited for."""
+        if self._transport is not None:
+            self._transport.write(said)
+
     async def start_tls(
-        self, context: ssl.SSLContext, server_hostname: str, verb: str, hostname: str, within_s: float
+        self,
+        tls: ClientTls,
+        verb: str,
+        hostname: str,
+        within_s: float,
     ) -> bool:
         """STARTTLS and what is offered under it (RFC 3207). Whether the dialogue is encrypted now."""
         answer = await self.command("STARTTLS", within_s)
@@ -164,13 +192,21 @@ class Dialogue(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         try:
             transport = await loop.start_tls(
-                self._transport, self, context, server_hostname=server_hostname, ssl_handshake_timeout=within_s
+                self._transport,
+                self,
+                tls.context,
+                server_hostname=tls.name or None,
+                ssl_handshake_timeout=within_s,
             )
-        except (OSError, ssl.SSLError) as error:
+        except (OSError, ssl.SSLError, ValueError) as error:  # ValueError: a name that no certificate can have
             self.end(f"TLS: {error}"[:200])
             return False
         if transport is None:
             self.end("TLS: closed")
+            return False
+        wrong = tls.mismatch(transport.get_extra_info("ssl_object"))
+        if wrong:
+            self.end(f"TLS: {wrong}"[:200])
             return False
         self._transport, self.is_encrypted = transport, True
         return await self._introduce(verb, hostname, within_s)
@@ -179,8 +215,7 @@ class Dialogue(asyncio.Protocol):
         self.offers = {}
         answer = await self.command(f"{verb} {hostname}", within_s)
         if answer is not None and answer.code == 250:
-            words = (line.partition(" ") for line in answer.lines[1:])
-            self.offers = {word.upper(): parameters for word, _, parameters in words}
+            self._learn(answer)
             return True
         if answer is not None and verb == "EHLO" and answer.code in (500, 501, 502, 504):
             answer = await self.command(f"HELO {hostname}", within_s)
@@ -189,8 +224,43 @@ class Dialogue(asyncio.Protocol):
         self._refused(f"{verb} answered with", answer)
         return False
 
+    def _learn(self, answer: Answer) -> None:
+        words = (line.partition(" ") for line in answer.lines[1:])
+        self.offers = {word.upper(): parameters for word, _, parameters in words}
+
     def _refused(self, what: str, answer: Answer | None) -> None:
         self.end(f"{what} {answer.code} {' '.join(answer.lines)[:100]}" if answer else self.fault)
+
+    async def speak_for(self, xclient: str, verb: str, helo: str, within_s: float) -> Answer | None:
+        """XCLIENT: from here on the server sees another client, and the dialogue begins anew in that one's name.
+
+        None when it does; else what was answered. The dialogue goes on where XCLIENT alone was refused.
+        """
+        answer = await self.command(xclient, within_s)
+        if answer is not None and answer.code == 220:
+            answer = await self.command(f"{verb} {helo}", within_s)
+            if answer is not None and answer.code == 250:
+                self._learn(answer)
+                return None
+        elif answer is not None and answer.code // 100 == 5:
+            self.offers.pop("XCLIENT", None)
+            return answer
+        self._refused("XCLIENT answered with", answer)
+        return answer or Answer(451, ("4.4.2 The next hop broke the dialogue",))
+
+    async def log_in(self, user: str, password: str, within_s: float) -> bool:
+        """AUTH (RFC 4954) by PLAIN (RFC 4616), or LOGIN where only that is offered. Whether we are let in."""
+        offered = self.offers.get("AUTH", "").upper().split()
+        words = [user, password] if "PLAIN" not in offered and "LOGIN" in offered else [f"\0{user}\0{password}"]
+        coded = [b64encode(word.encode("utf-8")).decode("ascii") for word in words]
+        lines = [f"AUTH PLAIN {coded[0]}"] if len(coded) == 1 else ["AUTH LOGIN", *coded]
+        answer = None
+        for number, line in enumerate(lines, 1):
+            answer = await self.command(line, within_s)
+            if answer is None or answer.code != (235 if number == len(lines) else 334):
+                self._refused("AUTH answered with", answer)
+                return False
+        return True
 
     async def send(self, content: bytes, replies: int, within_s: float) -> list[Answer]:
         """The content after a 354, dots stuffed, line ends CRLF; and so many replies to its end."""

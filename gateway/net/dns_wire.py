@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from gateway.types import DnsAnswer, DnsStatus
 
-TYPES = {"A": 1, "NS": 2, "CNAME": 5, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28}
+TYPES = {"A": 1, "NS": 2, "CNAME": 5, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "TLSA": 52}
 UDP_MAX_BYTES = 1232  # DNS flag day 2020: an IPv6 packet of 1280 bytes less its header fields
 MAX_RECORDS = 256  # an honest answer has a few, the largest domains 60 TXT records; TCP holds 4,000
 MAX_BYTES = 16_384
@@ -176,6 +176,8 @@ class _Reader:
             return self._strings(start, start + size)
         if kind == TYPES["MX"]:
             return f"{int.from_bytes(packet[start : start + 2], 'big')} {self.name(start + 2)[0]}"
+        if kind == TYPES["TLSA"]:
+            return packet[start : start + size]
         return self.name(start)[0]
 
     def u32(self, place: int) -> int:

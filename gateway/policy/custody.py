@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from gateway.types import ActionName, Reply
 
 State = Literal[
-    "receiving", "judging", "holding", "relaying", "refusing", "answering",
+    "receiving", "judging", "holding", "relaying", "refusing", "answering", "filtering", "with the MTA",
     "with the sender", "at the next hop", "held", "refused", "releasing", "released",
 ]  # fmt: skip
 
@@ -47,6 +47,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition("holding", "4xx", "with the sender", "451", "disk full, read-only, store down; nothing is relayed"),
     Transition("holding", "we die before the commit", "with the sender", "nothing"),
     Transition("relaying", "2xx", "at the next hop", "", "the next hop said so, for this recipient"),
+    Transition("relaying", "a next hop fails before content was sent", "relaying", "", "the list's next one is tried"),
     Transition("relaying", "4xx", "with the sender", "451", "also: it is away, hangs up, hangs, makes no sense"),
     Transition("relaying", "5xx", "refused", "its 5xx", "where that is so for all; else held, with its words"),
     Transition("relaying", "we die", "with the sender", "nothing", "", True),
@@ -64,6 +65,11 @@ TRANSITIONS: tuple[Transition, ...] = (
         "answering", "we die, or the client has gone", "answering", "nothing",
         "what is held gets no second copy: same content, reverse-path and recipient are one", True,
     ),
+    Transition("receiving", "an MTA asks (milter)", "filtering", "", "judged and held as above"),
+    Transition("filtering", "we or the MTA die, our answer is lost", "with the sender", "the MTA's 451"),
+    Transition("filtering", "handed back", "with the MTA", "", "for those for whom it is not held"),
+    Transition("with the MTA", "its queue is full", "with the sender", "the MTA's 4xx", "what is held stays held"),
+    Transition("with the MTA", "it takes it", "at the next hop", "the MTA's 250"),
     Transition("held", "a person releases it", "releasing", "", "one at a time"),
     Transition("releasing", "2xx", "released", "", "the next hop said so"),
     Transition("releasing", "anything else", "held", "", "with its words"),

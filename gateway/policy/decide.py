@@ -32,6 +32,25 @@ def _by_score(score: float, policy: DomainPolicy) -> tuple[ActionName, str]:
     return "accept", f"score {score:.1f} < tag_at {policy.tag_at:.1f}"
 
 
+def share_copy(dispositions: Sequence[Disposition]) -> tuple[Disposition, ...]:
+    """For a message that stays one for all who get it: marked at the lowest threshold of these, tagged for all of them
+    where it is for one. Nobody gets without a tag what his own policy tags."""
+    delivered = [wanted for wanted in dispositions if wanted.action in ("accept", "tag")]
+    required_score = min((wanted.required_score for wanted in delivered), default=0.0)
+    is_tagged = any(wanted.action == "tag" for wanted in delivered)
+    return tuple(
+        _shared(wanted, required_score, is_tagged) if wanted in delivered else wanted for wanted in dispositions
+    )
+
+
+def _shared(wanted: Disposition, required_score: float, is_tagged: bool) -> Disposition:
+    if wanted.action == "accept" and is_tagged:
+        return Disposition(
+            wanted.recipient, "tag", f"{wanted.reason}; tagged, as the copy of others is", required_score
+        )
+    return Disposition(wanted.recipient, wanted.action, wanted.reason, required_score)
+
+
 def reconcile(dispositions: Sequence[Disposition]) -> tuple[Disposition, ...]:
     """DATA has one reply: refuse only when every recipient's policy refuses, else hold for those that would."""
     if all(wanted.action == "reject" for wanted in dispositions):
@@ -44,3 +63,10 @@ def reconcile(dispositions: Sequence[Disposition]) -> tuple[Disposition, ...]:
         else wanted
         for wanted in dispositions
     )
+
+
+def as_one(dispositions: Sequence[Disposition]) -> Disposition:
+    """What is told to a server that treats a message alike for all its recipients: the most severe that is wanted, but
+    refused only where every recipient's policy refuses. At least one disposition.
+    """
+    return max(reconcile(dispositions), key=lambda wanted: _SEVERITY[wanted.action])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from gateway.types import DomainPolicy
 
@@ -13,6 +13,9 @@ class ConfiguredDomains:
     def __init__(self, policies: Iterable[DomainPolicy]) -> None:
         self._policies = {policy.name: policy for policy in policies}
         self._first = next(iter(self._policies.values()), None)
+
+    def __iter__(self) -> Iterator[DomainPolicy]:
+        return iter(self._policies.values())
 
     def policy(self, domain: str) -> DomainPolicy | None:
         """The exact domain's policy, else the nearest wildcard's; None: not ours.

@@ -2,7 +2,8 @@
 
 frame   := length (uint32, big endian, of all that follows) kind (1 byte) sequence (uint32) head's length (uint32)
            head content
-request := head: JSON [envelope, stages to leave out]; content: the message's bytes   (listener -> scorer, REQUEST)
+request := head: JSON [envelope, stages to leave out, words wanted]; content: the message's bytes
+                                                                                      (listener -> scorer, REQUEST)
 hello   := head: JSON {"pid", "rules_id", "model_id"}                                 (scorer -> listener, HELLO, once)
 verdict := head: JSON                                                                 (scorer -> listener, VERDICT)
 fault   := head: the stage that raised                                                (scorer -> listener, FAULT)
@@ -84,15 +85,15 @@ class FrameReader:
             yield frame
 
 
-def pack_request(envelope: Envelope, skip: tuple[str, ...]) -> bytes:
-    """Head of a REQUEST; `skip` names the stages to leave out."""
-    return _encode((_envelope_fields(envelope), skip))
+def pack_request(envelope: Envelope, skip: tuple[str, ...], explained: bool = False) -> bytes:
+    """Head of a REQUEST; `skip` names the stages to leave out, `explained` asks for the words of any prediction."""
+    return _encode((_envelope_fields(envelope), skip, explained))
 
 
-def unpack_request(head: bytes) -> tuple[Envelope, tuple[str, ...]]:
-    """Envelope and the stages to leave out."""
-    fields, skip = _decode(head)
-    return _envelope(*fields), tuple(skip)
+def unpack_request(head: bytes) -> tuple[Envelope, tuple[str, ...], bool]:
+    """Envelope, the stages to leave out, and whether the words of any prediction are wanted."""
+    fields, skip, explained = _decode(head)
+    return _envelope(*fields), tuple(skip), explained is True
 
 
 def pack_why(envelope: Envelope, verdict_json: str, policy: DomainPolicy) -> bytes:
@@ -128,7 +129,7 @@ def _envelope_fields(envelope: Envelope) -> tuple[Any, ...]:
     client = envelope.client
     return (
         envelope.queue_id,
-        (client.ip, client.port, client.helo, client.protocol, client.tls),
+        (client.ip, client.port, client.helo, client.protocol, client.tls, client.name),
         envelope.reverse_path,
         [(one.address, one.domain, one.parameters) for one in envelope.recipients],
         envelope.received_at,
@@ -136,14 +137,15 @@ def _envelope_fields(envelope: Envelope) -> tuple[Any, ...]:
         envelope.is_8bitmime,
         envelope.is_smtputf8,
         envelope.history and _history_fields(envelope.history),
+        envelope.manner,
     )
 
 
 def _envelope(*fields: Any) -> Envelope:
-    queue_id, client, reverse_path, recipients, received_at, hostname, is_8bitmime, is_smtputf8, past = fields
+    queue_id, client, reverse_path, recipients, received_at, hostname, is_8bitmime, is_smtputf8, past, manner = fields
     people = tuple([Recipient(address, domain, tuple(parameters)) for address, domain, parameters in recipients])
     known = None if past is None else _history(*past)
-    about = (received_at, hostname, is_8bitmime, is_smtputf8, known)
+    about = (received_at, hostname, is_8bitmime, is_smtputf8, known, tuple(manner))
     return Envelope(queue_id, Client(*client), reverse_path, people, *about)
 
 

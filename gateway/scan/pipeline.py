@@ -110,9 +110,17 @@ class Pipeline:
         self._explain_at = explain_at
 
     async def score(
-        self, envelope: Envelope, content: bytes, skip: Sequence[str] = (), mark: Callable[[str], None] = _ignore
+        self,
+        envelope: Envelope,
+        content: bytes,
+        skip: Sequence[str] = (),
+        mark: Callable[[str], None] = _ignore,
+        *,
+        explained: bool = False,
     ) -> Verdict:
-        """Judge. `mark` is told each stage as it begins (and again after each wait)."""
+        """Judge. `mark` is told each stage as it begins (and again after each wait); `explained` gives the prediction
+        its words whatever the score.
+        """
         run = _Run(skip, mark)
         message = (
             run.stage("parse", lambda: parse(content))
@@ -137,7 +145,8 @@ class Pipeline:
             summary=summarise(message) if has_words else Summary(size_bytes=len(content)),
             stages=run.times,
         )
-        return self._explain(run, mail, verdict) if has_words and verdict.score >= self._explain_at else verdict
+        is_told = explained or verdict.score >= self._explain_at
+        return self._explain(run, mail, verdict) if has_words and is_told else verdict
 
     def _explain(self, run: _Run, mail: MailObject, verdict: Verdict) -> Verdict:
         classifier = self.classifier

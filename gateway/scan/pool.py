@@ -94,23 +94,30 @@ class ScorerPool:
 
     async def score(self, envelope: Envelope, content: bytes) -> Verdict:
         """Raises ScorerError when no verdict can be had within scan_s, or no scorer survives the message."""
+        return await self._score(envelope, content)
+
+    async def explain(self, envelope: Envelope, content: bytes) -> Verdict:
+        """The same, with the words of the prediction whatever the score."""
+        return await self._score(envelope, content, explained=True)
+
+    async def _score(self, envelope: Envelope, content: bytes, *, explained: bool = False) -> Verdict:
         IN_FLIGHT.inc()
         try:
             async with asyncio.timeout(self._scan_s):
-                return await self._judge(envelope, content)
+                return await self._judge(envelope, content, explained=explained)
         except TimeoutError:
             raise ScorerError(f"no verdict within {self._scan_s:g} s") from None
         finally:
             IN_FLIGHT.dec()
             self._changed.set()
 
-    async def _judge(self, envelope: Envelope, content: bytes) -> Verdict:
+    async def _judge(self, envelope: Envelope, content: bytes, *, explained: bool) -> Verdict:
         skip: tuple[str, ...] = ()
         deaths = 0
         while deaths < _MAX_DEATHS:
             connection = await self._pick(len(content))
             try:
-                return await connection.ask(pack_request(envelope, skip), content)
+                return await connection.ask(pack_request(envelope, skip, explained), content)
             except _NotJudged as cause:
                 say = log.error if cause.stage else log.warning
                 say("not judged", queue_id=envelope.queue_id, why=cause.why, stage=cause.stage or "another's")

@@ -212,8 +212,8 @@ class _Child(asyncio.Protocol):
         mark = self._marker.for_message(sequence)
         mark("receive")
         try:
-            envelope, skip = unpack_request(head)
-            verdict = await self._pipeline.score(envelope, content, skip, mark)
+            envelope, skip, explained = unpack_request(head)
+            verdict = await self._pipeline.score(envelope, content, skip, mark, explained=explained)
             self._write(VERDICT, sequence, pack_verdict(verdict))
         except (
             MemoryError,

@@ -32,7 +32,10 @@ class SqlMessageLog:
 
     def search(self, text: str, limit: int = 50) -> Sequence[LogRow]:
         """Newest first; an empty text finds everything."""
-        columns = ("queue_id", "message_id", "subject", "author", "reverse_path", "recipient", "client_ip")
+        # the next hop's reply names the message as it, or the MTA, calls it
+        columns = (
+            "queue_id", "message_id", "subject", "author", "reverse_path", "recipient", "client_ip", "next_hop_reply",
+        )  # fmt: skip
         found = [message_log.c[name].icontains(text, autoescape=True) for name in columns]
         query = select(message_log).order_by(message_log.c.number.desc()).limit(max(1, min(limit, _MAX_PAGE)))
         with faults("message log"), self._engine.connect().execution_options(read_only=True) as connection:

@@ -70,7 +70,7 @@ def test_training(folder: Path) -> None:
 def test_mboxes_hold_every_message(tmp_path: Path) -> None:
     made = list(itertools.islice(varied(mail.made_up(6), 1), 30))
     write_mboxes(made, tmp_path)
-    found = [sample.is_spam for sample in read_sources(sources(tmp_path))]
+    found = [sample.is_spam for sample in read_sources(sources([tmp_path]))]
     assert sorted(found) == sorted(one.is_spam for one in made)
 
 
@@ -136,6 +136,11 @@ def test_smtp_load(folder: Path) -> None:
         assert door["4"]["replies"] == {"250": 40}
         assert door["4"]["cpu_ms"] > 0
         assert door["4"]["memory_mib"] > 10
+
+
+def test_milter(folder: Path) -> None:
+    result = run("milter", "--messages", str(folder))
+    assert all(result[f"{number} a connection"]["cpu_us"] > 0 for number in (1, 10))
 
 
 def test_growth(folder: Path) -> None:

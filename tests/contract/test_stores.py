@@ -190,12 +190,13 @@ def test_message_log(engine: Engine) -> None:
         1.5,
         ("A", "B"),
         "r",
-        "n",
+        "250 queued as 4XyZ",
     )
     log.append([row, replace(row, queue_id="Q2", at=9e9)])
     log.append([])
     assert [one.queue_id for one in log.search("")] == ["Q2", "Q1"]
     assert log.search("سلام")[1] == row
+    assert log.search("4xyz")[1] == row  # as the next hop calls it
     assert log.search("nothing") == []
     assert (log.of_message("Q1"), log.of_message("Q")) == ([row], [])
     assert log.purge(100.0) == 1

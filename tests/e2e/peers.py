@@ -86,10 +86,11 @@ def gateway(
     nameserver: str = "127.0.0.1:9",
     extra: str = "",
     smtp_extra: str = "",
+    smtp_port: int = 0,
     domain_extra: str = "",
 ) -> Iterator[Gateway]:
     """`darban run` with real processes; stopped with SIGTERM, its log printed when it did not end well."""
-    ports = [free_port() for _ in range(3)]
+    ports = [smtp_port or free_port(), free_port(), free_port()]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "darban.toml").write_text(
         f"""hostname = "mx.darban.test"
@@ -178,6 +179,11 @@ def send(
 class Postfix:
     folder: Path
     port: int
+    after_port: int = 0
+    inner_port: int = 0  # where a milter is not asked
+
+    def log(self) -> str:
+        return (self.folder / "mail.log").read_text("utf-8", "replace")
 
     def maildir(self, user: str = "you") -> Path:
         return self.folder / "mail" / user / "Maildir"
@@ -194,12 +200,22 @@ class Postfix:
 
 @contextlib.contextmanager
 def postfix(
-    *, domain: str = "darban.test", users: tuple[str, ...] = ("you", "reza"), relayhost: str = "", extra: str = ""
+    *,
+    domain: str = "darban.test",
+    users: tuple[str, ...] = ("you", "reza"),
+    relayhost: str = "",
+    milter: str = "",
+    extra: str = "",
+    is_proxied: bool = False,
 ) -> Iterator[Postfix]:
-    """A whole Postfix instance: takes mail for the users of the domain into Maildirs, or hands it to `relayhost`."""
+    """A whole Postfix instance: takes mail for the users of the domain into Maildirs, or hands it to `relayhost`.
+
+    `extra` lines of main.cf override; with `is_proxied` its clients begin with a PROXY header. At `Postfix.after_port`
+    mail comes back from a filter in front, with XFORWARD. With a milter there is a port more, where it is not asked.
+    """
     folder = Path(tempfile.mkdtemp(prefix="darban-postfix-"))
     folder.chmod(0o755)
-    port = free_port()
+    port, after_port, inner_port = free_port(), free_port(), free_port()
     etc, queue, data, mail = (folder / name for name in ("etc", "queue", "data", "mail"))
     for place in (etc, queue, data, mail):
         place.mkdir()
@@ -235,12 +251,17 @@ maillog_file = {folder}/mail.log
 maillog_file_prefixes = {folder}
 default_process_limit = 100
 smtp_dns_support_level = disabled
+smtpd_upstream_proxy_protocol = {"haproxy" if is_proxied else ""}
 minimal_backoff_time = 1s
 queue_run_delay = 1s
-{delivery}{extra}"""
+{delivery}{f"smtpd_milters = {milter}" if milter else ""}
+{extra}"""
     )
     services = [
         f"127.0.0.1:{port} inet n - n - - smtpd",
+        f"127.0.0.1:{after_port} inet n - n - - smtpd -o smtpd_proxy_filter="
+        " -o smtpd_authorized_xforward_hosts=127.0.0.0/8 -o smtpd_upstream_proxy_protocol=",
+        *([f"127.0.0.1:{inner_port} inet n - n - - smtpd -o smtpd_milters="] if milter else []),
         "pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 1 1 qmgr",
         "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce", "defer unix - - n - 0 bounce",
         "trace unix - - n - 0 bounce", "verify unix - - n - 1 verify", "flush unix n - n 1000? 0 flush",
@@ -251,13 +272,14 @@ queue_run_delay = 1s
         "postlog unix-dgram n - n - 1 postlogd",
     ]  # fmt: skip
     (etc / "master.cf").write_text("\n".join(services) + "\n")
-    running = Postfix(folder, port)
+    running = Postfix(folder, port, after_port, inner_port)
     try:
         started = subprocess.run(["postfix", "-c", str(etc), "start"], capture_output=True, text=True, check=False)
         if started.returncode:
             log = (folder / "mail.log").read_text() if (folder / "mail.log").exists() else ""
             raise RuntimeError(f"postfix: {started.stderr} {log}")
-        wait_for_port(port)
+        if not is_proxied:
+            wait_for_port(port)
         yield running
     finally:
         subprocess.run(["postfix", "-c", str(etc), "stop"], capture_output=True, check=False)
@@ -393,3 +415,123 @@ def make_certificate(folder: Path, name: str = "localhost") -> None:
          "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")],
         check=True, capture_output=True,
     )  # fmt: skip
+
+
+# --- Exim ---------------------------------------------------------------------------------------------------------
+
+
+_EXIM = ("/usr/sbin/exim4", "/opt/darban-peers/exim/usr/sbin/exim4")  # Debian has one MTA at a time
+
+
+def exim_program() -> str | None:
+    """Where Exim is; None where it is not."""
+    return next((path for path in _EXIM if Path(path).exists()), None)
+
+
+@dataclass
+class Exim:
+    folder: Path
+
+    def send(self, content: bytes, client_ip: str) -> str:
+        """The reply to DATA, of an Exim that talks SMTP to us as to this client."""
+        text = content.replace(b"\r\n", b"\n").replace(b"\n.", b"\n..").replace(b"\n", b"\r\n")
+        dialogue = b"EHLO mail.example.org\r\nMAIL FROM:<sara@example.org>\r\nRCPT TO:<you@darban.test>\r\nDATA\r\n"
+        told = subprocess.run(
+            [str(exim_program()), "-C", str(self.folder / "exim.conf"), "-oMa", client_ip, "-odi", "-bs"],
+            input=dialogue + text + b"\r\n.\r\nQUIT\r\n", capture_output=True, check=False, timeout=120,
+        ).stdout.decode("utf-8", "replace")  # fmt: skip
+        return told.splitlines()[-2]
+
+    def messages(self) -> list[bytes]:
+        return [file.read_bytes() for file in sorted((self.folder / "mail" / "new").glob("*"))]
+
+
+@contextlib.contextmanager
+def exim(spamd_address: str) -> Iterator[Exim]:
+    """Exim with the content scanner asked at DATA, as deploy/exim/spamd.conf says; what it takes goes into a Maildir."""
+    folder = Path(tempfile.mkdtemp(prefix="darban-exim-"))
+    folder.chmod(0o755)
+    for place in ("spool", "log", "mail"):
+        (folder / place).mkdir()
+        os.chown(folder / place, pwd.getpwnam("Debian-exim").pw_uid, -1)
+    snippet = (ROOT / "deploy" / "exim" / "spamd.conf").read_text().replace("127.0.0.1 783", spamd_address)
+    (folder / "exim.conf").write_text(
+        f"""primary_hostname = behind.darban.test
+spool_directory = {folder}/spool
+log_file_path = {folder}/log/%slog
+acl_smtp_rcpt = acl_rcpt
+tls_advertise_hosts =
+host_lookup =
+exim_user = Debian-exim
+exim_group = Debian-exim
+deliver_drop_privilege = true
+keep_environment =
+{snippet}
+acl_rcpt:
+  accept
+begin routers
+all:
+  driver = accept
+  transport = maildir
+begin transports
+maildir:
+  driver = appendfile
+  directory = {folder}/mail
+  maildir_format
+  user = Debian-exim
+"""
+    )
+    try:
+        yield Exim(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- Haraka -------------------------------------------------------------------------------------------------------
+
+
+HARAKA = Path("/opt/darban-peers/haraka/node_modules/.bin/haraka")
+
+
+@dataclass
+class Haraka:
+    folder: Path
+    port: int
+
+    def messages(self) -> list[bytes]:
+        return [file.read_bytes() for file in sorted((self.folder / "mail").glob("*.eml"))]
+
+
+@contextlib.contextmanager
+def haraka(http_port: int) -> Iterator[Haraka]:
+    """Haraka with its Rspamd plugin, as docs/doors.md says; what it takes becomes a file."""
+    folder, port = Path(tempfile.mkdtemp(prefix="darban-haraka-")), free_port()
+    (folder / "mail").mkdir()
+    config = folder / "config"
+    config.mkdir()
+    shutil.copy(HARAKA.parent.parent / "Haraka" / "config" / "connection.ini", config)
+    for name, text in (
+        ("smtp.ini", f"listen=127.0.0.1:{port}\nnodes=0\n"),
+        ("plugins", "rcpt_to.in_host_list\nrspamd\nqueue/test\n"),
+        ("host_list", "darban.test\n"),
+        ("me", "behind.darban.test\n"),
+        (
+            "rspamd.ini",
+            f"host = 127.0.0.1\nport = {http_port}\ntimeout = 35\n[check]\nprivate_ip = true\nlocal_ip = true\n"
+            "[defer]\nerror = true\ntimeout = true\n",
+        ),
+    ):
+        (config / name).write_text(text)
+    with (folder / "log").open("wb") as log:
+        environment = os.environ | {"TMPDIR": str(folder / "mail")}
+        process = subprocess.Popen([str(HARAKA), "-c", str(folder)], stdout=log, stderr=log, env=environment)
+    try:
+        wait_for_port(port, 60, process)
+        yield Haraka(folder, port)
+    except BaseException:
+        sys.stderr.write((folder / "log").read_text("utf-8", "replace")[-4000:])
+        raise
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)

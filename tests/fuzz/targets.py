@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +22,16 @@ from gateway.auth.key import Conclusion
 from gateway.auth.lookalike import Lookalikes
 from gateway.auth.seal import Sealer
 from gateway.checks import make_checks
-from gateway.errors import ConfigError, DarbanError
+from gateway.config.settings import Milter, Smtp
+from gateway.errors import ConfigError, DarbanError, InputError
+from gateway.listeners import proxy, spamd_codec
+from gateway.listeners.command import is_relay_trick, parse_bdat, parse_helo, parse_path
+from gateway.listeners.content import receive
+from gateway.listeners.input import Input
+from gateway.listeners.milter_codec import Decoder, ProtocolError, packet
+from gateway.listeners.milter_session import Leave, Room, Session
+from gateway.listeners.rspamd import read_envelope
+from gateway.listeners.scan_envelope import scan_envelope
 from gateway.mail import decode_body, parse
 from gateway.mail.authentication_results import may_be_of
 from gateway.mail.authentication_results import parse as parse_results
@@ -28,15 +40,18 @@ from gateway.mail.confusable import skeleton
 from gateway.mail.delivered import read_delivered
 from gateway.mail.domain import to_a_label
 from gateway.mail.edit import edit_header, inbound_field_to_strip, to_crlf
+from gateway.mail.handover import read_handover, without_handover
 from gateway.mail.html import render
 from gateway.mail.person_name import spellings
 from gateway.mail.resinfo import read as read_resinfo
+from gateway.mail.seven_bit import encode_bodies, encode_header
 from gateway.mail.summary import summarise
 from gateway.net.dns_wire import TYPES, read_reply, write_query
 from gateway.rules import expression
 from gateway.rules.reader import read
 from gateway.scan.change import Case, make, possible
-from gateway.types import Hit, MailObject, Message
+from gateway.types import Client, Delivery, Filtered, Hit, MailObject, Message, Outcome, Reply
+from tests import milter_mta
 from tests.arc_chain import LIST, SCHOOL, chain
 from tests.builders import envelope, recipient, verdict
 from tests.dkim_keys import ed25519_key
@@ -78,6 +93,9 @@ def mail(content: bytes) -> None:
     again = parse(edited)
     assert again.raw[again.body_offset :] == content[parsed.body_offset :]
     assert len(parse(to_crlf(content)).fields) == len(parsed.fields)
+    for encode in (encode_bodies, encode_header):
+        seven = encode(to_crlf(content))
+        assert seven is None or to_crlf(seven) == seven
     if len(content) < 60_000:
         assert peek_author(content) in ("", address_of(parsed.author))
     read_delivered(content, "mx.darban.test")
@@ -129,6 +147,46 @@ def expressions(content: bytes) -> None:
     names = expression.names(node)
     for value in (0.0, 1.0, -2.5):
         float(expression.evaluate(node, dict.fromkeys(names, value)))
+
+
+def smtp_commands(content: bytes) -> None:
+    """Invariant: what is taken for a path can be written down, and read again, as the same; never a second command."""
+    text = content.decode("utf-8", "surrogateescape")
+    parse_helo(text)
+    parse_bdat(text)
+    for keyword, argument in (("FROM", text), ("TO", f"TO:<{text}>"), ("TO", f"TO:<a@{text}>")):
+        path = parse_path(argument, keyword)
+        if path is None or not path.domain:
+            continue
+        assert not set("\r\n\0") & set(path.address)
+        again = parse_path(f"{keyword}:<{path.address}>", keyword)
+        assert again is not None, path
+        assert (again.local, again.domain) == (path.local, path.domain)
+        assert is_relay_trick(path) or not set("%!@") & set(path.local)
+
+
+def smtp_input(content: bytes) -> None:
+    """Invariant: a message is the same in one piece and in pieces, and no more of it than one goes on."""
+
+    async def message(size: int) -> tuple[bytes | None, int]:
+        pieces = [content[start : start + size] for start in range(0, len(content), size)]
+
+        async def read(_: int) -> bytes:
+            return pieces.pop(0) if pieces else b""
+
+        source = Input(read)
+        try:
+            found = await source.message(1 << 16)
+        except ConnectionResetError:
+            return None, 0
+        return found, len(source) + sum(map(len, pieces))
+
+    whole, left = asyncio.run(message(len(content) or 1))
+    assert asyncio.run(message(1 + len(content) % 7)) == (whole, left)
+    if whole is not None:
+        even = receive(whole, Smtp()).content
+        assert not {b"\r", b"\n"} & {bytes([octet]) for octet in even.replace(b"\r\n", b"")}
+        assert b"\0" not in even
 
 
 def identity(content: bytes) -> None:
@@ -211,13 +269,156 @@ def dmarc(content: bytes) -> None:
         assert address.isascii() and address.isprintable() and not set(address) & set(' <>,"\\')
 
 
+class _AllOurs:
+    """Everybody is judged for."""
+
+    def is_ours(self, domain: str) -> bool:
+        return True
+
+    def admit(self, client: Client, reverse_path: str) -> None:
+        return None
+
+    def count_recipient(self, client: Client) -> None:
+        return None
+
+
+def _milter_says(pieces: Iterable[bytes]) -> list[bytes | tuple[bytes, str, int]]:
+    room = Room(2000)
+    session, decoder = Session(Milter(), 1000, "mx.darban.test", _AllOurs(), room), Decoder()
+    said: list[bytes | tuple[bytes, str, int]] = []
+    try:
+        for piece in pieces:
+            for event in decoder.feed(piece):
+                answer = session.take(event)
+                if isinstance(answer, bytes):
+                    said.append(answer)
+                    assert room.used <= 1000
+                    continue
+                assert b"\r\n" in answer.content and len(answer.content) <= 1000
+                said.append((answer.content, answer.envelope.reverse_path, len(answer.envelope.recipients)))
+                taken = tuple(Delivery(one, "accept", Reply(250, "", ""), "") for one in answer.envelope.recipients)
+                judged = Filtered(Outcome("ID", Reply(250, "", ""), taken, verdict()), 5.0)
+                said.append(session.answer(judged, (b"X-A: b\r\n",)))
+    except ProtocolError:
+        said.append(b"no milter")
+    except Leave:
+        said.append(b"left")
+    session.forget()
+    assert room.used == 0
+    for answer in said:
+        if isinstance(answer, bytes) and answer not in (b"no milter", b"left"):
+            milter_mta.answers(answer)
+    return said
+
+
+def milter(content: bytes) -> None:
+    """Invariant: any bytes of an MTA give whole packets and messages within the limit, or one error; however they are
+    cut; and nothing is left in memory. Seen as packets too: the fuzzer need not find lengths."""
+    framed = b"".join(packet(one[:1], one[1:]) for one in content.split(b"\xff") if one)
+    for raw in (content, milter_mta.negotiate() + framed):
+        assert _milter_says([raw]) == _milter_says(raw[at : at + 1] for at in range(len(raw)))
+
+
 _OWNER = b"\xc0\x0c"
 _MX = _OWNER + b"\0\x0f\0\1\0\0\0\x3c\0\7\0\x0a\2mx\xc0\x0c"
 _ALIAS = _OWNER + b"\0\5\0\1\0\0\0\x3c\0\4\1a\xc0\x0c"
 _TXT = _OWNER + b"\0\x10\0\1\0\0\0\x3c\0\6\2ab\2cd"
 _SOA = _OWNER + b"\0\6\0\1\0\0\0\x3c\0\x18" + _OWNER + _OWNER + bytes(20)
 
+
+def proxies(content: bytes) -> None:
+    """Invariant: any bytes are a PROXY header, the beginning of one, or refused; what names a client names an address,
+    and takes no byte that is not there. So for XCLIENT and XFORWARD."""
+    with suppress(proxy.ProxyError):
+        found = proxy.parse_header(content)
+        if found is not None:
+            assert 0 < found[1] <= len(content)
+            assert found[0] is None or (ip_address(found[0][0]) and 0 <= found[0][1] < 65_536)
+    text = content.decode("utf-8", "surrogateescape").strip()
+    for said in (proxy.parse_xclient(text), proxy.parse_xforward(text)):
+        if said is not None:
+            seen = proxy.as_named(Client("192.0.2.1", helo="x"), proxy.joined(proxy.NOBODY, said))
+            assert ip_address(seen.ip)
+            assert seen.helo.isprintable() and len(seen.helo) <= 255
+            assert seen.protocol in ("SMTP", "ESMTP")
+
+
+def spamd(data: bytes) -> None:
+    """Bytes are a request of bounded size or a ProtocolError, the same whole and byte by byte, and can be forwarded."""
+    whole, single = _spamd(data, len(data) or 1), _spamd(data, 1)
+    assert whole == single
+    if isinstance(whole, spamd_codec.Request):
+        assert len(whole.content) <= _SPAMD_LIMIT
+        arrived = _spamd(spamd_codec.pack_request(whole), 7)
+        assert isinstance(arrived, spamd_codec.Request)
+        assert (arrived.command, arrived.content) == (whole.command, whole.content)
+        rspamd_envelope(whole.fields)
+        spamd_codec.answer(whole, 5.0, 5.0, b"x")
+
+
+_SPAMD_LIMIT = 4096
+
+
+def _spamd(data: bytes, step: int) -> spamd_codec.Request | tuple[int, str]:
+    reader = spamd_codec.Reader(_SPAMD_LIMIT)
+    try:
+        for place in range(0, len(data), step):
+            request = reader.feed(data[place : place + step])
+            if request is not None:
+                return request
+        return reader.finish()
+    except spamd_codec.ProtocolError as error:
+        assert spamd_codec.failure(error.code, error.text).endswith(b"\r\n")
+        return error.code, error.text
+
+
+def rspamd_envelope(fields: tuple[tuple[str, str], ...]) -> None:
+    """Fields tell an envelope, or are refused in one line."""
+    with suppress(InputError):
+        found = read_envelope(fields, "mx.example.ir")
+        assert all("@" in one.address for one in found.recipients)
+
+
+def handover(data: bytes) -> None:
+    """Whatever stands above it, what came in is an end of the content; taken off twice is taken off once or more."""
+    found = read_handover(data)
+    assert data.endswith(found.content)
+    assert data.endswith(without_handover(data, found.client_ip))
+    scan_envelope("mx.example.ir", client_ip=found.client_ip, helo=found.helo, reverse_path=found.reverse_path)
+
+
 TARGETS: dict[str, Target] = {
+    "proxy": Target(
+        proxies,
+        lambda: [
+            b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 25\r\n",
+            b"PROXY TCP6 2001:db8::7 ::1 4711 25\r\nEHLO x\r\n",
+            b"PROXY UNKNOWN\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(range(12)),
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x29" + bytes(range(36)) + b"\4\0\2ab",
+            b"NAME=a.test ADDR=IPV6:2001:db8::7 PORT=25 PROTO=ESMTP HELO=a+2Eb LOGIN=[UNAVAILABLE]",
+            b"IDENT=4F1 SOURCE=REMOTE ADDR=192.0.2.7 HELO=[TEMPUNAVAIL]",
+        ],
+        300,
+    ),
+    "spamd": Target(
+        spamd,
+        lambda: [
+            b"PROCESS SPAMC/1.5\r\nUser: reza\r\nContent-length: 14\r\n\r\nSubject: x\n\nhi",
+            b"TELL SPAMC/1.3\r\nMessage-class: spam\r\nSet: local,remote\r\n\r\nSubject: x\n\nhi",
+            b"CHECK SPAMC/1.5\nCompress: zlib\n\n" + zlib.compress(b"Subject: x\n\nhi"),
+            b"CHECK RSPAMC/1.3\r\nContent-length: 2\r\nIP: 192.0.2.1\r\nFrom: <a@b.ir>\r\nRcpt: <c@d.ir>, e@f.ir\r\n\r\nhi",
+            b"PING SPAMC/1.2\r\n",
+        ],
+    ),
+    "handover": Target(
+        handover,
+        lambda: [
+            b"Return-Path: <a@b.ir>\r\nReceived: from x (y [192.0.2.1])\r\n\tby z (Postfix) with ESMTP id 1\r\n\tfor <c@d.ir>; d\r\n\r\n",
+            b"From a@b.ir Fri\nX-Envelope-To: c@d.ir, e@f.ir\nReceived: from [192.0.2.1] (helo=x) by z (envelope-from <a@b.ir>) for c@d.ir; d\n\n",
+            *SEEDS,
+        ],
+    ),
     "arc": Target(arc_chain, lambda: [chain(LIST), chain(SCHOOL, LIST), b"", b"ARC-Seal: i=1; cv=fail\r\n\r\n"]),
     "resinfo": Target(
         resinfo,
@@ -244,6 +445,32 @@ TARGETS: dict[str, Target] = {
         ],
         400,
     ),
+    "milter": Target(
+        milter,
+        lambda: [
+            b"".join(
+                one for one in (milter_mta.negotiate(), milter_mta.connect(), milter_mta.mail(), milter_mta.rcpt())
+            ),
+            b"\xff".join(
+                one[4:]
+                for one in (
+                    milter_mta.macros("C", j="a"),
+                    milter_mta.connect("2001:db8::1"),
+                    milter_mta.helo(),
+                    milter_mta.mail("<a@b.example>", "SMTPUTF8"),
+                    milter_mta.rcpt(),
+                    milter_mta.DATA,
+                    *milter_mta.content(b"X-Spam-Flag: NO\r\nSubject: a\r\n b\r\n\r\nbody\r\n"),
+                    milter_mta.ABORT,
+                    milter_mta.NEW_CONNECTION,
+                    milter_mta.local_client(),
+                    milter_mta.mail(),
+                    milter_mta.QUIT,
+                )
+            ),
+        ],
+        2000,
+    ),
     "mail": Target(mail, lambda: (*SEEDS, *DICTIONARY)),
     "change": Target(change, lambda: (*SEEDS, *DICTIONARY)),
     "results": Target(
@@ -266,6 +493,19 @@ TARGETS: dict[str, Target] = {
             "Sаra\u200b ｒahimi\u202e @ xn--80ak6aa92e.com".encode(),
         ],
         400,
+    ),
+    "smtp_commands": Target(
+        smtp_commands,
+        lambda: [
+            b'FROM:<@a.example,@b.example:"s \\" ara"@example.org> SIZE=10 BODY=8BITMIME SMTPUTF8',
+            "<سارا@نمونه.example>".encode(),
+            b"a@[IPv6:2001:db8::1]",
+            b"100 LAST",
+        ],
+        400,
+    ),
+    "smtp_input": Target(
+        smtp_input, lambda: [b"a\r\n..b\n.\n\r.\r\0\n.\r\n\r\n.\r\nQUIT\r\n", b".\r\n", b"\r\n.\r\n.\r\n"], 400
     ),
     "expression": Target(expressions, lambda: [b"A && !(B || C) > 2 + 3 * -D", b"(A + B + C >= 2) && D == 1"], 400),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -24,9 +25,11 @@ from gateway.types import (
     DmarcRow,
     DomainPolicy,
     Envelope,
+    Filtered,
     HeldMessage,
     History,
     LogRow,
+    Mta,
     Outcome,
     Recipient,
     Reply,
@@ -39,6 +42,9 @@ CONTENT = message_bytes()
 GONE = Reply(550, "5.1.1", "no such user")
 LATER = Reply(451, "4.3.0", "later")
 TAKEN = Reply(250, "2.0.0", "taken")
+
+
+MTA = Mta("mail.darban.test", "4XyZ")
 
 
 @dataclass
@@ -76,6 +82,14 @@ class World:
         )
         return await gateway.receive(envelope(*recipients), content)
 
+    async def filter(self, *recipients: str, content: bytes = CONTENT, mta: Mta = MTA) -> Filtered:
+        gateway = Gateway(
+            policies=self.policies, scorer=self.scorer or FixedScorer(self.verdict), relay=Relay(self.policies, lambda _: self.hop),
+            hold=Hold(self.quarantine, verdict_json), verifier=self, journal=self.journal, counters=self.counters,
+            reputation=self.reputation,
+        )  # fmt: skip
+        return await gateway.filter(envelope(*recipients), content, mta)
+
     async def screen(self, address: str) -> Reply | None:
         gateway = Gateway(
             policies=self.policies, scorer=FixedScorer(None), relay=Relay(self.policies, lambda _: self.hop),
@@ -105,6 +119,131 @@ class World:
 def saying(**replies: Reply) -> MemoryNextHop:
     """By local part; the rest is taken."""
     return MemoryNextHop(lambda address: replies.get(address.partition("@")[0], TAKEN))
+
+
+# --- a message that an MTA keeps ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("score", "recipients", "code", "actions", "required"),
+    [
+        (0.0, "a@darban.test", 250, "accept", 5.0),
+        (6.0, "a@darban.test", 250, "tag", 5.0),
+        (9.0, "a@darban.test", 250, "quarantine", math.inf),
+        (20.0, "a@darban.test", 550, "reject", math.inf),
+        (3.5, "a@darban.test b@darban.test", 250, "accept accept", 5.0),
+        # one copy for all: marked at the lowest threshold, so that nobody gets untagged what his policy tags
+        (3.5, "a@strict.test b@lax.test", 250, "tag tag", 3.0),
+        (6.0, "a@darban.test b@lax.test", 250, "tag tag", 5.0),
+        (8.0, "a@strict.test b@lax.test", 250, "quarantine accept", 9.0),
+        (9.0, "a@strict.test b@strict.test", 550, "reject reject", math.inf),
+        # a domain that is not configured has the defaults, and no quarantine to be released from
+        (6.0, "a@elsewhere.test", 250, "tag", 5.0),
+        (9.0, "a@elsewhere.test", 250, "tag", 5.0),
+        (9.0, "a@elsewhere.test b@darban.test", 250, "tag quarantine", 5.0),
+        (16.0, "a@elsewhere.test", 550, "reject", math.inf),
+        (16.0, "a@elsewhere.test b@lax.test", 250, "tag tag", 5.0),
+    ],
+)  # fmt: skip
+async def test_what_an_mta_is_told(score: float, recipients: str, code: int, actions: str, required: float) -> None:
+    world = World(verdict(score))
+    found = await world.filter(*recipients.split())
+    assert (found.outcome.reply.code, found.hold) == (code, "")
+    told = {one.recipient.address: one.action for one in found.outcome.deliveries}
+    assert [told[one] for one in recipients.split()] == actions.split()
+    assert found.required_score == required
+    assert world.hop.taken == []
+    held = [one for one, action in told.items() if action == "quarantine"]
+    assert sorted(row.recipient for row in world.quarantine.rows.values()) == sorted(held)
+    assert [row.recipient for row in world.journal.rows] == recipients.split()
+    rows = [row for row in world.journal.rows if isinstance(row, LogRow)]
+    assert [row.action for row in rows] == actions.split()
+    assert all(code != 250 or "4XyZ" in row.next_hop_reply for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("score", "recipients", "code", "actions", "hold"),
+    [
+        (0.0, "a@darban.test", 250, "accept", ""),
+        (9.0, "a@darban.test", 250, "quarantine", "score 9.0 >= quarantine_at 8.0"),
+        (9.0, "a@elsewhere.test", 250, "quarantine", "score 9.0 >= quarantine_at 8.0"),
+        (8.0, "a@lax.test b@darban.test", 250, "quarantine quarantine", "score 8.0 >= quarantine_at 8.0"),
+        (20.0, "a@darban.test", 550, "reject", ""),
+    ],
+)
+async def test_an_mta_that_holds_itself(score: float, recipients: str, code: int, actions: str, hold: str) -> None:
+    world = World(verdict(score))
+    found = await world.filter(*recipients.split(), mta=Mta("mail.darban.test", "4XyZ", holds=True))
+    assert (found.outcome.reply.code, found.hold) == (code, hold)
+    assert [one.action for one in found.outcome.deliveries] == actions.split()
+    assert world.quarantine.rows == {}
+
+
+async def test_what_others_get_too_is_not_refused() -> None:
+    world = World(verdict(20.0))
+    found = await world.filter("a@darban.test", mta=Mta("mail.darban.test", "4XyZ", has_others=True))
+    assert (found.outcome.reply.code, found.required_score) == (250, math.inf)
+    assert world.where() == {"a@darban.test": ["held"]}
+
+
+async def test_a_quarantine_that_is_down_leaves_the_message_with_the_mtas_client() -> None:
+    world = World(verdict(8.0))
+    world.quarantine.is_down = True
+    found = await world.filter("a@strict.test", "b@lax.test")
+    assert (found.outcome.reply.code, found.hold) == (451, "")
+    assert {row.action for row in world.journal.rows if isinstance(row, LogRow)} == {"tempfail"}
+
+
+async def test_no_verdict_for_an_mta_is_a_451() -> None:
+    world = World(None)
+    assert (await world.filter("a@darban.test")).outcome.reply.code == 451
+    assert world.journal.rows[0].action == "tempfail"
+
+
+async def test_greylisting_for_an_mta() -> None:
+    world = World(verdict(3.0))
+    assert (await world.filter("a@grey.test")).outcome.reply.enhanced == "4.7.1"
+    assert (await world.filter("a@grey.test", "b@darban.test")).outcome.reply.code == 250  # one does not want it
+    world.minutes_pass()
+    assert (await world.filter("a@grey.test")).outcome.reply.code == 250
+
+
+async def test_the_sender_of_what_an_mta_takes_is_learned() -> None:
+    world = World(verdict(0.0, auth=PROVEN))
+    await world.filter("a@darban.test")
+    assert await known_to(world, "a@darban.test") == (1.0,)
+    world.verdict = verdict(6.0, auth=PROVEN)
+    await world.filter("b@darban.test")
+    assert await known_to(world, "b@darban.test") == (0.0,)
+
+
+@given(
+    st.floats(-5, 25),
+    st.lists(st.sampled_from([f"{user}@{domain}" for user in "ab" for domain in ("darban.test", "strict.test", "lax.test", "elsewhere.test")]), min_size=1, max_size=4, unique=True),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)  # fmt: skip
+async def test_an_mtas_message_is_held_left_or_refused(
+    score: float, recipients: list[str], others: bool, holds: bool, is_down: bool
+) -> None:
+    """Whatever policies say: what the MTA is to take out is held here; a refusal is everybody's."""
+    world = World(verdict(score))
+    world.quarantine.is_down = is_down
+    found = await world.filter(*recipients, mta=Mta("m", "4XyZ", others, holds))
+    deliveries = found.outcome.deliveries
+    assert {one.recipient.address for one in deliveries} == set(recipients)
+    held = {row.recipient for row in world.quarantine.rows.values()}
+    if found.outcome.reply.code == 250:
+        assert held == (set() if holds else {one.recipient.address for one in deliveries if one.action == "quarantine"})
+        marked = [one for one in deliveries if one.action in ("accept", "tag")]
+        assert len({one.action for one in marked}) <= 1
+        assert all((one.action == "tag") is (score >= found.required_score) for one in marked)
+    elif found.outcome.reply.code == 550:
+        assert not others and not held
+        assert {one.action for one in deliveries} == {"reject"}
+    else:
+        assert is_down and not held and not holds
 
 
 # --- the table of docs/custody.md ---------------------------------------------------------------------------------------

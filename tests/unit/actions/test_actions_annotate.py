@@ -5,12 +5,13 @@ from __future__ import annotations
 import authres
 import pytest
 
-from gateway.actions.annotate import annotate, annotate_release
+from gateway.actions.annotate import annotate, annotate_release, annotate_scanned, fields_on_top
 from gateway.auth import dkim
+from gateway.auth.seal import Sealer
 from gateway.mail import parse
-from gateway.types import AuthResult, Envelope
+from gateway.types import AuthResult, Envelope, Mta
 from tests.builders import envelope, message_bytes, recipient, verdict
-from tests.dkim_keys import rsa_record, sign
+from tests.dkim_keys import ed25519_key, rsa_record, sign
 from tests.fakes import FakeResolver
 
 KEY = {"s1._domainkey.example.org": {"TXT": [rsa_record()]}}
@@ -40,6 +41,27 @@ def where() -> Envelope:
 
 def values(content: bytes, name: str) -> list[str]:
     return [field.text for field in parse(content).by_name.get(name, ())]
+
+
+def test_an_mta_puts_the_same_fields_on_top_but_for_received() -> None:
+    judged = verdict(6.0, auth=AUTH, incomplete=("dns: timeout",))
+    relayed = annotate(where(), message_bytes(), judged, [recipient()], 5.0)
+    mta = fields_on_top(where(), message_bytes(), judged, 5.0, Mta("mail.darban.test", "4XyZ"))
+    assert all(one.endswith(b"\r\n") and len(parse(one + b"\r\n").fields) == 1 for one in mta)
+    ours = [(one.name, one.raw) for one in parse(b"".join(mta) + b"\r\n").fields]
+    theirs = [(one.name, one.raw) for one in parse(relayed).fields if one.name != "Received"]
+    assert [one for one in ours if one[0] != "X-Darban-Mta"] == theirs[: len(ours) - 1]
+    assert ("X-Darban-Mta", b"X-Darban-Mta: mail.darban.test 4XyZ\r\n") in ours
+    assert len(fields_on_top(where(), message_bytes(), judged, 5.0, Mta())) == len(mta) - 1
+
+
+def test_an_mta_puts_our_seal_above_all() -> None:
+    judged, content = verdict(1.0, auth=AUTH), message_bytes()
+    on_top = fields_on_top(where(), content, judged, 5.0, Mta(), Sealer("darban.test", "s1", ed25519_key()))
+    assert [one.partition(b":")[0] for one in on_top[:3]] == [
+        b"ARC-Seal", b"ARC-Message-Signature", b"ARC-Authentication-Results",
+    ]  # fmt: skip
+    assert len(on_top) == 3 + len(fields_on_top(where(), content, judged, 5.0, Mta()))
 
 
 @pytest.mark.parametrize("is_release", [False, True])
@@ -93,3 +115,20 @@ def test_results_that_are_not_there() -> None:
 def test_an_internationalised_name_of_ours_is_written_in_ascii() -> None:
     done = annotate(envelope(hostname="bücher.example"), message_bytes(), verdict(1.0), [recipient()], 5.0)
     assert values(done, "authentication-results") == ["xn--bcher-kva.example; none"]
+
+
+@pytest.mark.parametrize("newline", [b"\r\n", b"\n"])
+@pytest.mark.parametrize("line", [b"", b"From sara@example.org Fri Nov 27 08:00:00 2026"])
+def test_what_is_scanned_goes_back_as_it_came_but_for_our_fields(newline: bytes, line: bytes) -> None:
+    plain = message_bytes().replace(b"\r\n", newline)
+    forged = newline.join(one.replace("\r\n", "\n").encode().replace(b"\n", newline) for one in FORGED) + newline
+    start = line + newline if line else b""
+    found = annotate_scanned(where(), start + forged + plain, verdict(6.0, auth=AUTH), 5.0)
+    assert found.startswith(start + b"X-Spam-Flag: YES" + newline)
+    assert found.endswith(plain)
+    assert len(values(found.removeprefix(start), "x-spam-score")) == 1
+    assert len(values(found.removeprefix(start), "authentication-results")) == 1
+    assert "received" not in parse(found).by_name
+    assert (b"\r" in found) == (newline == b"\r\n")
+    again = annotate_scanned(where(), found, verdict(6.0, auth=AUTH), 5.0)
+    assert again == found

@@ -17,7 +17,7 @@ from gateway.classify.model import MANIFEST, WEIGHTS, Model
 from gateway.errors import ConfigError, InputError
 from tests.builders import mail, message_bytes
 
-SHIPPED = sorted((Path(__file__).parents[3] / "models").iterdir())
+SHIPPED = sorted(one.parent for one in (Path(__file__).parents[3] / "models").glob("*/manifest.json"))
 SPAM = ("Cheap pills, order now!", "You won $$$ a prize, click", "Hot stocks buy now", "خرید ویژه با تخفیف")
 HAM = ("Minutes of the meeting", "The patch is merged", "Lunch at noon with Sara?", "جلسه فردا ساعت ده است")
 
@@ -33,7 +33,7 @@ def corpora(tmp_path: Path) -> Path:
 
 
 def trained(corpora: Path, out: Path) -> Model:
-    fitted = train.fit(train.extract_sources(corpus.sources(corpora)))
+    fitted = train.fit(train.extract_sources(corpus.sources([corpora])))
     model.save(out, fitted.weights, (fitted.bias, fitted.slope, fitted.offset), {"data": []})
     return classify.load(out)
 
@@ -56,7 +56,7 @@ def test_it_learns_and_says_why(corpora: Path, tmp_path: Path) -> None:
 
 def test_served_is_what_was_trained(corpora: Path, tmp_path: Path) -> None:
     """The sparse product of training and the sums of serving agree (weights are stored in half precision)."""
-    matrix = train.extract_sources(corpus.sources(corpora))
+    matrix = train.extract_sources(corpus.sources([corpora]))
     fitted = train.fit(matrix)
     model.save(tmp_path / "m", fitted.weights, (fitted.bias, fitted.slope, fitted.offset), {})
     served = classify.load(tmp_path / "m")
@@ -66,7 +66,7 @@ def test_served_is_what_was_trained(corpora: Path, tmp_path: Path) -> None:
 
 
 def test_held_out_scores_are_of_every_sample(corpora: Path) -> None:
-    matrix = train.extract_sources(corpus.sources(corpora))
+    matrix = train.extract_sources(corpus.sources([corpora]))
     fitted = train.fit(matrix)
     assert fitted.held_out.shape == matrix.is_spam.shape
     assert (fitted.held_out[matrix.is_spam].mean() > 0) and (fitted.held_out[~matrix.is_spam].mean() < 0)
@@ -78,7 +78,7 @@ def test_there_must_be_mail() -> None:
 
 
 def test_training_needs_both_classes(corpora: Path) -> None:
-    matrix = train.extract_sources(corpus.sources(corpora))
+    matrix = train.extract_sources(corpus.sources([corpora]))
     with pytest.raises(InputError, match="both"):
         train.fit(matrix.part(matrix.is_spam))
 

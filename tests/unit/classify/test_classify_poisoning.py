@@ -34,7 +34,7 @@ class Field:
 
 @pytest.fixture(scope="module")
 def field(corpora: Path) -> Field:
-    matrix = train.extract_sources({"spamassassin": corpus.sources(corpora)["spamassassin"]})
+    matrix = train.extract_sources({"spamassassin": corpus.sources([corpora])["spamassassin"]})
     digits = np.array([int(hashlib.sha256(path.encode()).hexdigest()[0], 16) for path in matrix.paths])
     fitted = train.fit(matrix.part(digits < 8))
     model = Model("half-1", fitted.weights, fitted.bias, fitted.slope, fitted.offset)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.app import domain_policies
 from gateway.config.load import describe, load_settings, state_dir
 from gateway.errors import ConfigError
 
@@ -52,8 +53,20 @@ def test_without_a_file_everything_is_on_loopback(tmp_path: Path, monkeypatch: p
         ('[web\n', "not TOML"),
         ('[web]\nlisten = "nonsense"', r"\[web\] listen: 'nonsense' is not host:port"),
         ('[smtp]\nlisten = ["127.0.0.1:99999"]', "a port from 1 to 65535"),
+        ('[milter]\nlisten = "unix:run/milter"', r"\[milter\] listen: 'unix:run/milter' is not unix:/path"),
+        (f'[milter]\nlisten = "unix:/{"x" * 100}"', "an absolute path of 100 bytes or less"),
+        ('[milter]\nlisten = "nonsense"', r"\[milter\] listen: 'nonsense' is not host:port"),
+        ('[milter]\nquarantine = "hold"', r"\[milter\] quarantine: Input should be 'darban' or 'mta'"),
+        ('[milter]\nown_networks = ["x"]', r"\[milter.own_networks\] 0: 'x' is not a network"),
         ('[smtp]\nlisten = "127.0.0.1:2525"', r"\[smtp\] listen: write a list"),
         ('[[domain]]\nname = "a.test"\nnext_hop = "http://x"', "next_hop: write smtp://host:port"),
+        ('[[domain]]\nname = "a.test"\nnext_hop = []', "next_hop: write smtp://host:port"),
+        ('[[domain]]\nname = "a.test"\nnext_hop = ["smtp://a:25", "ftp://b"]', "next_hop: write smtp://host:port"),
+        ('[[domain]]\nname = "a.test"\nnext_hop = ["smtp://a:25", "maildir:b"]', "write it alone"),
+        ('[[domain]]\nname = "a.test"\nnext_hop = "smtp://a:25?tls=maybe"', "tls=maybe: write one of"),
+        ('[[domain]]\nname = "a.test"\nnext_hop = "smtp://a:25?tls=verify&ca=no.pem"', r"smtp://a:25: /.*no.pem does not exist"),
+        (f'[[domain]]\nname = "a.test"\n{HOP}\n[[domain.route]]\naddress = "b"\nnext_hop = "x"', "next_hop: write smtp"),
+        (f'[[domain]]\nname = "a.test"\n{HOP}\n[[domain.route]]\naddress = "b"\n{HOP}\nadres = "b"', "adres: unknown; did you mean address"),
         ('[identity]\npartners = ["a b"]', r"\[identity\] partners: 'a b' is not a domain name"),
         ('[identity]\nshorteners = [""]', r"\[identity\] shorteners: '' is not a domain name"),
         ('[[identity.person]]\nname = "Sara Rahimi"', "address: is missing"),
@@ -125,3 +138,22 @@ def test_passwords_are_not_shown(tmp_path: Path) -> None:
     assert shown["storage", "database"] == "postgresql://u:***@db/x"
     assert ("[domain]", "name") in shown
     assert ("", "hostname") in shown
+
+
+def test_next_hops_in_order_and_routes(tmp_path: Path) -> None:
+    text = """
+    [[domain]]
+    name = "a.test"
+    next_hop = ["smtp://a:25|smtp://b:25", "smtp://c:25?cert=c.pem"]
+    [[domain.route]]
+    address = "sales-*"
+    next_hop = "maildir:sales"
+    """
+    (tmp_path / "c.pem").touch()
+    settings = load_settings(write(tmp_path, text))
+    assert settings.domain[0].next_hop == ("smtp://a:25|smtp://b:25", f"smtp://c:25?cert={tmp_path}/c.pem")
+    assert settings.domain[0].route[0].next_hop == f"maildir:{tmp_path}/sales"
+    (policy,) = domain_policies(settings)
+    assert policy.routes == (("sales-*", f"maildir:{tmp_path}/sales"),)
+    shown = {(table, key): value for table, key, value, _, _ in describe(settings)}
+    assert shown["[domain.route]", "address"] == "sales-*"

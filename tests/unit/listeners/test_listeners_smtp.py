@@ -7,6 +7,7 @@ import datetime
 import socket
 import ssl
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from structlog.testing import capture_logs
 
 from gateway.config.settings import Smtp
 from gateway.errors import ConfigError
@@ -136,6 +138,24 @@ async def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path, conten
         await smtp.serve(Smtp(tls_certificate=str(wrong), tls_key=str(wrong)), "mx", RecordingService(), [])
 
 
+async def test_what_was_forgotten_is_told(certificate: dict[str, str]) -> None:
+    with capture_logs() as told:
+        async with listening(RecordingService(), **certificate) as (_, port):
+            talker = await upgraded(port, said_early=b"NOOP\r\n")
+            assert (await talker.ask("EHLO client.example")).startswith("250")
+            quiet = await upgraded(port)
+            assert (await quiet.ask("EHLO client.example")).startswith("250")
+    assert [one["octets"] for one in told if "forgot" in one["event"]] == [6]
+
+
+async def test_auth_is_not_offered_under_tls(certificate: dict[str, str]) -> None:
+    async with listening(RecordingService(), **certificate) as (_, port):
+        talker = await upgraded(port)
+        await talker.ask("EHLO client.example")
+        assert not any("AUTH" in line for line in talker.last)
+        assert (await talker.ask("AUTH PLAIN AGEAYg==")).startswith("502")
+
+
 # --- clients that go away ---------------------------------------------------------------------------------------------
 
 
@@ -230,6 +250,94 @@ async def test_data_has_a_time_limit_however_busy_the_client_is() -> None:
         await asyncio.gather(dripping, return_exceptions=True)
 
 
+async def test_a_command_line_in_pieces_has_one_time_limit() -> None:
+    """An octet now and then keeps nobody here: timeout_s is for the whole line."""
+    async with listening(RecordingService(), timeout_s=0.6) as (_, port):
+        talker = await Talker.connect(port)
+        await talker.hear()
+        started = time.monotonic()
+
+        async def drip() -> None:
+            for octet in b"EHLO client.example" * 10:
+                await talker.send(bytes([octet]))
+                await asyncio.sleep(0.05)
+
+        dripping = asyncio.create_task(drip())
+        assert (await talker.hear()).startswith("421 4.4.2")
+        assert 0.5 < time.monotonic() - started < 2
+        dripping.cancel()
+        await asyncio.gather(dripping, return_exceptions=True)
+
+
+@pytest.mark.parametrize("is_chunk", [False, True])
+async def test_content_slower_than_the_least_rate_is_cut_off(is_chunk: bool) -> None:
+    """Each octet comes well within the idle limit; all of them together do not earn the time they take."""
+    service = RecordingService()
+    async with listening(service, timeout_s=0.5, min_data_rate=1000) as (_, port):
+        talker = await Talker.connect(port)
+        await talker.hear()
+        for command in ("EHLO client.example", "MAIL FROM:<sara@example.org>", "RCPT TO:<you@darban.test>"):
+            await talker.ask(command)
+        if is_chunk:
+            await talker.say("BDAT 5000 LAST")
+        else:
+            await talker.ask("DATA")
+        started = time.monotonic()
+
+        async def drip() -> None:
+            while True:
+                await talker.send(b"x")
+                await asyncio.sleep(0.05)
+
+        dripping = asyncio.create_task(drip())
+        assert (await talker.hear()).startswith("421 4.4.2")
+        assert 0.4 < time.monotonic() - started < 2
+        assert service.refusals == ["content came too slowly"]
+        dripping.cancel()
+        await asyncio.gather(dripping, return_exceptions=True)
+    assert service.received == []
+
+
+async def test_content_at_the_least_rate_is_taken() -> None:
+    service = RecordingService()
+    async with listening(service, timeout_s=0.3, min_data_rate=1000) as (_, port):
+        talker = await Talker.connect(port)
+        await talker.transaction()
+        for _ in range(12):  # longer than timeout_s in all
+            await talker.send(b"x" * 198 + b"\r\n")
+            await asyncio.sleep(0.08)
+        await talker.send(b".\r\n")
+        assert (await talker.hear()).startswith("250")
+    assert len(service.received[0][1]) == 2400
+
+
+async def test_many_chunks_have_one_time_limit() -> None:
+    async with listening(RecordingService(), data_timeout_s=0.5, max_idle_commands=10_000) as (_, port):
+        talker = await Talker.connect(port)
+        await talker.hear()
+        for command in ("EHLO client.example", "MAIL FROM:<sara@example.org>", "RCPT TO:<you@darban.test>"):
+            await talker.ask(command)
+        heard = "250"
+        started = time.monotonic()
+        while heard.startswith("250") and time.monotonic() - started < 5:
+            await talker.send(b"BDAT 1\r\nx")
+            heard = await talker.hear()
+            await asyncio.sleep(0.02)
+        assert heard.startswith("421 4.4.2")
+
+
+async def test_a_connection_has_an_end_however_busy() -> None:
+    async with listening(RecordingService(), max_session_s=0.3) as (_, port):
+        talker = await Talker.connect(port)
+        await talker.hear()
+        started = time.monotonic()
+        while (heard := await talker.ask("NOOP")).startswith("250"):
+            assert time.monotonic() - started < 5
+            await asyncio.sleep(0.05)
+        assert heard.startswith("421 4.4.2")
+        assert await talker.hear() == "closed"
+
+
 async def test_one_connection_too_many_hears_421() -> None:
     async with listening(RecordingService(), max_connections=1) as (_, port):
         first = await Talker.connect(port)
@@ -243,6 +351,36 @@ async def test_one_connection_too_many_hears_421() -> None:
         assert (await third.hear()).startswith("220")
 
 
+async def test_the_limit_of_a_line_is_no_others() -> None:
+    """aiosmtpd keeps it in the class, where each new connection resets it."""
+    async with listening(RecordingService()) as (_, port):
+        first = await Talker.connect(port)
+        await first.hear()
+        await first.ask("EHLO client.example")
+        second = await Talker.connect(port)
+        await second.hear()
+        for talker in (first, second):
+            assert (await talker.ask(f"NOOP {'x' * 2000}")).startswith("250")
+            assert (await talker.ask(f"NOOP {'x' * 2050}")).startswith("500 5.5.2 Line too long")
+
+
+async def test_little_patience_while_connections_are_scarce(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp, "_SCARCE_TIMEOUT_S", 0.3)
+    async with listening(RecordingService(), max_connections=10) as (_, port):
+        early = [await Talker.connect(port) for _ in range(8)]
+        for talker in early:
+            await talker.hear()
+        late = await Talker.connect(port)
+        assert (await late.hear()).startswith("220")
+        assert (await late.hear()).startswith("421 4.4.2")
+        busy = await Talker.connect(port)
+        await busy.transaction()  # content has its own time
+        await asyncio.sleep(0.5)
+        await busy.send(b"a\r\n.\r\n")
+        assert (await busy.hear()).startswith("250")
+        assert (await early[0].ask("NOOP")).startswith("250")
+
+
 async def test_far_more_than_the_limit_ends_the_connection() -> None:
     service = RecordingService()
     async with listening(service, max_message_size=1024) as (server, port):
@@ -254,6 +392,120 @@ async def test_far_more_than_the_limit_ends_the_connection() -> None:
                 await asyncio.sleep(0.001)
                 assert server.sessions
     assert service.received == []
+
+
+# --- what one client may do ---------------------------------------------------------------------------------------------
+
+
+async def connect_from(ip: str, port: int) -> Talker:
+    return Talker(*await asyncio.open_connection("127.0.0.1", port, local_addr=(ip, 0)))
+
+
+async def greeting(port: int, ip: str = "127.0.5.1") -> tuple[Talker, str]:
+    talker = await connect_from(ip, port)
+    return talker, await talker.hear()
+
+
+async def gone(server: smtp.Server) -> None:
+    async with asyncio.timeout(5):
+        while server.sessions:
+            await asyncio.sleep(0.01)
+
+
+async def test_connections_of_one_client_and_one_network() -> None:
+    service = RecordingService()
+    limits = {"connections_per_client": 2, "connections_per_network": 3}
+    async with listening(service, limits) as (server, port):
+        first, second = await greeting(port), await greeting(port)
+        assert (await greeting(port))[1].startswith("421 4.7.0")
+        assert (await greeting(port, "127.0.5.2"))[1].startswith("220")
+        assert (await greeting(port, "127.0.5.3"))[1].startswith("421 4.7.0")
+        assert (await greeting(port, "127.0.6.1"))[1].startswith("220")
+        assert service.refusals == ["connection limit: client", "connection limit: network"]
+        for talker, heard in (first, second):
+            assert heard.startswith("220")
+            talker.close()
+        async with asyncio.timeout(5):
+            while len(server.sessions) > 2:
+                await asyncio.sleep(0.01)
+        assert (await greeting(port))[1].startswith("220")
+
+
+async def test_new_connections_in_a_minute() -> None:
+    async with listening(RecordingService(), {"connects_per_client": 3, "connects_per_network": 5}) as (_, port):
+        heard = [(await greeting(port, ip))[1][:3] for ip in ["127.0.5.1"] * 4 + ["127.0.5.2"] * 2]
+        assert heard == ["220", "220", "220", "421", "220", "421"]
+
+
+async def test_trusted_clients_are_not_limited() -> None:
+    async with listening(RecordingService()) as (server, port):  # loopback is, by default
+        server.connections._limits = smtp.ConnectionLimits(1, 1, 1, 1, 1)
+        assert [(await greeting(port))[1][:3] for _ in range(3)] == ["220"] * 3
+
+
+async def test_wrong_commands_close_the_door_to_their_network() -> None:
+    async with listening(RecordingService(), {"errors_per_network": 5}) as (server, port):
+        talker, _ = await greeting(port)
+        for _ in range(6):
+            await talker.ask("GARBAGE")
+        talker.close()
+        await gone(server)
+        assert (await greeting(port, "127.0.5.9"))[1].startswith("421")
+        assert (await greeting(port, "127.0.6.1"))[1].startswith("220")
+
+
+async def test_a_harvest_is_stopped_sooner_each_time() -> None:
+    gone_reply = Reply(550, "5.1.1", "No such mailbox")
+    service = RecordingService(screened={f"r{number}@darban.test": gone_reply for number in range(20)})
+    async with listening(service, {"max_refused_recipients": 8}) as (_, port):
+        tried = []
+        for _ in range(4):
+            talker, _heard = await greeting(port)
+            await talker.ask("EHLO client.example")
+            await talker.ask("MAIL FROM:<sara@example.org>")
+            tried.append(0)
+            while (await talker.ask(f"RCPT TO:<r{tried[-1]}@darban.test>")).startswith("550"):
+                tried[-1] += 1
+            assert await talker.hear() == "closed"
+    assert tried == [8, 4, 2, 2]
+
+
+@pytest.mark.parametrize("is_doubtful", [True, False])
+async def test_the_greeting_is_late_for_the_doubtful(is_doubtful: bool) -> None:
+    async with listening(RecordingService(doubtful=is_doubtful), {"greeting_delay_s": 0.4}) as (_, port):
+        started = time.monotonic()
+        assert (await greeting(port))[1].startswith("220")
+        assert (time.monotonic() - started > 0.35) is is_doubtful
+
+
+async def test_who_goes_away_before_the_greeting_leaves_nothing_behind() -> None:
+    async with listening(RecordingService(doubtful=True), {"greeting_delay_s": 5.0}) as (server, port):
+        talker = await Talker.connect(port)
+        async with asyncio.timeout(5):
+            while not server.sessions:
+                await asyncio.sleep(0.01)
+        talker.close()
+        await gone(server)
+        assert server.connections._open == {}
+
+
+async def test_the_tarpit_is_bounded_and_holds_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp, "_MAX_TARPITTED", 3)
+    async with listening(RecordingService(), {"tarpit_s": 0.5}) as (server, port):
+        talkers = [(await greeting(port))[0] for _ in range(8)]
+        before = len(asyncio.all_tasks())
+        started = time.monotonic()
+        for talker in talkers:
+            await talker.say("GARBAGE")
+
+        async def heard_after(talker: Talker) -> float:
+            assert (await talker.hear()).startswith("500")
+            return time.monotonic() - started
+
+        waited = sorted(await asyncio.gather(*(heard_after(one) for one in talkers)))
+        assert [one > 0.45 for one in waited] == [False] * 5 + [True] * 3
+        assert len(asyncio.all_tasks()) <= before
+        assert server.tarpitted == 0
 
 
 # --- the end ------------------------------------------------------------------------------------------------------------

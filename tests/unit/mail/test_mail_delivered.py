@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.actions.annotate import annotate, annotate_release
+from gateway.actions.annotate import annotate, annotate_release, fields_on_top
 from gateway.mail.delivered import read_delivered
 from gateway.mail.edit import to_crlf
-from gateway.types import AuthResult
+from gateway.types import AuthResult, Mta
 from tests.builders import envelope, message_bytes, recipient, verdict
 
 HOST = "mx.darban.test"
@@ -43,6 +43,40 @@ def test_a_release_is_no_longer_flagged() -> None:
     found = read_delivered(annotate_release(envelope(), message_bytes(), AUTH, [recipient()]), HOST)
     assert found is not None
     assert (found.content, found.is_flagged, found.auth) == (message_bytes(), False, AUTH)
+
+
+def by_mta(
+    content: bytes, trace: bytes = b"by mail.darban.test (Postfix) with ESMTP id 4XyZ\r\n\tfor <you@darban.test>"
+) -> bytes:
+    """What an MTA relays that only asked us: our fields, its own trace field, the message."""
+    on_top = fields_on_top(envelope(), content, verdict(6.0, auth=AUTH), 5.0, Mta("mail.darban.test", "4XyZ"))
+    return BEHIND + b"".join(on_top) + b"Received: from a (b [192.0.2.1])\r\n\t" + trace + b"; now\r\n" + content
+
+
+def test_what_an_mta_relayed_is_the_message_that_was_judged() -> None:
+    found = read_delivered(by_mta(message_bytes()), HOST)
+    assert found is not None
+    assert (found.queue_id, found.content, found.is_flagged, found.auth) == (
+        "TESTQUEUEID1",
+        message_bytes(),
+        True,
+        AUTH,
+    )
+
+
+@pytest.mark.parametrize(
+    "trace", [b"by other.test (Postfix) with ESMTP id 4XyZ", b"by mail.darban.test with ESMTP id 5"]
+)
+def test_another_servers_trace_is_not_the_mtas(trace: bytes) -> None:
+    assert read_delivered(by_mta(message_bytes(), trace), HOST) is None
+
+
+def test_a_message_below_cannot_name_another_mta() -> None:
+    """Inbound copies of the field are taken out; where they were not, what stands first counts."""
+    forged = b"X-Darban-Mta: evil.test 1\r\nReceived: from x by evil.test id 1; now\r\n" + message_bytes()
+    found = read_delivered(by_mta(forged), HOST)
+    assert found is not None
+    assert found.content == forged
 
 
 def test_what_pretended_to_be_ours_stays_out() -> None:

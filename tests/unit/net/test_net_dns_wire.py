@@ -30,8 +30,9 @@ RECORDS = {
     "PTR": ("mail.example.org.",),
     "MX": ("10 mx.example.org.",),
     "TXT": ('"one" "two"',),
+    "TLSA": ("3 1 0 0a0b",),
 }
-EXPECTED = {"TXT": (b"onetwo",)}
+EXPECTED = {"TXT": (b"onetwo",), "TLSA": (b"\3\1\0\x0a\x0b",)}
 
 
 def packet(

@@ -14,7 +14,8 @@ from gateway.net import smtp_client
 from gateway.net.dialogue import Answer
 from gateway.net.maildir import MaildirNextHop
 from gateway.net.next_hop import NextHops, make_next_hop
-from gateway.net.smtp_client import SmtpNextHop, as_reply
+from gateway.net.route import Route
+from gateway.net.smtp_client import as_reply
 from gateway.ports import NextHop
 from tests.builders import envelope, recipient
 from tests.smtp_sink import EXTENSIONS, Script, Sink, sink
@@ -351,11 +352,11 @@ async def test_memory_of_recipients_is_bounded(monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.parametrize(
     ("url", "kind"),
     [
-        ("smtp://127.0.0.1:25", SmtpNextHop),
-        ("smtp://[::1]:25", SmtpNextHop),
-        ("smtp://mail.example.org:2525/", SmtpNextHop),
-        ("lmtp://127.0.0.1:24", SmtpNextHop),
-        ("lmtp+unix:/run/dovecot/lmtp", SmtpNextHop),
+        ("smtp://127.0.0.1:25", Route),
+        ("smtp://[::1]:25", Route),
+        ("smtp://mail.example.org:2525/", Route),
+        ("lmtp://127.0.0.1:24", Route),
+        ("lmtp+unix:/run/dovecot/lmtp", Route),
         ("maildir:/var/mail/all", MaildirNextHop),
     ],
 )
@@ -396,3 +397,50 @@ async def test_lmtp_by_a_unix_socket(tmp_path: Path) -> None:
 def test_words_of_the_next_hop(code: int, message: str, reply: tuple[int, str, str]) -> None:
     said = as_reply(Answer(code, tuple(message.split("\n"))))
     assert (said.code, said.enhanced, said.text) == reply
+
+
+# --- 8BITMIME and SMTPUTF8 --------------------------------------------------------------------------------------------
+
+EIGHT = "Subject: a\r\n\r\nسلام\r\n".encode()
+SEVEN = (
+    b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: quoted-printable\r\nSubject: a\r\n\r\n"
+    b"=D8=B3=D9=84=D8=A7=D9=85\r\n"
+)
+UTF8 = "Subject: سلام\r\n\r\nb\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "offers", "flags", "code", "arrived", "said"),
+    [
+        (CONTENT, "", {}, 250, b"Subject: a\r\n\r\n..dot\r\nb\r\n", ""),
+        (CONTENT, "", {"is_8bitmime": True}, 250, b"Subject: a\r\n\r\n..dot\r\nb\r\n", ""),
+        (EIGHT, "8BITMIME SMTPUTF8", {"is_8bitmime": True}, 250, EIGHT, " BODY=8BITMIME"),
+        (EIGHT, "8BITMIME", {}, 250, EIGHT, " BODY=8BITMIME"),  # it is, whatever the client said
+        (EIGHT, "", {"is_8bitmime": True}, 250, SEVEN, ""),
+        (EIGHT, "", {}, 250, SEVEN, ""),
+        (EIGHT, "SMTPUTF8", {"is_smtputf8": True}, 250, SEVEN, " SMTPUTF8"),
+        (UTF8, "8BITMIME SMTPUTF8", {"is_smtputf8": True}, 250, UTF8, " BODY=8BITMIME SMTPUTF8"),
+        (UTF8, "8BITMIME", {}, 250, UTF8, " BODY=8BITMIME"),  # never said to be SMTPUTF8: as it came
+        (
+            UTF8,
+            "8BITMIME",
+            {"is_smtputf8": True},
+            250,
+            b"Subject: =?utf-8?b?2LPZhNin2YU=?=\r\n\r\nb\r\n",
+            " BODY=8BITMIME",
+        ),
+        (UTF8, "", {"is_smtputf8": True}, 250, b"Subject: =?utf-8?b?2LPZhNin2YU=?=\r\n\r\nb\r\n", ""),
+        ("From: سارا@x.test\r\n\r\nb\r\n".encode(), "8BITMIME", {"is_smtputf8": True}, 550, None, ""),
+        ("Content-Type: multipart/x\r\n\r\nسلام\r\n".encode(), "", {}, 554, None, ""),
+    ],
+)
+async def test_a_server_that_lacks_8bitmime_or_smtputf8(
+    content: bytes, offers: str, flags: dict[str, bool], code: int, arrived: bytes | None, said: str
+) -> None:
+    async with hop("smtp", extensions=("PIPELINING", *offers.split())) as (one, behind):
+        reply = (await one.deliver(envelope(**flags), content, [YOU]))["you@darban.test"]
+    assert reply.code == code, reply
+    assert behind.contents == ([arrived] if arrived is not None else [])
+    assert [line for line in behind.commands if line.startswith("MAIL")] == (
+        [f"MAIL FROM:<sara@example.org>{said}"] if arrived is not None else []
+    )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.decide import decide, reconcile
+from gateway.policy.decide import decide, reconcile, share_copy
 from gateway.policy.domains import ConfiguredDomains
 from gateway.policy.settle import settle
 from gateway.types import Delivery, Disposition, DomainPolicy, Reply
@@ -46,6 +46,23 @@ def _wanted(action: str, name: str) -> Disposition:
 )
 def test_reconcile(before: list[str], after: list[str]) -> None:
     assert [one.action for one in reconcile([_wanted(a, str(i)) for i, a in enumerate(before)])] == after
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("accept:5 accept:9", "accept:5 accept:5"),
+        ("accept:9 tag:5", "tag:5 tag:5"),
+        ("quarantine:3 tag:5 accept:9", "quarantine:3 tag:5 tag:5"),
+        ("quarantine:3 accept:9", "quarantine:3 accept:9"),
+        ("reject:3 reject:9", "reject:3 reject:9"),
+        ("quarantine:3", "quarantine:3"),
+    ],
+)
+def test_one_copy_for_all(before: str, after: str) -> None:
+    words = [one.split(":") for one in before.split()]
+    wanted = [Disposition(recipient(), action, "why", float(score)) for action, score in words]  # type: ignore[arg-type]
+    assert " ".join(f"{one.action}:{one.required_score:g}" for one in share_copy(wanted)) == after
 
 
 @pytest.mark.parametrize(

@@ -40,12 +40,15 @@ TEXTS = st.lists(TEXT, max_size=3).map(tuple)
 PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple)
 NUMBER = st.floats(allow_nan=False)
 
-CLIENTS = st.builds(Client, TEXT, st.integers(0, 65535), TEXT, TEXT, TEXT)
+CLIENTS = st.builds(Client, TEXT, st.integers(0, 65535), TEXT, TEXT, TEXT, TEXT)
 RECIPIENTS = st.lists(st.builds(Recipient, TEXT, TEXT, TEXTS), max_size=3).map(tuple)
 PASTS = st.builds(Past, NUMBER, NUMBER, NUMBER, NUMBER, NUMBER)
 NUMBERS = st.lists(NUMBER, max_size=3).map(tuple)
 HISTORIES = st.none() | st.builds(History, TEXT, PASTS, PASTS, PASTS, NUMBERS, NUMBERS)
-ENVELOPES = st.builds(Envelope, TEXT, CLIENTS, TEXT, RECIPIENTS, NUMBER, TEXT, st.booleans(), st.booleans(), HISTORIES)
+MANNER = st.lists(TEXT, max_size=3).map(tuple)
+ENVELOPES = st.builds(
+    Envelope, TEXT, CLIENTS, TEXT, RECIPIENTS, NUMBER, TEXT, st.booleans(), st.booleans(), HISTORIES, MANNER
+)
 HITS = st.lists(st.builds(Hit, TEXT, NUMBER, TEXT, TEXTS), max_size=3).map(tuple)
 RESULTS = st.lists(
     st.builds(AuthResult, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, st.booleans(), PAIRS), max_size=3
@@ -82,7 +85,8 @@ def test_what_is_no_frame_is_refused(stream: bytes) -> None:
 
 @given(ENVELOPES, st.lists(st.sampled_from(["rules", "parse"]), max_size=2).map(tuple))
 def test_request(said: Envelope, skip: tuple[str, ...]) -> None:
-    assert unpack_request(pack_request(said, skip)) == (said, skip)
+    assert unpack_request(pack_request(said, skip)) == (said, skip, False)
+    assert unpack_request(pack_request(said, skip, True)) == (said, skip, True)
 
 
 @given(ENVELOPES, TEXT)
@@ -104,7 +108,7 @@ def test_no_bytes_do_more_than_raise(head: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [(Envelope, 9), (History, 6), (Past, 5), (Client, 5), (Recipient, 3), (Verdict, 10), (Hit, 4), (AuthResult, 12), (Prediction, 3), (Contribution, 3), (Summary, 4)],
+    [(Envelope, 10), (History, 6), (Past, 5), (Client, 6), (Recipient, 3), (Verdict, 10), (Hit, 4), (AuthResult, 12), (Prediction, 3), (Contribution, 3), (Summary, 4)],
 )  # fmt: skip
 def test_a_new_field_must_go_over_the_socket_too(kind: type, count: int) -> None:
     """frames.py names the fields one by one: add the new one there and above, then here."""

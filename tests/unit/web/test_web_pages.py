@@ -36,6 +36,7 @@ from gateway.types import (
     Hit,
     Lesson,
     Lessons,
+    LogRow,
     Prediction,
     Summary,
     Taught,
@@ -155,6 +156,17 @@ def test_list_and_reasons_are_escaped(client: TestClient) -> None:
     assert "&lt;b&gt;won" in shown
     assert re.findall("<script[^>]*>", listed + shown) == ['<script src="/static/htmx-2.0.11.min.js" defer>'] * 2
     assert client.get("/").headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_the_log_says_who_was_refused_before_there_was_a_message(client: TestClient) -> None:
+    sign_in(client)
+    row = LogRow(
+        "", 1.79e9, "192.0.2.7", "h", "", "", Summary(), "reject", "421 4.7.0 <b>no</b>", 0.0, reason="<i>limit</i>"
+    )
+    SqlMessageLog(client.engine).append([row])
+    text = client.get("/log").text
+    for shown in ("192.0.2.7", "421 4.7.0 &lt;b&gt;no", "&lt;i&gt;limit&lt;/i&gt;"):
+        assert shown in text
 
 
 def test_authentication_stands_on_the_page(client: TestClient) -> None:
