@@ -1034,6 +1034,7 @@ def demo_command(program: str, config: Path | None) -> str:
 
 def _greet(settings: Settings, config: Path | None) -> None:
     """Where to go, the first admin's link, and a message to try."""
+    from gateway.errors import StoreError
     from gateway.stores.accounts import SqlAccounts
     from gateway.stores.engine import make_engine
 
@@ -1047,10 +1048,13 @@ def _greet(settings: Settings, config: Path | None) -> None:
         *([f"  http     http://{settings.http.listen}/scan, /checkv2"] if settings.http.listen else []),
         *([f"  spamd    {settings.spamd.listen}"] if settings.spamd.listen else []),
     ]
-    if not accounts.has_admin():
-        lines.append(
-            f"  first admin (this link works once): http://{settings.web.listen}/setup/{accounts.new_setup_token()}"
-        )
+    try:
+        if not accounts.has_admin():
+            lines.append(
+                f"  first admin (this link works once): http://{settings.web.listen}/setup/{accounts.new_setup_token()}"
+            )
+    except StoreError as error:  # a full disk: mail flows, and the next start tells it
+        lines.append(f"  no link for a first admin now: {error}")
     for smtp in settings.smtp.listen[:1]:
         lines += [
             "Send it a message:",
