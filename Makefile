@@ -2,10 +2,12 @@
 PYTHON ?= python3.11
 VENV   := .venv
 FUZZ_SECONDS ?= 60
+FIRE_MESSAGES ?= 20000
+FIRE_FAULTS ?= 300
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: run demo setup setup-dev test check unit fuzz bench bench-peers bench-filters bench-growth lock clean
+.PHONY: run demo setup setup-dev test check unit fuzz fire bench bench-peers bench-filters bench-growth lock clean
 
 run: setup  ## start the gateway on its embedded default
 	@exec $(BIN)/darban run
@@ -50,6 +52,9 @@ fuzz: setup-dev  ## the parsers under bytes made to break them: FUZZ_SECONDS (60
 	@for target in mail change results html rules expression dns proxy dmarc identity arc resinfo milter spamd handover smtp_commands smtp_input; do \
 		$(BIN)/python -m tests.fuzz.run $$target $(FUZZ_SECONDS) || exit 1; done
 	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -q tests/fuzz tests/property
+
+fire: setup-dev  ## custody under fire: FIRE_MESSAGES (20000) and FIRE_FAULTS (300), as root; about 25 minutes
+	@$(BIN)/python -m tests.e2e.fire --messages $(FIRE_MESSAGES) --faults $(FIRE_FAULTS) --out var/fire.jsonl
 
 bench: setup-dev  ## what a message costs, and what the gateway carries
 	@$(BIN)/python -m benchmarks.scan --out benchmarks/results/scan.json

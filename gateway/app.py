@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import itertools
 import math
 import os
@@ -57,6 +58,8 @@ log = structlog.get_logger("darban")
 
 _GRACE_S = 25.0  # the supervisor kills after 30
 _DNS_WATCH_S = 15.0
+_LOG_AGAIN_S = 1.0
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, by a name that says which gateway's
 _OUR_FIELDS = 1 << 18  # bytes that a message grows by at delivery, ours and the servers' behind us
 _generations = itertools.count(1)
 _Sockets = Sequence[socket.socket]
@@ -383,7 +386,10 @@ def run_gateway(config: Path | None) -> int:
         on_stop=sockets.close,
         notifier=notifier,
     )
-    return supervisor.run(first, lambda: _greet(settings, config))
+    try:
+        return supervisor.run(first, lambda: _greet(settings, config))
+    finally:
+        shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
 
 
 def _move_in(settings: Settings, sockets: Sockets) -> list[ProcessSpec]:
@@ -650,7 +656,6 @@ def _run_admin(settings: Settings, where: Places, ready: Ready, web: _Sockets, m
 
 
 async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets, metrics: _Sockets) -> None:
-    from gateway.errors import StoreError
     from gateway.mailboxes import make_learn
     from gateway.net.journal import serve_journal
     from gateway.reputation import prune_now_and_then
@@ -669,14 +674,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets,
     message_log, quarantine = SqlMessageLog(engine), _quarantine(settings)
     feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
 
-    async def keep(rows: Sequence[JournalRow]) -> None:
-        await asyncio.to_thread(message_log.append, [row for row in rows if isinstance(row, LogRow)])
-        try:
-            await asyncio.to_thread(feedback.add, [row for row in rows if isinstance(row, DmarcRow)])
-        except StoreError as error:
-            log.warning("messages are missing in DMARC reports", error=str(error))
-
-    journal = await serve_journal(where.journal, keep)
+    journal = await serve_journal(where.journal, lambda rows: keep_rows(rows, message_log.append, feedback.add))
     ledger = SqlLedger(engine)
     teacher, publisher = make_teacher(settings, ledger), make_publisher(settings, ledger)
     learning = None if publisher is None else publisher.state
@@ -716,6 +714,28 @@ async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets,
         await stop()
     journal.close()
     await next_hops.close()
+
+
+async def keep_rows(
+    rows: Sequence[JournalRow],
+    to_message_log: Callable[[Sequence[LogRow]], None],
+    to_dmarc: Callable[[Sequence[DmarcRow]], None],
+) -> None:
+    """Store what listeners say of messages. A message log that is down is tried until it is up: what comes meanwhile
+    waits with the listeners, who count what finds no room there."""
+    from gateway.errors import StoreError
+
+    while True:
+        try:
+            await asyncio.to_thread(to_message_log, [row for row in rows if isinstance(row, LogRow)])
+            break
+        except StoreError as error:
+            log.warning("message log down", error=str(error))
+            await asyncio.sleep(_LOG_AGAIN_S)
+    try:
+        await asyncio.to_thread(to_dmarc, [row for row in rows if isinstance(row, DmarcRow)])
+    except StoreError as error:
+        log.warning("messages are missing in DMARC reports", error=str(error))
 
 
 async def _watch_dns(settings: Settings, state: DnsState) -> None:
@@ -1066,10 +1086,17 @@ async def _serve_http(app: Any, sockets: _Sockets) -> Callable[[], Awaitable[Non
 
 
 def _prepare_metrics(run: Path) -> None:
-    """prometheus-client reads this variable when it is imported: one folder of counters for all processes."""
-    folder = run / "metrics"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    """prometheus-client reads this variable when it is imported: one folder of counters for all processes.
+
+    In memory where there is such a place: the counters are files mapped into memory, and a process that adds one while
+    the disk is full is ended by SIGBUS.
+    """
+    folder = _MEMORY / f"darban-{hashlib.sha256(bytes(run.resolve())).hexdigest()[:16]}"
+    try:
+        _make_afresh(folder)
+    except OSError:
+        folder = run / "metrics"
+        _make_afresh(folder)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     from prometheus_client import values
 
@@ -1077,6 +1104,11 @@ def _prepare_metrics(run: Path) -> None:
     process = [os.getpid()]
     os.register_at_fork(after_in_child=lambda: process.__setitem__(0, os.getpid()))
     values.ValueClass = values.MultiProcessValue(lambda: process[0])  # type: ignore[no-untyped-call]
+
+
+def _make_afresh(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
 
 
 def demo_command(program: str, config: Path | None) -> str:
@@ -1087,6 +1119,7 @@ def demo_command(program: str, config: Path | None) -> str:
 
 def _greet(settings: Settings, config: Path | None) -> None:
     """Where to go, the first admin's link, and a message to try."""
+    from gateway.errors import StoreError
     from gateway.stores.accounts import SqlAccounts
     from gateway.stores.engine import make_engine
 
@@ -1100,10 +1133,13 @@ def _greet(settings: Settings, config: Path | None) -> None:
         *([f"  http     http://{settings.http.listen}/scan, /checkv2"] if settings.http.listen else []),
         *([f"  spamd    {settings.spamd.listen}"] if settings.spamd.listen else []),
     ]
-    if not accounts.has_admin():
-        lines.append(
-            f"  first admin (this link works once): http://{settings.web.listen}/setup/{accounts.new_setup_token()}"
-        )
+    try:
+        if not accounts.has_admin():
+            lines.append(
+                f"  first admin (this link works once): http://{settings.web.listen}/setup/{accounts.new_setup_token()}"
+            )
+    except StoreError as error:  # a full disk: mail flows, and the next start tells it
+        lines.append(f"  no link for a first admin now: {error}")
     for smtp in settings.smtp.listen[:1]:
         lines += [
             "Send it a message:",

@@ -22,6 +22,7 @@ from gateway.actions.annotate import annotate_release, client_name
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.mail.received import MAX_HOPS, count_hops
 from gateway.mail.route import next_hop_of
+from gateway.policy.custody import after
 from gateway.policy.decide import decide, reconcile, share_copy
 from gateway.policy.feedback import dmarc_rows
 from gateway.policy.settle import DEFERRED, REFUSED, settle
@@ -216,7 +217,7 @@ class Gateway:
     async def _act(self, envelope: Envelope, content: bytes, verdict: Verdict) -> tuple[Delivery, ...]:
         """Do what is wanted for each recipient. Those served before an earlier try's 451 get no second copy."""
         keys = _served_keys(envelope, content)
-        served = await asyncio.to_thread(self._served, keys) if keys else frozenset[str]()
+        served = await self._served(envelope.queue_id, keys)
         wanted = reconcile(
             [
                 Disposition(recipient, "accept", _SERVED_REASON, 0.0)
@@ -232,9 +233,9 @@ class Gateway:
         if greylisted:
             return tuple(Delivery(one.recipient, one.action, _COME_AGAIN, greylisted) for one in wanted)
         deliveries = await self._dispose(envelope, content, verdict, fresh, is_any_served=bool(done))
-        if keys and any(delivery.reply.code // 100 == 4 for delivery in deliveries):
-            took = [keys[one.recipient.address] for one in deliveries if one.reply.code // 100 == 2]
-            await asyncio.to_thread(self._remember, took)
+        took = [keys[one.recipient.address] for one in deliveries if one.reply.code // 100 == 2]
+        if took and len(took) < len(deliveries):
+            await asyncio.to_thread(self._remember, envelope.queue_id, took)
         return done + deliveries
 
     def _wanted_by_mta(self, verdict: Verdict, recipients: Sequence[Recipient], mta: Mta) -> tuple[Disposition, ...]:
@@ -306,18 +307,22 @@ class Gateway:
             return Disposition(recipient, "quarantine", "domain no longer configured", 5.0)
         return decide(verdict, recipient, policy)
 
-    def _served(self, keys: Mapping[str, str]) -> frozenset[str]:
-        try:
-            return frozenset(address for address, key in keys.items() if self._counters.get(key) > 0)
-        except StoreError:
-            return frozenset()  # at worst a second copy, never a lost one
-
-    def _remember(self, keys: Sequence[str]) -> None:
-        for key in keys:
+    async def _served(self, queue_id: str, keys: Mapping[str, str]) -> frozenset[str]:
+        """The addresses served at an earlier try. A try may name only these: the others may be deferred at RCPT."""
+        known = self._counters.peek_many(list(keys.values()))
+        if known is None:
             try:
-                self._counters.add(key, 1.0, _PARTIAL_TTL_S)
-            except StoreError as error:
-                log.warning("delivery not remembered", error=str(error))
+                known = await asyncio.to_thread(self._counters.get_many, list(keys.values()))
+            except StoreError as error:  # at worst a second copy, never a lost one
+                log.warning("who was served is not known", queue_id=queue_id, error=str(error))
+                return frozenset()
+        return frozenset(address for address, key in keys.items() if known.get(key, 0.0) > 0)
+
+    def _remember(self, queue_id: str, keys: Sequence[str]) -> None:
+        try:
+            self._counters.add_many(dict.fromkeys(keys, 1.0), _PARTIAL_TTL_S)
+        except StoreError as error:
+            log.warning("delivery not remembered", queue_id=queue_id, error=str(error))
 
     # --- telling --------------------------------------------------------------------------------------------------
 
@@ -412,7 +417,7 @@ class Releaser:
         self._reputation.learn_release(envelope, content, auth_from_json(held.verdict_json))
 
     def _settle(self, held: HeldMessage, reply: Reply) -> HeldMessage:
-        released = reply.code // 100 == 2
+        released = after("releasing", reply) == "released"
         note = f"{reply.code} {reply.enhanced} {reply.text}"
         self._quarantine.transition(held.id, ("releasing",), "released" if released else "held", note)
         RELEASES.labels("released" if released else "failed").inc()
@@ -433,9 +438,7 @@ def _deferred(envelope: Envelope) -> Reply:
 
 
 def _served_keys(envelope: Envelope, content: bytes) -> dict[str, str]:
-    """address -> its key; none for a single recipient, whom a 451 leaves unserved."""
-    if len(envelope.recipients) == 1:
-        return {}
+    """address -> its key."""
     digest = hashlib.sha256(content).hexdigest()
     return {one.address: _served_key(digest, envelope.reverse_path, one) for one in envelope.recipients}
 

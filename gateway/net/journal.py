@@ -92,7 +92,8 @@ async def serve_journal(path: Path, store: Callable[[Sequence[JournalRow]], Awai
     """The admin process's end: `store` gets the rows in batches."""
 
     async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer):
+        # a task that ends cancelled is a traceback in asyncio.streams before Python 3.12
+        with contextlib.closing(writer), contextlib.suppress(asyncio.CancelledError):
             while lines := await _lines(reader):
                 await store([_decode(line) for line in lines])
 

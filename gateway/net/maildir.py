@@ -46,8 +46,8 @@ class MaildirNextHop:
         name = f"{int(time.time())}.M{time.time_ns() % 10**9:09}P{os.getpid()}Q{next(_counter)}.{_host()}"
         fresh, final = self._folder / "tmp" / name, self._folder / "new" / name
         try:
-            for place in ("tmp", "new", "cur"):
-                (self._folder / place).mkdir(parents=True, exist_ok=True, mode=0o700)
+            for place in ("tmp", "cur", "new"):
+                _make_folder(self._folder / place)
             try:
                 with fresh.open("xb") as file:
                     file.write(head + content)
@@ -61,6 +61,14 @@ class MaildirNextHop:
             log.error("maildir fault", folder=str(self._folder), error=error.strerror)
             return _FAILED
         return STORED
+
+
+def _make_folder(folder: Path) -> None:
+    """With those above it; each name synced where it stands."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True, mode=0o700)
+        _sync(folder.parent)
 
 
 def _sync(folder: Path) -> None:

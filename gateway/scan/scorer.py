@@ -258,6 +258,8 @@ class _Child(asyncio.Protocol):
         self._write(ASK, number, pack_domains(domains))
 
     def _write(self, kind: int, sequence: int, head: bytes) -> None:
+        if self._transport.is_closing():  # whoever asked has gone
+            return
         self._transport.write(pack(kind, sequence, head)[0])
 
 

@@ -23,7 +23,7 @@ class FileBlobs:
         with faults("blob"):
             if path.exists() and path.stat().st_size == len(content):
                 return key
-            self._make_folder(path.parent)
+            _make_folder(path.parent)
             fresh = path.with_name(f".{key}.{os.getpid()}.{os.urandom(4).hex()}")
             try:
                 with fresh.open("wb") as file:
@@ -64,12 +64,13 @@ class FileBlobs:
             raise StoreError("blob: not a key")
         return self._folder / key[:2] / key[2:4] / key
 
-    def _make_folder(self, folder: Path) -> None:
-        if folder.is_dir():
-            return
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for place in (folder.parent, folder.parent.parent):
-            _sync_folder(place)
+
+def _make_folder(folder: Path) -> None:
+    """With those above it; each name synced where it stands."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True, mode=0o700)
+        _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -38,7 +38,7 @@ def test_named_tests_exist() -> None:
     assert [name for name in sorted(named) if f"def {name}(" not in written] == []
 
 
-@pytest.mark.parametrize("page", ["configuration", "spoofing"])
+@pytest.mark.parametrize("page", ["configuration", "custody", "spoofing"])
 def test_the_reference_is_fresh(page: str) -> None:
     generated = runpy.run_path(str(ROOT / "docs" / "generate.py"))[page]()
     assert (ROOT / "docs" / f"{page}.md").read_text("utf-8") == generated, "run: python docs/generate.py"

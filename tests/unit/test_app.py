@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization as form
 
-from gateway.app import check_settings, demo_command, make_sealer
+from gateway.app import check_settings, demo_command, keep_rows, make_sealer
 from gateway.config.settings import Arc, Settings
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, StoreError
+from gateway.types import DmarcRow, LogRow, Summary
 from tests.dkim_keys import ed25519_key, rsa_key
 
 SERVING = """
@@ -81,3 +83,23 @@ def test_a_key_that_is_not_there(tmp_path: Path) -> None:
     settings = Settings(arc=Arc(seal=True, domain="darban.test", selector="s1", key=str(tmp_path)))
     with pytest.raises(ConfigError, match=r"^\[arc\] key: .*: Is a directory$"):
         make_sealer(settings)
+
+
+async def test_rows_wait_for_a_message_log_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.app._LOG_AGAIN_S", 0.0)
+    kept: list[object] = []
+    faults = [StoreError("disk full"), StoreError("locked")]
+
+    def append(rows: Sequence[LogRow]) -> None:
+        if faults:
+            raise faults.pop()
+        kept.extend(rows)
+
+    def refuse(rows: Sequence[DmarcRow]) -> None:
+        raise StoreError("down")
+
+    row = LogRow(
+        "Q1", 0.0, "192.0.2.1", "h", "a@example.org", "you@darban.test", Summary(), "accept", "250 2.0.0 ok", 0.0
+    )
+    await keep_rows([row], append, refuse)
+    assert kept == [row]

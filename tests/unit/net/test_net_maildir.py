@@ -30,6 +30,7 @@ async def test_a_copy_for_each_recipient(tmp_path: Path) -> None:
 
 
 async def test_the_content_is_on_the_disk_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await MaildirNextHop(tmp_path).deliver(envelope(), b"a\r\n", [YOU])  # makes the folders
     acts: list[str] = []
     fsync, rename = os.fsync, Path.rename
 

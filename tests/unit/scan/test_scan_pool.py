@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ScorerError
+from gateway.scan.frames import VERDICT
 from gateway.scan.pool import ScorerPool
+from gateway.scan.scorer import _Child
+from gateway.scan.watch import StageMarker, read_state, state_file
 from gateway.types import Verdict
 from tests.builders import envelope, message_bytes
 
@@ -148,3 +151,23 @@ async def test_a_killed_child_is_replaced(folder: Path) -> None:
             assert (await judge(pool, "fine")).hits
     finally:
         await pool.close()
+
+
+def test_a_verdict_for_a_listener_that_has_gone_is_dropped() -> None:
+    class Gone(asyncio.Transport):
+        def is_closing(self) -> bool:
+            return True
+
+        def write(self, data: object) -> None:
+            raise RuntimeError("the handler is closed")  # uvloop's
+
+    child = _Child.__new__(_Child)
+    child._transport = Gone()
+    child._write(VERDICT, 1, b"{}")
+
+
+def test_a_scorer_judges_where_its_stage_cannot_be_written(tmp_path: Path) -> None:
+    place = state_file(tmp_path / "full", 1)  # no such folder
+    StageMarker(place, 60.0).for_message(3)("rules")
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    assert read_state(place) == (0, "")
