@@ -208,6 +208,7 @@ class Session(SMTP):
         self._counted_ip = ""  # under which the connection is counted, "" when it is not
         self._until = loop.time() + server.settings.max_session_s
         self._is_waiting = self._is_line_begun = False
+        self._unsaid = bytearray()
         self._content_timer: asyncio.Timeout | None = None
         self._content_due = self._content_until = 0.0
         self._is_secure = False
@@ -263,13 +264,13 @@ class Session(SMTP):
 
     def leave(self) -> None:
         """Now."""
-        if self.transport is not None and self._writer is not None:
-            self._writer.write(line(replies.SHUTTING_DOWN))
+        self._say(line(replies.SHUTTING_DOWN))
         self.cut()
 
     def cut(self) -> None:
         """Close the connection; a client that does not read what was said loses it after a moment."""
         if self.transport is not None:
+            self._send()
             transport = cast(asyncio.WriteTransport, self.transport)
             if self._timeout_handle is not None:
                 self._timeout_handle.cancel()  # it would speak to a closed connection
@@ -278,13 +279,24 @@ class Session(SMTP):
 
     def _timeout_cb(self) -> None:
         if self.transport is not None:
-            self._writer.write(line(replies.TIMED_OUT))
+            self._say(line(replies.TIMED_OUT))
             self.cut()
+
+    def _say(self, said: bytes) -> None:
+        """What the client hears when we wait for it: to commands that came together it is answered together."""
+        self._unsaid += said
+
+    def _send(self) -> None:
+        if self._unsaid and self._writer is not None:
+            self._writer.write(bytes(self._unsaid))
+            self._unsaid.clear()
 
     async def _read_block(self, size: int) -> bytes:
         if self._content_timer is not None or not self._is_line_begun:
             self._reset_timeout(self._patience_s())  # one wait for a command line, however many pieces it comes in
         self._is_waiting = self._is_line_begun = True
+        self._send()
+        await self._writer.drain()
         block: bytes = await self._reader.read(size)
         self._is_waiting = False
         if self._content_timer is not None:
@@ -344,11 +356,11 @@ class Session(SMTP):
         if await self._is_early():
             self._notice("SMTP_EARLY_TALKER", "greeting")
         CONNECTIONS.labels("accepted").inc()
-        self._writer.write(f"220 {self.hostname} ESMTP\r\n".encode())
+        self._say(f"220 {self.hostname} ESMTP\r\n".encode())
 
     def _say_and_leave(self, refused: Reply | None) -> None:
         if refused is not None:
-            self._writer.write(line(refused))
+            self._say(line(refused))
             raise _Leave
 
     def _refused_as_full(self) -> Reply | None:
@@ -396,7 +408,7 @@ class Session(SMTP):
         log.info("protocol violation", client_ip=self._peer()[0], kind=kind, command=command)
         if self._server.settings.too_early == "refuse":
             self._refuse(replies.TOO_EARLY, kind)
-            self._writer.write(line(replies.TOO_EARLY))
+            self._say(line(replies.TOO_EARLY))
             raise _Leave
         if kind not in self._manner:
             self._manner.append(kind)
@@ -458,7 +470,7 @@ class Session(SMTP):
         if command not in _COMMANDS or b"\n" in raw or b"\r" in raw:
             if command in _OF_OTHER_PROTOCOLS:
                 VIOLATIONS.labels("other_protocol").inc()
-                self._writer.write(line(replies.NOT_SMTP))
+                self._say(line(replies.NOT_SMTP))
                 raise _Leave
             command = "?"
         return command, argument.decode("utf-8", "surrogateescape").strip()
@@ -471,12 +483,11 @@ class Session(SMTP):
         REPLIES.labels(command, str(reply.code)).inc()
         if reply.code >= 500:
             await self._tarpit()
-        self._writer.write(line(reply))
-        await self._writer.drain()
+        self._say(line(reply))
         self._count(command, reply.code)
         self._check_limits()
         if self._server.is_stopping and self._sender is None and reply.code != 421:
-            self._writer.write(line(replies.SHUTTING_DOWN))
+            self._say(line(replies.SHUTTING_DOWN))
             raise _Leave
         if reply.code == 421:
             raise _Leave
@@ -525,7 +536,7 @@ class Session(SMTP):
     def _stop(self, limit: str, reply: Reply) -> None:
         STOPPED.labels(limit).inc()
         log.info("client stopped", client_ip=self._peer()[0], limit=limit)
-        self._writer.write(line(self._refuse(reply, f"connection stopped: {limit}")))
+        self._say(line(self._refuse(reply, f"connection stopped: {limit}")))
         raise _Leave
 
     def _reset(self) -> None:
@@ -562,7 +573,7 @@ class Session(SMTP):
         if self._server.tls is not None and self._tls_protocol is None:
             words.append("STARTTLS")
         words += proxy.WORDS if self._may_name else ()
-        self._writer.write("".join(f"250-{word}\r\n" for word in words).encode())
+        self._say("".join(f"250-{word}\r\n" for word in words).encode())
         return Reply(250, "", "ENHANCEDSTATUSCODES")
 
     async def _on_starttls(self, argument: str) -> Reply | None:
@@ -572,6 +583,7 @@ class Session(SMTP):
             return replies.NO_TLS
         self._reset()
         self._forgotten = self._unread()
+        self._send()
         with contextlib.suppress(TLSSetupException):
             await super().smtp_STARTTLS("")  # answers 220; connection_made() discards what was sent in the clear
         if self._forgotten:
@@ -651,7 +663,7 @@ class Session(SMTP):
         refused = self._is_no_time_for_content()
         if refused is not None:
             return refused
-        self._writer.write(line(replies.GO_AHEAD))
+        self._say(line(replies.GO_AHEAD))
         incoming = self._incoming = self._server.budget.begin()
         try:
             fits = await self._timely(self._input.message(self._server.settings.max_message_size, incoming))
@@ -736,6 +748,7 @@ class Session(SMTP):
         """In our hands: it is judged and acted on to the end, also when the client goes away meanwhile."""
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()  # now the client waits for us
+        self._send()
         task = asyncio.ensure_future(self._server.service.receive(envelope, content))
         self._server.accepting.add(task)
         task.add_done_callback(self._server.accepting.discard)
@@ -787,8 +800,7 @@ class Session(SMTP):
         return replies.OK
 
     async def _on_quit(self, _argument: str) -> Reply:
-        self._writer.write(line(replies.BYE))
-        await self._writer.drain()
+        self._say(line(replies.BYE))
         raise _Leave
 
     # --- pieces -------------------------------------------------------------------------------------------------------

@@ -247,16 +247,16 @@ async def test_of_others_nothing_is_believed(settings: dict[str, object], header
     async with listening(service, **settings) as (_, port):
         talker = await Talker.connect(port)
         assert (await talker.hear()).startswith("220")  # no header is waited for
-        await talker.send(header)
-        while not (heard := await talker.ask("NOOP")).startswith("250"):
+        await talker.send(header + b"\r\nHELP\r\n")
+        while not (heard := await talker.hear()).startswith("214"):
             assert heard.startswith("500")
         await talker.ask("EHLO client.example")
         assert not any(word in line for word in ("XCLIENT", "XFORWARD") for line in talker.last)
         for command in ("XCLIENT ADDR=192.0.2.7", "XFORWARD ADDR=192.0.2.7", "PROXY TCP4 192.0.2.7 127.0.0.1 1 2"):
             await talker.say(command)
         await talker.say("MAIL FROM:<sara@example.org>", "RCPT TO:<you@darban.test>", "QUIT")
-        while not (await talker.hear()).startswith("221"):
-            pass
+        while not (heard := await talker.hear()).startswith("221"):
+            assert heard != "closed"
     assert service.clients[-1].ip == "127.0.0.1"
 
 
