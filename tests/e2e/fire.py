@@ -44,6 +44,7 @@ from tests.e2e.fire_hop import examine
 
 _CLIENTS = 24
 _FORGOT = ("delivery not remembered", "who was served is not known")
+_MORE = 10
 _FAULT_S = 120.0  # until all is up again
 _CONFIG = """\
 hostname = "mx.fire.test"
@@ -215,10 +216,11 @@ class Fire:
                 sowers = [asyncio.create_task(self._sow()) for _ in range(2)]
                 while not all(task.done() for task in (clients, *sowers)):
                     await asyncio.wait([clients, *sowers], timeout=5)
+                    self._clients.is_closed = all(task.done() for task in sowers)
                     self._tell(f"{self._clients.settled} of {self.messages} messages, {self._took()} faults took")
-                    for sower in sowers:
-                        if sower.done():
-                            sower.result()
+                    for task in (clients, *sowers):
+                        if task.done():
+                            task.result()
                 await asyncio.gather(clients, *sowers)
                 return await asyncio.to_thread(self._report, time.monotonic() - begun)
             finally:
@@ -278,6 +280,7 @@ class Fire:
         self.events.append(Event(kind, begun, ended, took, {"waiting": waiting, **told, **detail}))
         if not took:
             self._deck.insert(0, kind)
+            self.messages = self._clients.messages = self.messages + _MORE  # or none might be left for it to meet
         self._tell(f"{kind}, {ended - begun:.1f} s, took: {took}, {self.events[-1].detail}")
 
     def _alone(self, kind: str) -> contextlib.AbstractAsyncContextManager[object]:

@@ -86,10 +86,11 @@ class _Lost(Exception):
 
 
 class Clients:
-    """`run` ends when every message is settled; `supply` says how many may have been begun."""
+    """`run` ends when they are closed and every message is settled; `supply` says how many may have been begun."""
 
     def __init__(self, port: int, messages: int, seed: int, supply: Callable[[], int], parallel: int) -> None:
-        self._port, self._messages, self._seed, self._supply, self._parallel = port, messages, seed, supply, parallel
+        self._port, self.messages, self._seed, self._supply, self._parallel = port, messages, seed, supply, parallel
+        self.is_closed = False  # no more will be asked for
         self._chance = random.Random(f"clients {seed}")
         self._sessions = itertools.count(1)
         self._due: list[tuple[float, int, Mail]] = []
@@ -108,7 +109,7 @@ class Clients:
         await asyncio.gather(*(self._client() for _ in range(self._parallel)))
 
     async def _client(self) -> None:
-        while self._settled < self._messages:
+        while not self.is_closed or self._settled < self.messages:
             batch = self._next(self._chance.choice((1, 1, 1, 2, 3, 6)))
             if not batch:
                 await asyncio.sleep(0.05)
@@ -122,7 +123,7 @@ class Clients:
         while len(batch) < most:
             if self._due and self._due[0][0] <= time.monotonic():
                 batch.append(heapq.heappop(self._due)[2])
-            elif self._begun < min(self._messages, self._supply()):
+            elif self._begun < min(self.messages, self._supply()):
                 self._begun += 1
                 batch.append(make_mail(self._begun, self._seed, self._chance))
             else:

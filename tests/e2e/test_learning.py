@@ -102,7 +102,7 @@ def test_the_next_message_is_judged_by_what_was_taught(learner: peers.Gateway, t
     time.sleep(3)
     third = prediction(learner, "third")
     assert third["model_id"] == before["model_id"]
-    assert third["probability"] == pytest.approx(before["probability"], abs=0.02)
+    assert third["probability"] == pytest.approx(before["probability"], abs=0.04)  # by another subject
     assert learn(learner, "restore", "--trainer", "sara") == {"restored": 3}
     eventually(lambda: published(learner)["id"] == after["model_id"])
     assert learner.cli("learn", "status").returncode == 0

@@ -391,7 +391,7 @@ async def test_the_only_door(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as log:
         running = subprocess.Popen(command, stdout=log, stderr=log, cwd=peers.ROOT)
     try:
-        eventually(path.exists, 120)
+        eventually(lambda: b"Darban stands" in (tmp_path / "log").read_bytes(), 120)  # the path is there before
         talker = milter_mta.Mta(*await asyncio.open_unix_connection(str(path)))
         await talker.greet()
         await talker.envelope()
@@ -411,7 +411,7 @@ def test_a_path_that_cannot_be_is_said_in_a_line(tmp_path: Path) -> None:
         cwd=peers.ROOT,
     )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].endswith("No such file or directory; write a path in a folder of ours")
+    assert done.stderr.strip().splitlines()[-1].endswith("No such file or directory; write an address of ours")
 
 
 # --- the same verdict --------------------------------------------------------------------------------------------------
