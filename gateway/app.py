@@ -401,8 +401,6 @@ def _move_in(settings: Settings, sockets: Sockets) -> list[ProcessSpec]:
     check_free([listen for name, listen in _addresses(settings) if name not in sockets.names()])
     where = places(settings)
     privileges.make_folder(where.state, account)
-    if account is None and os.geteuid() == 0:
-        log.warning("runs as root; write [process] user")
     specs = plan(settings, sockets)  # binds
     privileges.become(account, settings.process.umask)
     privileges.check_readable([os.__file__, structlog.__file__, logs.__file__])
@@ -417,6 +415,8 @@ def _move_in(settings: Settings, sockets: Sockets) -> list[ProcessSpec]:
     migrate(settings.storage.database)
     for left in where.run.glob("*-*.sock"):  # of a gateway that was stopped
         left.unlink(missing_ok=True)
+    if account is None and os.geteuid() == 0:
+        log.warning("runs as root; write [process] user")
     return specs
 
 

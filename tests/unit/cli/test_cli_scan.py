@@ -55,8 +55,11 @@ def test_why_says_what_would_have_had_it_delivered() -> None:
     director = SAMPLES["6-spoofed.eml"]
     _, [line], _ = scan("--why", "-", given=director)
     assert line["action"] == "quarantine"
-    assert (line["flip"]["action"], line["flip"]["was"]) == ("accept", "quarantine")
-    assert line["flip"]["changes"] == [{"kind": "reply_to", "value": "", "text": "with answers going to its author"}]
+    assert (line["flip"]["action"], line["flip"]["was"]) == ("tag", "quarantine")
+    assert line["flip"]["changes"] == [
+        {"kind": "reply_to", "value": "", "text": "with answers going to its author"},
+        {"kind": "subject", "value": "", "text": "with another subject"},
+    ]
     assert "flip" not in scan("--why", "-", given=CLEAN)[1][0]
     assert "flip" not in scan("-", given=director)[1][0]
 
