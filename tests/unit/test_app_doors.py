@@ -10,12 +10,18 @@ from pydantic import ValidationError
 from gateway.app import check_settings, plan
 from gateway.config.settings import Settings
 from gateway.errors import ConfigError
+from gateway.sockets import Sockets
 
 USUAL = {"scorers", "admin"}
 
 
 def processes(**tables: dict) -> set[str]:
-    return {spec.name for spec in plan(Settings.model_validate(tables)) if not spec.name.startswith("listener-")}
+    sockets = Sockets()
+    try:
+        specs = plan(Settings.model_validate(tables), sockets)
+    finally:
+        sockets.close()
+    return {spec.name for spec in specs if not spec.name.startswith("listener-")}
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,11 @@ from gateway.web.learning_metrics import LearningMetrics
 from tests.builders import envelope, mail, message_bytes
 from tests.fakes import FakeClock
 
-SPAM = message_bytes("Cheap pills, order now and win a prize!\r\n", Subject="Cheap pills")
+SPAM = message_bytes(
+    "Viagra and Cialis at the lowest prices, no prescription, free shipping! Click here to order now and save 80%!\r\n"
+    "You receive this offer because you opted in. To be removed from our mailing list click below.\r\n",
+    Subject="Cheap pills, lowest prices, order now!",
+)
 SHIPPED = classify.load(model_path())
 
 
