@@ -11,9 +11,7 @@ import sys
 
 import uvloop
 
-_EHLO = b"".join(
-    b"250-%s\r\n" % word for word in (b"sink", b"PIPELINING", b"SIZE", b"8BITMIME", b"SMTPUTF8", b"CHUNKING")
-) + (b"250 ENHANCEDSTATUSCODES\r\n")
+_EHLO = b"250-sink\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n"
 
 
 class Sink(asyncio.Protocol):
@@ -26,43 +24,25 @@ class Sink(asyncio.Protocol):
         self.transport = transport
         self.buffer = bytearray()
         self.in_data = False
-        self.chunk = 0  # octets of BDAT that are still to come
         transport.write(b"220 sink ESMTP\r\n")  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
         """Answer whatever is whole, all at once."""
         self.buffer += data
         answers = []
-        while answer := self.next_answer():
-            answers.append(answer)
+        while (end := self.buffer.find(b"\r\n.\r\n" if self.in_data else b"\r\n")) >= 0:
+            word = bytes(self.buffer[:4]).upper()
+            del self.buffer[: end + (5 if self.in_data else 2)]
+            answers.append(self.answer(word))
         if answers:
             self.transport.write(b"".join(answers))  # type: ignore[attr-defined]
 
-    def next_answer(self) -> bytes:
-        """To what is at the front of the buffer; empty when that is not whole."""
-        if self.chunk:
-            return self.end_of_message(self.chunk) if len(self.buffer) >= self.chunk else b""
-        end = self.buffer.find(b"\r\n.\r\n" if self.in_data else b"\r\n")
-        if end < 0:
-            return b""
-        if self.in_data:
-            return self.end_of_message(end + 5)
-        line = bytes(self.buffer[:end])
-        del self.buffer[: end + 2]
-        if line.startswith(b"BDAT "):  # always the last, and never empty
-            self.chunk = int(line.split()[1])
-            return self.next_answer()
-        return self.answer(line[:4].upper())
-
-    def end_of_message(self, size: int) -> bytes:
-        """It is taken, and forgotten."""
-        del self.buffer[:size]
-        self.in_data, self.chunk = False, 0
-        Sink.received += 1
-        return b"250 2.0.0 taken\r\n"
-
     def answer(self, word: bytes) -> bytes:
-        """The reply to a command."""
+        """The reply to a command, or to the end of a message."""
+        if self.in_data:
+            self.in_data = False
+            Sink.received += 1
+            return b"250 2.0.0 taken\r\n"
         if word == b"DATA":
             self.in_data = True
             return b"354 go\r\n"

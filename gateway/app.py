@@ -1048,7 +1048,12 @@ async def open_dmarc_reports(
 def _run_loop(main: Coroutine[Any, Any, None]) -> None:
     import uvloop
 
-    uvloop.run(main)
+    from gateway import metrics
+
+    try:
+        uvloop.run(main)
+    finally:
+        metrics.flush()
 
 
 def _on_signal(number: signal.Signals) -> asyncio.Future[None]:
