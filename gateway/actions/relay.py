@@ -30,7 +30,9 @@ class Relay:
         self, envelope: Envelope, content: bytes, verdict: Verdict, wanted: Sequence[Disposition]
     ) -> tuple[Delivery, ...]:
         """One delivery for each disposition, in order; the replies are the next hops' own."""
-        envelope = replace(envelope, client=replace(envelope.client, name=client_name(verdict.auth)))
+        name = client_name(verdict.auth)
+        if name != envelope.client.name:
+            envelope = replace(envelope, client=replace(envelope.client, name=name))
         groups: dict[tuple[NextHopUrls, float], list[Disposition]] = {}
         replies: dict[str, Reply] = {}
         for one in wanted:

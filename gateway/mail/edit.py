@@ -118,6 +118,8 @@ def inbound_field_to_strip(name: str, raw: bytes, hostname: str, domains: Collec
         domains: those of the recipients; an Authentication-Results field of a host there pretends to come from behind
             us. ARC-Authentication-Results stay, as a chain is nothing without them, and are no such claim.
     """
+    if name[:1] not in "xXaA":  # most fields
+        return False
     lower = name.lower()
     if lower.startswith(_OURS) or lower == "x-spam":
         return True
