@@ -41,9 +41,8 @@ class Relay:
                 replies[one.recipient.address] = _NOT_OURS
             else:
                 groups.setdefault((next_hop_of(policy, one.recipient), one.required_score), []).append(one)
-        for handed in await asyncio.gather(
-            *(self._hand_over(envelope, content, verdict, url, group) for (url, _), group in groups.items())
-        ):
+        work = [self._hand_over(envelope, content, verdict, url, group) for (url, _), group in groups.items()]
+        for handed in await asyncio.gather(*work) if len(work) > 1 else [await one for one in work]:
             replies.update(handed)
         return tuple(Delivery(one.recipient, one.action, replies[one.recipient.address], one.reason) for one in wanted)
 
