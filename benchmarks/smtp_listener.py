@@ -121,11 +121,11 @@ class FixedScorer:
 
 def serve(config: Path) -> int:
     """`darban run`, with the fixed verdict."""
-    from gateway import app
+    from gateway.app.run import run_gateway
     from gateway.scan import pool
 
     pool.ScorerPool = FixedScorer  # type: ignore[assignment, misc]
-    return app.run_gateway(config)
+    return run_gateway(config)
 
 
 if __name__ == "__main__":

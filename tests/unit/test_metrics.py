@@ -110,14 +110,14 @@ async def test_a_counter_does_not_fall(amount: float) -> None:
 
 
 _PROCESS = """
-from gateway import app
+from gateway.app import process
 from gateway.service import HITS, SCORES
 
 async def main():
     HITS.labels("A").inc()
     SCORES.observe(2.5)
 
-app._run_loop(main())
+process.run_loop(main())
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 registry = CollectorRegistry()
