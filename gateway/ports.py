@@ -12,6 +12,8 @@ from gateway.types import (
     Account,
     Contribution,
     Delivery,
+    Digest,
+    DigestSending,
     Disposition,
     DmarcRow,
     DmarcSending,
@@ -228,6 +230,51 @@ class QuarantineStore(Protocol):
 
     def check(self) -> None:
         """Raises StoreError when a message could not be held now."""
+
+
+class DigestStore(Protocol):
+    """Which digests were sent, what they listed, and the keys of their links. Blocking. Raises StoreError."""
+
+    def pending(self, domain: str, reader: str, since: float, until: float) -> Mapping[str, int]:
+        """Mailbox -> messages received in (since, until] that are held and were in no digest to this reader; "" stands
+        for the mailbox itself. Without those whose reader wants none."""
+
+    def preview(self, one: Digest, since: float, at_most: int) -> Sequence[str]:
+        """The ids that claim would give; nothing is written."""
+
+    def claim(self, one: Digest, since: float, at_most: int) -> Sequence[str]:
+        """Take this digest in hand: the ids of what it lists, lowest score first; () when there is nothing to list, or
+        it was sent, is being sent, or may have been. One that failed may be claimed again."""
+
+    def settle(self, digest_id: str, state: DigestSending, note: str) -> None:
+        """What became of a claimed one."""
+
+    def give_up(self, before: float) -> Sequence[Digest]:
+        """Claims made before this that nobody settled: "unknown" from now on. What they listed is pending again."""
+
+    def purge(self) -> None:
+        """Forget what is old."""
+
+    def get(self, digest_id: str) -> Digest | None:
+        """None when there is none."""
+
+    def take(self, digest_id: str, held_id: str, act: str) -> bool:
+        """May a link of this item be used now? True once."""
+
+    def give_back(self, digest_id: str, held_id: str) -> None:
+        """What it was used for came to nothing: it may be used again."""
+
+    def key(self, number: int) -> bytes | None:
+        """A key by its number."""
+
+    def signing_key(self) -> tuple[int, bytes]:
+        """The number and the key that new links are signed with; made when there is none, or it is old."""
+
+    def is_stopped(self, mailbox: str, reader: str) -> bool:
+        """Whether the reader wants no digests of this mailbox."""
+
+    def stop(self, mailbox: str, reader: str, *, is_stopped: bool) -> None:
+        """The reader wants none from now on, or wants them again."""
 
 
 class AccountStore(Protocol):

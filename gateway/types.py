@@ -17,6 +17,9 @@ AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
 DnsStatus = Literal["noerror", "nodata", "nxdomain", "servfail", "timeout", "refused", "invalid", "limit"]
 DmarcSending = Literal["sent", "refused", "failed"]
 QuarantineState = Literal["held", "releasing", "released", "deleted"]
+DigestSending = Literal["sent", "refused", "failed", "unknown"]  # unknown: who sent it died before it was noted
+DigestAct = Literal["release", "spam", "look", "stop"]
+Calendar = Literal["gregorian", "jalali"]
 Role = Literal["owner", "domain_admin", "reviewer", "auditor", "recipient"]
 Via = Literal["release", "review", "digest", "imap", "command", "spamd", "http"]
 TaughtHow = Literal["learned", "relearned", "known", "limited"]
@@ -478,6 +481,37 @@ class DmarcRow:
 
 
 JournalRow = LogRow | DmarcRow
+
+
+# --- what recipients get ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DigestPlan:
+    """Whose digests come when, and how they read."""
+
+    domain: str  # whose mail; "*.example.ir" as in [[domain]]
+    addresses: tuple[str, ...]  # patterns of local parts or addresses (mail/route.py)
+    at: tuple[tuple[int, int], ...]  # (hour, minute) of the time zone
+    weekdays: frozenset[int]  # 0 is Monday
+    time_zone: str
+    language: str
+    calendar: Calendar
+    readers: tuple[str, ...] = ()  # who gets it instead of the mailbox itself
+    minimum: int = 1  # so many messages at least
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """One digest of one mailbox, for one reader."""
+
+    id: str  # stable: from mailbox, reader and time
+    mailbox: str  # whose mail it lists; lower case
+    reader: str  # to whom it goes; lower case
+    at: float  # for which time of the plan it is
+    language: str
+    calendar: Calendar
+    time_zone: str
 
 
 # --- what people teach --------------------------------------------------------------------------------------------

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    func,
+)
 
 metadata = MetaData()
 
@@ -32,6 +45,8 @@ held = Table(
     Column("note", Text, nullable=False, server_default=""),
     Index("held_message_state_received", "state", "received_at"),
 )
+
+Index("held_message_mailbox", func.lower(held.c.recipient))
 
 message_log = Table(
     "message_log",
@@ -169,4 +184,45 @@ lesson_revision = Table(
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),  # one row
     Column("revision", Integer, nullable=False),
+)
+
+digest = Table(
+    "digest",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("mailbox", Text, nullable=False),
+    Column("reader", Text, nullable=False),
+    Column("at", Float, nullable=False),  # for which time of the plan
+    Column("language", String(8), nullable=False),
+    Column("calendar", String(16), nullable=False),
+    Column("time_zone", String(64), nullable=False),
+    Column("state", String(16), nullable=False),  # sending, sent, refused, failed, unknown
+    Column("state_at", Float, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),  # the next hop's words
+    Index("digest_state", "state", "state_at"),
+)
+
+digest_item = Table(
+    "digest_item",
+    metadata,
+    Column("digest_id", String(32), ForeignKey("digest.id", ondelete="CASCADE"), primary_key=True),
+    Column("held_id", String(32), primary_key=True),
+    Column("used", String(16), nullable=False, server_default=""),  # the act that a link of it was used for
+    Index("digest_item_held", "held_id"),
+)
+
+digest_key = Table(
+    "digest_key",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("secret", LargeBinary, nullable=False),
+    Column("made_at", Float, nullable=False),
+)
+
+digest_stop = Table(
+    "digest_stop",
+    metadata,
+    Column("mailbox", String(320), primary_key=True),
+    Column("reader", String(320), primary_key=True),
+    Column("at", Float, nullable=False),
 )
