@@ -22,6 +22,7 @@ from xml.sax.saxutils import escape
 
 from gateway.auth.dmarc_record import Record, parse_record
 from gateway.auth.iprev import parse_address
+from gateway.mail.encoded_word import encode_name
 from gateway.types import DmarcRow
 
 NAMESPACE = "urn:ietf:params:xml:ns:dmarc-2.0"
@@ -107,7 +108,7 @@ def make_message(report: Report, reporter: Reporter, to: str, now: float) -> byt
         break_long_words=False,
     )
     lines = [
-        f"From: {_quoted(reporter.organisation)} <{reporter.address}>",
+        f"From: {encode_name(reporter.organisation)} <{reporter.address}>",
         f"To: <{to}>",
         f"Subject: Report Domain: {report.domain}",
         f" Submitter: {reporter.domain}",
@@ -226,12 +227,3 @@ def _text(name: str, value: str) -> str:
 
 def _base64(content: bytes) -> list[str]:
     return base64.encodebytes(content).decode("ascii").splitlines()
-
-
-def _quoted(name: str) -> str:
-    """A display name: a quoted string, or an encoded word where it is not ASCII (RFC 2047 §5)."""
-    clean = "".join(char for char in name if char.isprintable())
-    if clean.isascii():
-        return '"' + re.sub(r'(["\\])', r"\\\1", clean) + '"'
-    words = [clean[start : start + 10] for start in range(0, len(clean), 10)]  # 10 characters: 54 in base64 at most
-    return "\r\n ".join(f"=?utf-8?b?{base64.b64encode(one.encode()).decode()}?=" for one in words)

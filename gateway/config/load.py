@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from gateway.config.next_hop_url import FILES, parse_next_hop, with_absolute_files
 from gateway.config.settings import Arc, Domain, Identity, Person, Settings
 from gateway.errors import ConfigError
+from gateway.mail.address import domain_of
 from gateway.mail.domain import to_a_label
 from gateway.types import NextHopUrls
 
@@ -35,6 +36,7 @@ def load_settings(path: Path | None) -> Settings:
         "identity": _identity(settings.identity, name),
     }
     settings = _absolute(settings.model_copy(update=found), base)
+    _check_digests(settings, name)
     _check_files(settings, name)
     return settings
 
@@ -157,6 +159,18 @@ def _domains(settings: Settings, name: str) -> tuple[Domain, ...]:
             raise ConfigError(f"{name}: [[domain]] {domain.name} stands there twice; keep one")
         seen[wildcard + label] = domain.model_copy(update={"name": wildcard + label})
     return tuple(seen.values())
+
+
+def _check_digests(settings: Settings, name: str) -> None:
+    """They have an address to come from, and go to nobody elsewhere."""
+    digests = [(domain.name, one) for domain in settings.domain for one in domain.digest]
+    if digests and not settings.digest.address:
+        raise ConfigError(f"{name}: [digest] address: is missing; [[domain.digest]] needs an address to come from")
+    ours = {domain.name for domain in settings.domain}
+    for domain, reader in ((domain, reader) for domain, one in digests for reader in one.to):
+        below = domain_of(reader)
+        if below not in ours and not any(one.startswith("*.") and below.endswith(one[1:]) for one in ours):
+            raise ConfigError(f"{name}: [[domain.digest]] of {domain}: to: {reader} is of no domain named here")
 
 
 def _identity(identity: Identity, name: str) -> Identity:

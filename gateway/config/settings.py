@@ -10,10 +10,11 @@ import ipaddress
 import re
 import socket
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from gateway.types import NextHopUrls
+from gateway.types import Calendar, NextHopUrls
 
 ActionName = Literal["accept", "tag", "quarantine", "reject"]
 
@@ -86,6 +87,22 @@ def check_next_hops(value: object) -> object:
     if len(each) > 1 and any(one.startswith("maildir:") for one in each):
         raise ValueError("a maildir: has no others beside it; write it alone")
     return value if isinstance(value, str) else urls[0] if len(urls) == 1 else urls
+
+
+def check_time(value: str) -> str:
+    """Raises ValueError for what is no time of day."""
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", value):
+        raise ValueError(f"{value!r} is not a time of day; write for example 08:00")
+    return value
+
+
+def check_time_zone(value: str) -> str:
+    """Raises ValueError for what the system's table of time zones does not have."""
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{value!r} is no time zone; write for example Asia/Tehran") from None
+    return value
 
 
 _NEXT_HOP = re.compile(r"(smtp://|smtp\+mx://|lmtp://|lmtp\+unix:/|maildir:).+")
@@ -226,6 +243,36 @@ class Defence(Section):
     )
 
 
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+
+
+class DomainDigest(Section):
+    """[[domain.digest]]: digests of the domain's mailboxes (docs/digests.md); the first that fits an address holds."""
+
+    addresses: tuple[str, ...] = Field(
+        ("*",), description='Whose: local parts or addresses, "*" stands for any characters.', min_length=1
+    )
+    at: tuple[Annotated[str, AfterValidator(check_time)], ...] = Field(
+        ("08:00",), description="Times of day; none: these addresses get no digest."
+    )
+    days: tuple[Weekday, ...] = Field(
+        ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
+        description="On these days.",
+        min_length=1,
+    )
+    time_zone: Annotated[str, AfterValidator(check_time_zone)] = Field(
+        "UTC", description="Of the times, and of the dates in the digest: Asia/Tehran."
+    )
+    language: Literal["en", "fa"] = Field("en", description="en or fa.")
+    calendar: Calendar | Literal[""] = Field(
+        "", description="gregorian or jalali; the language's own when empty: jalali for fa."
+    )
+    to: tuple[Annotated[str, AfterValidator(check_address)], ...] = Field(
+        (), description="Who gets it instead of the mailbox, for shared ones; addresses of domains named here."
+    )
+    minimum: int = Field(1, ge=1, description="With fewer messages none is sent; they come in a later one.")
+
+
 class Domain(Section):
     """[[domain]]: one recipient domain, where its mail goes and what its admin wants."""
 
@@ -244,6 +291,7 @@ class Domain(Section):
     greylist: bool = Field(False, description="Defer doubtful first contacts once (docs/reputation.md).")
     greylist_at: float = Field(2.5, description="From this score on a first contact is doubtful.")
     route: tuple[Route, ...] = Field((), description="Recipients whose mail goes elsewhere.")
+    digest: tuple[DomainDigest, ...] = Field((), description="Digests of what is held; none when empty.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Domain:
@@ -470,7 +518,22 @@ class Web(Section):
     """[web]"""
 
     listen: HostPort = Field("127.0.0.1:8025", description="Review pages and API.")
+    url: str = Field(
+        "",
+        description='Where people reach the pages, as "https://darban.example.ir"; http://listen when empty.',
+        pattern=r"^(https?://[^/\s]+)?$",
+    )
     secure_cookies: bool = Field(False, description="Mark cookies Secure; switch on when the page is served over TLS.")
+
+
+class DigestSettings(Section):
+    """[digest]: how digests are sent; who gets them says [[domain.digest]] (docs/digests.md)."""
+
+    address: Annotated[str, AfterValidator(check_address)] = Field(
+        "", description="Address they come from; needed to send any. Replies go there."
+    )
+    name: str = Field("", description="Name they come from; the product's in the digest's language when empty.")
+    link_days: int = Field(7, ge=1, le=60, description="Their links work so long.")
 
 
 class Metrics(Section):
@@ -578,6 +641,7 @@ class Settings(Section):
     learning: Learning = Learning()
     storage: Storage = Storage()
     web: Web = Web()
+    digest: DigestSettings = DigestSettings()
     metrics: Metrics = Metrics()
     milter: Milter = Milter()
     http: Http = Http()

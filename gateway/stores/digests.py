@@ -120,7 +120,7 @@ class SqlDigests:
             (digest_item.c.digest_id == digest_id) & (digest_item.c.held_id == held_id) & (digest_item.c.used == "")
         )
         with faults("digests"), self._engine.begin() as connection:
-            return bool(connection.execute(update(digest_item).where(unused).values(used=act)).rowcount)
+            return bool(connection.execute(update(digest_item).where(item, digest_item.c.used == "").values(used=act)).rowcount)
 
     def give_back(self, digest_id: str, held_id: str) -> None:
         """Of an act that came to nothing."""
@@ -183,7 +183,7 @@ def _open(to: ColumnElement[str], since: float, until: float) -> list[ColumnElem
 
 def _wanted(one: Digest, since: float, at_most: int) -> Any:
     """The ids; what is most likely wanted first."""
-    conditions = [_MAILBOX == one.mailbox, *_open(literal(one.reader), since, one.at)]
+    conditions = [literal(one.mailbox) == _MAILBOX, *_open(literal(one.reader), since, one.at)]
     return select(held.c.id).where(*conditions).order_by(held.c.score, held.c.id).limit(at_most)
 
 
