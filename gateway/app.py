@@ -34,6 +34,8 @@ from gateway.supervisor import ProcessSpec, Ready, Supervisor
 from gateway.types import DmarcRow, DomainPolicy, HeldMessage, JournalRow, LogRow, Via
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from gateway.admission import Admission, Lists
     from gateway.auth.identity import Identity
     from gateway.classify.model import Model
@@ -105,6 +107,11 @@ class Places:
     def secret(self) -> Path:
         """What the keys of the memory are hashed with."""
         return self.state / "secret"
+
+    @property
+    def audit_key(self) -> Path:
+        """What signs the audit log."""
+        return self.state / "audit.key"
 
     @property
     def model(self) -> Path:
@@ -455,6 +462,7 @@ def _kept(settings: Settings) -> list[Path]:
         file,
         *beside,
         where.secret,
+        where.audit_key,
         where.model,
         where.mailboxes,
         where.cache,
@@ -656,11 +664,13 @@ def _run_admin(settings: Settings, where: Places, ready: Ready, web: _Sockets, m
 
 
 async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets, metrics: _Sockets) -> None:
+    from gateway.housekeeping import sign_now_and_then
     from gateway.mailboxes import make_learn
     from gateway.net.journal import serve_journal
     from gateway.reputation import prune_now_and_then
     from gateway.rules.reader import read as read_rules
     from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.audit import SqlAudit
     from gateway.stores.counters import SqlCounters
     from gateway.stores.dmarc_feedback import SqlDmarcFeedback
     from gateway.stores.engine import make_engine
@@ -675,17 +685,19 @@ async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets,
     feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
 
     journal = await serve_journal(where.journal, lambda rows: keep_rows(rows, message_log.append, feedback.add))
-    ledger = SqlLedger(engine)
+    ledger, audit = SqlLedger(engine), SqlAudit(engine)
     teacher, publisher = make_teacher(settings, ledger), make_publisher(settings, ledger)
     learning = None if publisher is None else publisher.state
     tasks = [
         asyncio.create_task(prune_now_and_then(SqlCounters(engine))),
+        asyncio.create_task(sign_now_and_then(audit, audit_key(settings))),
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),
     ]
     next_hops = _next_hops(settings)
     pages = create_app(
         quarantine=quarantine,
         accounts=SqlAccounts(engine),
+        audit=audit,
         message_log=message_log,
         ledger=ledger,
         review=make_review(settings, _releaser(settings, next_hops, quarantine), quarantine, teacher, publisher),
@@ -989,6 +1001,23 @@ def open_message_log(settings: Settings) -> Any:
 
     migrate(settings.storage.database)
     return SqlMessageLog(make_engine(settings.storage.database))
+
+
+def audit_key(settings: Settings) -> Ed25519PrivateKey:
+    """The installation's key that signs the audit log's heads; made when there is none."""
+    from gateway.reputation import load_secret
+    from gateway.stores.audit_chain import key_of
+
+    return key_of(load_secret(places(settings).audit_key))
+
+
+def open_audit(settings: Settings) -> Any:
+    """The audit log, for the command line."""
+    from gateway.stores.audit import SqlAudit
+    from gateway.stores.engine import make_engine, migrate
+
+    migrate(settings.storage.database)
+    return SqlAudit(make_engine(settings.storage.database))
 
 
 def open_accounts(settings: Settings) -> Any:

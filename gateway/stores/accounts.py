@@ -1,4 +1,4 @@
-"""Who may review: accounts (argon2), one-time setup links, sessions, the audit trail. Only hashes of tokens are kept.
+"""Who may review: accounts (argon2), one-time setup links, sessions. Only hashes of tokens are kept.
 
 Blocking, and verifying a password takes about 200 ms of CPU by design: call it in a thread.
 """
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, Insert, delete, func, insert, select,
 
 from gateway.errors import InputError
 from gateway.stores.engine import faults
-from gateway.stores.schema import account, audit, sign_in_failure, token
+from gateway.stores.schema import account, sign_in_failure, token
 from gateway.types import Account, Role
 
 _SETUP_TTL_S = 24 * 3600.0
@@ -39,6 +39,11 @@ class SqlAccounts:
         """Whether anybody can sign in."""
         with faults("accounts"), self._read() as connection:
             return bool(connection.scalar(select(func.count()).select_from(account)))
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such an account."""
+        with faults("accounts"), self._read() as connection:
+            return bool(connection.scalar(select(func.count()).where(account.c.name == name)))
 
     def new_setup_token(self) -> str:
         """A token that makes one account, once, within a day."""
@@ -117,13 +122,6 @@ class SqlAccounts:
         """Sign out."""
         with faults("accounts"), self._engine.begin() as connection:
             connection.execute(delete(token).where(token.c.hash == _digest(text)))
-
-    def audit(self, name: str, act: str, held_id: str = "", detail: str = "") -> None:
-        """Who did what, for ever."""
-        with faults("audit"), self._engine.begin() as connection:
-            connection.execute(
-                insert(audit).values(at=time.time(), account=name, act=act, held_id=held_id, detail=detail)
-            )
 
     # --- pieces -------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from gateway.reputation import Reputation
 from gateway.review import Review
 from gateway.scan.explain import verdict_json
 from gateway.stores.accounts import SqlAccounts
+from gateway.stores.audit import SqlAudit
 from gateway.stores.blobs import FileBlobs
 from gateway.stores.counters import SqlCounters
 from gateway.stores.engine import make_engine, migrate
@@ -119,6 +120,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
     app = create_app(
         quarantine=quarantine,
         accounts=accounts,
+        audit=SqlAudit(engine),
         message_log=SqlMessageLog(engine),
         ledger=ledger,
         review=review,
@@ -346,7 +348,8 @@ def taught(client: TestClient) -> list[tuple[str, bool, str]]:
 
 def audited(client: TestClient) -> list[tuple[str, str]]:
     with client.engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(select(audit.c.act, audit.c.detail)) if row.act != "view"]
+        rows = connection.execute(select(audit.c.act, audit.c.detail).order_by(audit.c.number))
+        return [tuple(row) for row in rows if row.act not in ("view", "setup")]
 
 
 def test_a_release_is_learned(client: TestClient) -> None:
