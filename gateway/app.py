@@ -48,12 +48,14 @@ if TYPE_CHECKING:
     from gateway.net.imap import Server
     from gateway.net.journal import JournalSender
     from gateway.net.next_hop import NextHops
+    from gateway.policy.retention import Retention
     from gateway.ports import Counters, DomainMemory, QuarantineStore, Sealer, TrainingLedger
     from gateway.reputation import Reputation
     from gateway.review import Review
     from gateway.scan.pipeline import MakePipeline, Pipeline
     from gateway.scanning import Scanner
     from gateway.service import Gateway, Releaser
+    from gateway.stores.vault import SqlKeys
     from gateway.web.health import DnsState
 
 log = structlog.get_logger("darban")
@@ -155,6 +157,7 @@ def _user_cache() -> Path:
 def check_settings(settings: Settings) -> None:
     """What can be known to be wrong before a process is started. Raises ConfigError."""
     from gateway.config.dns_lists import dns_lists
+    from gateway.config.load import read_master_keys
     from gateway.listeners.smtp import tls_context
     from gateway.net.dns import CachingResolver
     from gateway.net.next_hop import NextHops
@@ -167,6 +170,8 @@ def check_settings(settings: Settings) -> None:
     dns_lists(settings.dns_list)
     tls_context(settings.smtp)
     make_sealer(settings)
+    if settings.storage.encryption_key:
+        read_master_keys(settings.storage.encryption_key)
     for one in settings.learning.imap:
         _imap_server(one)
     for table, option in (("http", "token_file"), ("http", "learn_token_file")):
@@ -519,6 +524,7 @@ async def _listener(settings: Settings, where: Places, ready: Ready, sockets: _D
     from gateway.listeners import milter, smtp
     from gateway.listeners.budget import give_memory_back, make_budget
     from gateway.net.journal import JournalSender
+    from gateway.policy.retention import kind_of
     from gateway.scan.explain import verdict_json
     from gateway.scan.pool import ScorerPool
     from gateway.scanning import Scanner
@@ -543,7 +549,7 @@ async def _listener(settings: Settings, where: Places, ready: Ready, sockets: _D
         policies=policies,
         scorer=pool,
         relay=Relay(policies, next_hops.get, make_sealer(settings)),
-        hold=Hold(_quarantine(settings), verdict_json),
+        hold=Hold(_quarantine(settings), verdict_json, kind_of),
         verifier=next_hops,
         journal=journal,
         counters=counters,
@@ -664,7 +670,7 @@ def _run_admin(settings: Settings, where: Places, ready: Ready, web: _Sockets, m
 
 
 async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets, metrics: _Sockets) -> None:
-    from gateway.housekeeping import sign_now_and_then
+    from gateway.housekeeping import Housekeeping, sign_now_and_then
     from gateway.mailboxes import make_learn
     from gateway.net.journal import serve_journal
     from gateway.reputation import prune_now_and_then
@@ -688,7 +694,9 @@ async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets,
     ledger, audit = SqlLedger(engine), SqlAudit(engine)
     teacher, publisher = make_teacher(settings, ledger), make_publisher(settings, ledger)
     learning = None if publisher is None else publisher.state
+    housekeeping = Housekeeping(quarantine, retention(settings), audit, make_keys(settings, engine))
     tasks = [
+        asyncio.create_task(housekeeping.run(settings.retention.every_s)),
         asyncio.create_task(prune_now_and_then(SqlCounters(engine))),
         asyncio.create_task(sign_now_and_then(audit, audit_key(settings))),
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),
@@ -785,7 +793,38 @@ def _quarantine(settings: Settings) -> Any:
     from gateway.stores.engine import make_engine
     from gateway.stores.quarantine import SqlQuarantine
 
-    return SqlQuarantine(make_engine(settings.storage.database), FileBlobs(settings.storage.blobs))
+    engine = make_engine(settings.storage.database)
+    return SqlQuarantine(engine, FileBlobs(settings.storage.blobs), make_keys(settings, engine))
+
+
+def make_keys(settings: Settings, engine: Any) -> SqlKeys | None:
+    """The keys that contents are encrypted by; None without [storage] encryption_key."""
+    path = settings.storage.encryption_key
+    if not path:
+        return None
+    from gateway.config.load import read_master_keys
+    from gateway.stores.vault import SqlKeys
+
+    return SqlKeys(engine, lambda: read_master_keys(path))
+
+
+def retention(settings: Settings) -> Retention:
+    """[retention], and what [[domain]] tables say instead."""
+    from gateway.policy.retention import Retention
+
+    said = settings.retention
+    return Retention(
+        days={
+            "spam": said.spam_days,
+            "phishing": said.phishing_days,
+            "malware": said.malware_days,
+            "released": said.released_days,
+            "rows": said.rows_days,
+        },
+        domain_days={one.name: one.keep_days for one in settings.domain if one.keep_days},
+        max_size=said.max_quarantine_size,
+        domain_sizes={one.name: one.max_quarantine_size for one in settings.domain if one.max_quarantine_size},
+    )
 
 
 def _releaser(settings: Settings, next_hops: Any, quarantine: Any) -> Releaser:

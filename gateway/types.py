@@ -17,6 +17,7 @@ AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
 DnsStatus = Literal["noerror", "nodata", "nxdomain", "servfail", "timeout", "refused", "invalid", "limit"]
 DmarcSending = Literal["sent", "refused", "failed"]
 QuarantineState = Literal["held", "releasing", "released", "deleted"]
+HeldKind = Literal["spam", "phishing", "malware"]
 Role = Literal["owner", "domain_admin", "reviewer", "auditor", "recipient"]
 Via = Literal["release", "review", "digest", "imap", "command", "spamd", "http"]
 TaughtHow = Literal["learned", "relearned", "known", "limited"]
@@ -403,7 +404,8 @@ class HeldMessage:
     is_smtputf8: bool = False
     state: QuarantineState = "held"
     state_at: float = 0.0
-    note: str = ""  # the next hop's last words about a release
+    note: str = ""  # the next hop's last words about a release; why it was deleted
+    kind: HeldKind = "spam"  # how long it is kept (policy/retention.py)
 
 
 @dataclass(frozen=True, slots=True)

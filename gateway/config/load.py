@@ -51,6 +51,21 @@ def read_secret(path: str) -> bytes:
     return content
 
 
+def read_master_keys(path: str) -> tuple[bytes, ...]:
+    """Of [storage] encryption_key: one a line, the first is the one in use. Raises ConfigError."""
+    try:
+        keys = tuple(bytes.fromhex(line) for line in read_secret(path).decode("ascii", "replace").split())
+    except ValueError as error:
+        words = str(error) if "chmod" in str(error) or "fromhex" not in str(error) else _NO_KEY
+        raise ConfigError(f"[storage] encryption_key: {path}: {words}") from None
+    if not keys or any(len(key) != 32 for key in keys):
+        raise ConfigError(f"[storage] encryption_key: {path}: {_NO_KEY}")
+    return keys
+
+
+_NO_KEY = "holds no key; write one by: openssl rand -hex 32"
+
+
 def state_dir(settings: Settings) -> Path:
     """Where the gateway keeps what is not in the database: the folder of the SQLite file, else of the blobs."""
     database = settings.storage.database
@@ -247,6 +262,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
                 update={
                     "database": _sqlite_url(storage.database, base),
                     "blobs": _file_url(storage.blobs, base),
+                    "encryption_key": at(storage.encryption_key),
                 }
             ),
         }
@@ -283,6 +299,7 @@ def _check_files(settings: Settings, name: str) -> None:
         "[smtp] tls_certificate": [smtp.tls_certificate],
         "[smtp] tls_key": [smtp.tls_key],
         "[arc] key": [settings.arc.key],
+        "[storage] encryption_key": [settings.storage.encryption_key],
         "[rules] paths": list(settings.rules.paths),
         "[classifier] model": [settings.classifier.model],
         "[[learning.imap]] ca": [one.ca for one in settings.learning.imap],

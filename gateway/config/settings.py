@@ -91,6 +91,7 @@ def check_next_hops(value: object) -> object:
 _NEXT_HOP = re.compile(r"(smtp://|smtp\+mx://|lmtp://|lmtp\+unix:/|maildir:).+")
 
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+AnySize = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 HostPort = Annotated[str, AfterValidator(check_host_port)]
 Network = Annotated[str, AfterValidator(check_network)]
 NextHopSetting = Annotated[NextHopUrls, BeforeValidator(check_next_hops)]
@@ -182,6 +183,7 @@ class Route(Section):
     next_hop: NextHopSetting = Field(description="As the domain's.")
 
 
+KeptName = Literal["spam", "phishing", "malware", "released", "rows"]
 RefusalName = Literal["", "defer", "refuse"]
 
 
@@ -244,6 +246,12 @@ class Domain(Section):
     greylist: bool = Field(False, description="Defer doubtful first contacts once (docs/reputation.md).")
     greylist_at: float = Field(2.5, description="From this score on a first contact is doubtful.")
     route: tuple[Route, ...] = Field((), description="Recipients whose mail goes elsewhere.")
+    keep_days: dict[KeptName, Annotated[float, Field(gt=0, le=36_500)]] = Field(
+        {}, description="What differs from [retention], in days: { spam = 7, released = 3 }."
+    )
+    max_quarantine_size: AnySize = Field(
+        0, description="The domain's contents in the quarantine at most, the oldest go first; 0: no limit of its own."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Domain:
@@ -464,6 +472,28 @@ class Storage(Section):
         description="Contents of held messages: file:///PATH; relative to the configuration's folder.",
     )
     redis: str = Field("", description="redis://... when several gateways share counters.")
+    encryption_key: str = Field(
+        "",
+        description="File with the master key, 64 hexadecimal digits, that others must not read: contents of held "
+        "messages are encrypted when it is set (docs/privacy.md). Lose it, and they are lost.",
+    )
+
+
+_Days = Annotated[float, Field(gt=0, le=36_500)]
+
+
+class Retention(Section):
+    """[retention]: how long held messages are kept (docs/privacy.md). [[domain]] keep_days overrides it."""
+
+    spam_days: _Days = Field(30.0, description="Held spam.")
+    phishing_days: _Days = Field(30.0, description="Held messages with a sign of phishing.")
+    malware_days: _Days = Field(14.0, description="Held messages with a sign of malware.")
+    released_days: _Days = Field(14.0, description="Contents of released messages, from the release on.")
+    rows_days: _Days = Field(90.0, description="What is known of a message after its content was deleted.")
+    max_quarantine_size: AnySize = Field(
+        0, description="All contents in the quarantine at most; released ones go first, then the oldest. 0: no limit."
+    )
+    every_s: float = Field(600.0, ge=1, description="Time between two looks.")
 
 
 class Web(Section):
@@ -577,6 +607,7 @@ class Settings(Section):
     classifier: ClassifierSettings = ClassifierSettings()
     learning: Learning = Learning()
     storage: Storage = Storage()
+    retention: Retention = Retention()
     web: Web = Web()
     metrics: Metrics = Metrics()
     milter: Milter = Milter()
