@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from gateway.net.next_hop import NextHops
     from gateway.policy.retention import Retention
     from gateway.ports import Counters, DomainMemory, QuarantineStore, Sealer, TrainingLedger
+    from gateway.privacy import Privacy
     from gateway.reputation import Reputation
     from gateway.review import Review
     from gateway.scan.pipeline import MakePipeline, Pipeline
@@ -709,6 +710,8 @@ async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets,
         message_log=message_log,
         ledger=ledger,
         review=make_review(settings, _releaser(settings, next_hops, quarantine), quarantine, teacher, publisher),
+        privacy=make_privacy(settings),
+        retention=retention(settings),
         learning=learning,
         why=_why(settings, where),
         settings=settings.web,
@@ -1057,6 +1060,47 @@ def open_audit(settings: Settings) -> Any:
 
     migrate(settings.storage.database)
     return SqlAudit(make_engine(settings.storage.database))
+
+
+def open_keys(settings: Settings) -> Any:
+    """The keys that contents are encrypted by, for the command line; None without [storage] encryption_key."""
+    from gateway.stores.engine import make_engine, migrate
+
+    migrate(settings.storage.database)
+    return make_keys(settings, make_engine(settings.storage.database))
+
+
+def make_privacy(settings: Settings) -> Privacy:
+    """What is kept of a person."""
+    from gateway.policy.reputation import Networks
+    from gateway.privacy import Privacy, Stores
+    from gateway.reputation import load_secret
+    from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.audit import SqlAudit
+    from gateway.stores.counters import SqlCounters
+    from gateway.stores.engine import make_engine
+    from gateway.stores.ledger import SqlLedger
+    from gateway.stores.message_log import SqlMessageLog
+
+    engine = make_engine(settings.storage.database)
+    stores = Stores(
+        _quarantine(settings),
+        SqlMessageLog(engine),
+        SqlLedger(engine),
+        SqlAccounts(engine),
+        SqlAudit(engine),
+        SqlCounters(engine),
+    )
+    networks = Networks(settings.reputation.trusted_networks)
+    return Privacy(stores, load_secret(places(settings).secret), networks.of)
+
+
+def open_privacy(settings: Settings) -> Privacy:
+    """What is kept of a person, for the command line."""
+    from gateway.stores.engine import migrate
+
+    migrate(settings.storage.database)
+    return make_privacy(settings)
 
 
 def open_accounts(settings: Settings) -> Any:

@@ -37,6 +37,7 @@ from gateway.types import (
     Recipient,
     Reply,
     Role,
+    Scope,
     Taught,
     Verdict,
 )
@@ -291,8 +292,8 @@ class AuditLog(Protocol):
     def heads(self) -> Sequence[AuditHead]:
         """The signed ones, oldest first."""
 
-    def about(self, address: str) -> Sequence[AuditEntry]:
-        """Every entry that names the address, oldest first."""
+    def about(self, address: str, scope: Scope) -> Sequence[AuditEntry]:
+        """Every entry of the scope that names the address, oldest first."""
 
     def erase(self, address: str, pseudonym: str, *, by: str, detail: str, client: str) -> Sequence[int]:
         """Put the pseudonym for the address, and say so in a new entry; the numbers of those that were changed."""

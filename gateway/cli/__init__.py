@@ -14,6 +14,7 @@ from gateway.cli import (
     domain,
     evaluate,
     learn,
+    privacy,
     quarantine,
     rules,
     run,
@@ -41,6 +42,7 @@ app.add_typer(domain.app, name="domain")
 app.add_typer(config.app, name="config")
 app.add_typer(admin.app, name="admin")
 app.add_typer(audit.app, name="audit")
+app.add_typer(privacy.app, name="privacy")
 app.add_typer(dmarc.app, name="dmarc")
 
 

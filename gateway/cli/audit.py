@@ -67,11 +67,11 @@ def verify(
     raise typer.Exit(1 if found.faults else 0)
 
 
-def record(settings: Settings, act: str, subject: str = "", detail: str = "") -> None:
+def record(settings: Settings, act: str, subject: str = "", detail: str = "", domain: str = "") -> None:
     """What somebody does on this machine's command line, for the audit log."""
     from gateway.app import open_audit
 
-    open_audit(settings).append(getpass.getuser(), act, subject, detail, client="command")
+    open_audit(settings).append(getpass.getuser(), act, subject, detail, domain=domain, client="command")
 
 
 def _verify_store(config: Path | None, heads: list[AuditHead], key: str) -> Verified:

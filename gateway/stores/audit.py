@@ -75,9 +75,9 @@ class SqlAudit:
             connection.execute(insert(audit_signature).values(values))
         return made
 
-    def about(self, address: str) -> Sequence[AuditEntry]:
-        """Every entry that names the address, oldest first."""
-        query = select(audit).where(_mentions(address)).order_by(audit.c.number)
+    def about(self, address: str, scope: Scope) -> Sequence[AuditEntry]:
+        """Every entry of the scope that names the address, oldest first."""
+        query = select(audit).where(_mentions(address), *_in_scope(scope)).order_by(audit.c.number)
         with faults("audit log"), self._read() as connection:
             found = [_entry(row) for row in connection.execute(query).mappings()]
         named = mention_of(address)

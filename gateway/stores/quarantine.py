@@ -274,12 +274,13 @@ class SqlQuarantine:
             self._bury(blob)
         return number, gone
 
-    def about(self, address: str) -> Sequence[HeldMessage]:
-        """Messages to this address, and from it; oldest first."""
+    def about(self, address: str, *, as_sender: bool) -> Sequence[HeldMessage]:
+        """Messages to this address, and from it when that is asked for; oldest first."""
         columns = (held.c.recipient, held.c.reverse_path, held.c.author)
-        query = select(held).where(or_(*(column.icontains(address, autoescape=True) for column in columns)))
+        asked = [one.icontains(address, autoescape=True) for one in (columns if as_sender else columns[:1])]
         with faults("quarantine"), self._read() as connection:
-            found = [_message(row) for row in connection.execute(query.order_by(held.c.received_at)).mappings()]
+            rows = connection.execute(select(held).where(or_(*asked)).order_by(held.c.received_at)).mappings()
+            found = [_message(row) for row in rows]
         named = mention_of(address)
         return [one for one in found if any(map(named.search, (one.recipient, one.reverse_path, one.summary.author)))]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 
 from gateway.policy.access import Act, covers, may, scope_of
+from gateway.policy.retention import DAY_S, Retention
 from gateway.ports import AccountStore, AuditLog, QuarantineStore
 from gateway.scan.wording import Tongue, contribution_text, evidence_text
 from gateway.types import Account, HeldMessage
@@ -35,6 +37,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _REASONS_SHOWN = 2
+_SOON_S = 7 * DAY_S
 _OF_THE_FRAMEWORK = {
     "Not Found": "There is no such page.",
     "Method Not Allowed": "The request was not understood.",
@@ -56,6 +59,7 @@ ACTS = {  # of the audit log -> the message id of its name
     "expire": "Deleted by retention",
     "export": "Exported what is kept of a person",
     "erase": "Erased what is kept of a person",
+    "rotate key": "Master key changed",
     "destroy key": "Key of stored contents destroyed",
 }
 _TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")  # Unicode's embeddings, overrides, isolates (UAX #9 §2)
@@ -71,6 +75,7 @@ class Site:
 
     accounts: AccountStore
     audit: AuditLog
+    retention: Retention
     hostname: str
     translations: Mapping[str, Mapping[str, str]]
     languages: Mapping[str, Language]
@@ -78,12 +83,17 @@ class Site:
 
     @classmethod
     def make(
-        cls, accounts: AccountStore, audit: AuditLog, hostname: str, translations: Mapping[str, Mapping[str, str]]
+        cls,
+        accounts: AccountStore,
+        audit: AuditLog,
+        retention: Retention,
+        hostname: str,
+        translations: Mapping[str, Mapping[str, str]],
     ) -> Site:
         """With the catalogues and templates that ship."""
         known = languages()
         templates = {code: _environment(one) for code, one in known.items()}
-        return cls(accounts, audit, hostname, translations, known, templates)
+        return cls(accounts, audit, retention, hostname, translations, known, templates)
 
     def language(self, request: Request) -> Language:
         """The reader's."""
@@ -135,6 +145,7 @@ class Site:
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "may": lambda act: values.get("who") is not None and may(values["who"], act),
             "describe": lambda hit: self.describe(language, hit),
+            "days_left": lambda held: days_left(self.retention, held, time.time()),
             "why": lambda verdict: self.why(language, verdict),
         }
         return HTMLResponse(self.templates[language.code].get_template(name).render(values), status)
@@ -150,9 +161,14 @@ class Site:
         return mark.join(self.describe(language, hit) for hit in against)
 
 
+def client_of(request: Request) -> str:
+    """The address a request came from."""
+    return request.client.host if request.client else ""
+
+
 async def guard(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
     """Middleware: from where a request came, for the audit log; the security header fields where none are stricter."""
-    _CLIENT.set(request.client.host if request.client else "")
+    _CLIENT.set(client_of(request))
     answer = await proceed(request)
     for name, value in _HEADERS.items():
         answer.headers.setdefault(name, value)
@@ -181,6 +197,12 @@ def find(quarantine: QuarantineStore, held_id: str, who: Account) -> HeldMessage
 def state_name(held: HeldMessage) -> str:
     """The message id of a state's name in the catalogue."""
     return {"held": "Held", "releasing": "Being released", "released": "Released", "deleted": "Deleted"}[held.state]
+
+
+def days_left(retention: Retention, held: HeldMessage, now: float) -> int | None:
+    """Whole days until a held message is deleted by itself, when they are few enough to be told."""
+    at = retention.expires_at(held) if held.state == "held" else None
+    return max(0, int((at - now) // DAY_S)) if at is not None and at - now < _SOON_S else None
 
 
 def seen(text: str) -> str:

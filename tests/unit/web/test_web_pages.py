@@ -17,6 +17,8 @@ from sqlalchemy import select, update
 from gateway.config.settings import Web
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.learning import LearningState, Teacher
+from gateway.policy.retention import Retention
+from gateway.privacy import Privacy, Stores
 from gateway.reputation import Reputation
 from gateway.review import Review
 from gateway.scan.explain import verdict_json
@@ -124,6 +126,12 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         message_log=SqlMessageLog(engine),
         ledger=ledger,
         review=review,
+        privacy=Privacy(
+            Stores(quarantine, SqlMessageLog(engine), ledger, accounts, SqlAudit(engine), SqlCounters(engine)),
+            b"a secret of the tests",
+            lambda ip: "",
+        ),
+        retention=Retention({"spam": 30.0, "phishing": 30.0, "malware": 30.0, "released": 5.0, "rows": 90.0}),
         learning=LearningState("shipped"),
         why=why,
         settings=Web(),
