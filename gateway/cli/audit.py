@@ -24,13 +24,14 @@ _CONFIG = typer.Option(None, "--config", "-c", help="The configuration file (TOM
 @app.command("export")
 def export(config: Path | None = _CONFIG) -> None:
     """Print every entry and signed head, one JSON object a line. The last entry is signed first."""
-    from gateway.app import audit_key, open_audit
+    from gateway.app.command_line import open_audit
+    from gateway.app.compose import load_audit_key
     from gateway.config.load import load_settings
     from gateway.stores.audit_chain import to_line
 
     settings = load_settings(config)
     log = open_audit(settings)
-    log.sign(audit_key(settings))
+    log.sign(load_audit_key(settings))
     for one in log.entries():
         typer.echo(to_line(one))
     for head in log.heads():
@@ -69,13 +70,14 @@ def verify(
 
 def record(settings: Settings, act: str, subject: str = "", detail: str = "", domain: str = "") -> None:
     """What somebody does on this machine's command line, for the audit log."""
-    from gateway.app import open_audit
+    from gateway.app.command_line import open_audit
 
     open_audit(settings).append(getpass.getuser(), act, subject, detail, domain=domain, client="command")
 
 
 def _verify_store(config: Path | None, heads: list[AuditHead], key: str) -> Verified:
-    from gateway.app import audit_key, open_audit
+    from gateway.app.command_line import open_audit
+    from gateway.app.compose import load_audit_key
     from gateway.config.load import load_settings
     from gateway.stores import audit_chain
 
@@ -83,7 +85,7 @@ def _verify_store(config: Path | None, heads: list[AuditHead], key: str) -> Veri
     log = open_audit(settings)
     # heads first: what is signed meanwhile is no fault
     heads = [*heads, *log.heads()]
-    return audit_chain.verify(log.entries(), heads, key or audit_chain.public_key(audit_key(settings)))
+    return audit_chain.verify(log.entries(), heads, key or audit_chain.public_key(load_audit_key(settings)))
 
 
 def _lines(path: Path, *, is_log: bool = False) -> Iterator[AuditEntry | AuditHead]:

@@ -76,7 +76,7 @@ def shred(
     domain: str = typer.Argument(..., help="The domain."), yes: bool = _YES, config: Path | None = _CONFIG
 ) -> None:
     """Delete all contents kept for a domain and destroy its keys: copies of the files are unreadable too."""
-    from gateway.app import open_quarantine
+    from gateway.app.command_line import open_quarantine
     from gateway.config.load import load_settings
 
     settings = load_settings(config)
@@ -91,7 +91,7 @@ def shred(
 @app.command("rotate-key")
 def rotate_key(config: Path | None = _CONFIG) -> None:
     """Put a new master key into [storage] encryption_key: copies of the database made before are unreadable then."""
-    from gateway.app import open_keys
+    from gateway.app.command_line import open_keys
     from gateway.config.load import add_master_key, keep_newest_master_key, load_settings
 
     settings = load_settings(config)
@@ -107,7 +107,7 @@ def rotate_key(config: Path | None = _CONFIG) -> None:
 
 
 def _open(config: Path | None) -> tuple[Settings, Privacy]:
-    from gateway.app import open_privacy
+    from gateway.app.command_line import open_privacy
     from gateway.config.load import load_settings
 
     settings = load_settings(config)

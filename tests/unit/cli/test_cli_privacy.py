@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import audit_key, open_audit, open_quarantine
+from gateway.app.command_line import open_audit, open_quarantine
+from gateway.app.compose import load_audit_key
 from gateway.cli import app
 from gateway.config.load import add_master_key, keep_newest_master_key, load_settings, read_master_keys
 from gateway.config.settings import Settings
@@ -86,11 +87,11 @@ def test_export_and_verify(settings: Settings, tmp_path: Path, capsys: pytest.Ca
 
 
 def test_the_head_is_told_in_the_log_once(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    log, key = open_audit(settings), audit_key(settings)
+    log, key = open_audit(settings), load_audit_key(settings)
     log.append("sara", "view")
     assert sign_head(log, key) is not None
     assert sign_head(log, key) is None
-    assert audit_key(settings).private_bytes_raw() == key.private_bytes_raw()
+    assert load_audit_key(settings).private_bytes_raw() == key.private_bytes_raw()
     assert stat.S_IMODE(Path("var/audit.key").stat().st_mode) == 0o600
 
 
@@ -145,7 +146,7 @@ def test_a_kill_between_the_steps_of_a_change_loses_nothing(settings: Settings) 
     assert len(read_master_keys(path)) == 2
     assert open_quarantine(settings).content(ID) == CONTENT
     open_audit(settings)
-    from gateway.app import open_keys
+    from gateway.app.command_line import open_keys
 
     open_keys(settings).rewrap()
     assert open_quarantine(settings).content(ID) == CONTENT
