@@ -112,7 +112,9 @@ class Smtp(Section):
     max_recipients: int = Field(
         100, ge=1, le=10_000, description="Recipients of one message; more are deferred with 452."
     )
-    max_connections: int = Field(1000, ge=1, description="Connections of all listeners together; more are answered 421.")
+    max_connections: int = Field(
+        1000, ge=1, description="Connections of all listeners together; more are answered 421."
+    )
     timeout_s: float = Field(
         300.0, gt=0, description="One command line, or silence within content, may take so long (RFC 5321 4.5.3.2.7)."
     )
