@@ -558,6 +558,33 @@ class Digest:
     time_zone: str
 
 
+class DigestItem(NamedTuple):
+    """A held message as a digest lists it."""
+
+    held: HeldMessage
+    urls: Mapping[DigestAct, str]  # where one clicks; what is missing is not offered
+
+
+@dataclass(frozen=True, slots=True)
+class DigestContent:
+    """What a digest says."""
+
+    digest: Digest
+    items: tuple[DigestItem, ...]
+    more: int  # messages that are held besides
+    stop_url: str  # where a reader says that he wants no more
+    ends_at: float  # until when the links work
+
+
+class DigestLetter(NamedTuple):
+    """A digest in words."""
+
+    name: str  # whom it comes from
+    subject: str
+    html: str
+    text: str
+
+
 # --- what people teach --------------------------------------------------------------------------------------------
 
 

@@ -295,16 +295,13 @@ class Domain(Section):
     greylist: bool = Field(False, description="Defer doubtful first contacts once (docs/reputation.md).")
     greylist_at: float = Field(2.5, description="From this score on a first contact is doubtful.")
     route: tuple[Route, ...] = Field((), description="Recipients whose mail goes elsewhere.")
-<<<<<<< HEAD
     digest: tuple[DomainDigest, ...] = Field((), description="Digests of what is held; none when empty.")
-=======
     keep_days: dict[KeptName, Annotated[float, Field(gt=0, le=36_500)]] = Field(
         {}, description="What differs from [retention], in days: { spam = 7, released = 3 }."
     )
     max_quarantine_size: AnySize = Field(
         0, description="The domain's contents in the quarantine at most, the oldest go first; 0: no limit of its own."
     )
->>>>>>> main
 
     @model_validator(mode="after")
     def _ordered(self) -> Domain:

@@ -116,11 +116,10 @@ class SqlDigests:
 
     def take(self, digest_id: str, held_id: str, act: str) -> bool:
         """Compare-and-set."""
-        unused = (
-            (digest_item.c.digest_id == digest_id) & (digest_item.c.held_id == held_id) & (digest_item.c.used == "")
-        )
+        item = (digest_item.c.digest_id == digest_id) & (digest_item.c.held_id == held_id)
         with faults("digests"), self._engine.begin() as connection:
-            return bool(connection.execute(update(digest_item).where(item, digest_item.c.used == "").values(used=act)).rowcount)
+            taken = update(digest_item).where(item, digest_item.c.used == "").values(used=act)
+            return bool(connection.execute(taken).rowcount)
 
     def give_back(self, digest_id: str, held_id: str) -> None:
         """Of an act that came to nothing."""
