@@ -262,12 +262,6 @@ class DigestStore(Protocol):
     def get(self, digest_id: str) -> Digest | None:
         """None when there is none."""
 
-    def take(self, digest_id: str, held_id: str, act: str) -> bool:
-        """May a link of this item be used now? True once."""
-
-    def give_back(self, digest_id: str, held_id: str) -> None:
-        """What it was used for came to nothing: it may be used again."""
-
     def key(self, number: int) -> bytes | None:
         """A key by its number."""
 

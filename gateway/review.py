@@ -19,7 +19,7 @@ from gateway.ports import QuarantineStore
 from gateway.reputation import Reputation
 from gateway.scan.explain import auth_from_json
 from gateway.service import held_envelope
-from gateway.types import HeldMessage, TaughtHow
+from gateway.types import HeldMessage, TaughtHow, Via
 
 # "": nothing was to be learned; failed: the ledger did not take it; spent: it did, but a cap leaves nothing to move
 Learned = TaughtHow | Literal["", "failed", "spent"]
@@ -56,20 +56,20 @@ class Review:
         self._hostname = hostname
         self._is_spent = is_spent
 
-    async def release(self, held_id: str, who: str, *, learns: bool = True) -> Reviewed:
+    async def release(self, held_id: str, who: str, *, learns: bool = True, via: Via = "release") -> Reviewed:
         """Hand it to its next hop; taken there, it teaches that such mail is wanted. Raises InputError, StoreError."""
         held = await self._release(held_id)
         if held.state != "released" or not learns:
             return Reviewed(held)
-        return Reviewed(held, await asyncio.to_thread(self._learn_release, held, who))
+        return Reviewed(held, await asyncio.to_thread(self._learn_release, held, who, via))
 
-    def spam(self, held_id: str, who: str) -> Reviewed:
+    def spam(self, held_id: str, who: str, *, via: Via = "review") -> Reviewed:
         """Delete it, and learn that such mail is not wanted. Blocking. Raises InputError, StoreError."""
         held = self._quarantine.get(held_id)
         content = self._quarantine.content(held_id) if held is not None and held.state == "held" else b""
         held = self.delete(held_id)
         self._reputation.forget(held_envelope(held, self._hostname), content)
-        return Reviewed(held, self._learn(held, content, who, is_spam=True))
+        return Reviewed(held, self._learn(held, content, who, via, is_spam=True))
 
     def delete(self, held_id: str) -> HeldMessage:
         """Blocking. Raises InputError when it is not held any more, StoreError."""
@@ -80,21 +80,21 @@ class Review:
             raise StoreError(f"{held_id}: gone")
         return held
 
-    def _learn_release(self, held: HeldMessage, who: str) -> Learned:
+    def _learn_release(self, held: HeldMessage, who: str, via: Via) -> Learned:
         try:
             content = self._quarantine.content(held.id)
         except StoreError as error:
             log.warning("nothing learned from a release", held_id=held.id, error=str(error))
             return "failed"
-        return self._learn(held, content, who, is_spam=False)
+        return self._learn(held, content, who, via, is_spam=False)
 
-    def _learn(self, held: HeldMessage, content: bytes, who: str, *, is_spam: bool) -> Learned:
+    def _learn(self, held: HeldMessage, content: bytes, who: str, via: Via, *, is_spam: bool) -> Learned:
         is_spent = self._is_spent(who)
         try:
             taught = self._teacher.teach(
                 trainer=who,
                 is_spam=is_spam,
-                via="review" if is_spam else "release",
+                via=via,
                 envelope=held_envelope(held, self._hostname),
                 content=content,
                 auth=auth_from_json(held.verdict_json),

@@ -12,6 +12,7 @@ import structlog
 from gateway.app.compose import (
     domain_policies,
     load_audit_key,
+    make_digests,
     make_keys,
     make_next_hops,
     make_privacy,
@@ -49,6 +50,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     from gateway.stores.accounts import SqlAccounts
     from gateway.stores.audit import SqlAudit
     from gateway.stores.counters import SqlCounters
+    from gateway.stores.digests import SqlDigests
     from gateway.stores.dmarc_feedback import SqlDmarcFeedback
     from gateway.stores.engine import make_engine
     from gateway.stores.ledger import SqlLedger
@@ -82,12 +84,15 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         message_log=message_log,
         ledger=ledger,
         review=make_review(settings, make_releaser(settings, next_hops, quarantine), quarantine, teacher, publisher),
+        digests=SqlDigests(engine),
         learning=learning,
         why=_why(settings, where),
         settings=settings.web,
         hostname=settings.hostname,
         translations=read_rules(rule_paths(settings)).translations,
     )
+    if any(domain.digest for domain in settings.domain):
+        tasks.append(asyncio.create_task(make_digests(settings, next_hops, quarantine).run()))
     dns = DnsState()
     tasks.append(asyncio.create_task(_watch_dns(settings, dns)))
     servers = [

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from gateway.app.compose import (
+    make_digests,
     make_keys,
     make_next_hops,
     make_privacy,
@@ -20,6 +21,7 @@ from gateway.config.settings import Settings
 
 if TYPE_CHECKING:
     from gateway.digest.dmarc import DmarcReports, DmarcSender
+    from gateway.digest.quarantine import Digests
     from gateway.privacy import Privacy
     from gateway.review import Review
 
@@ -92,6 +94,25 @@ async def open_review(settings: Settings) -> AsyncIterator[Review]:
     try:
         releaser = make_releaser(settings, next_hops, quarantine)
         yield make_review(settings, releaser, quarantine, make_teacher(settings, ledger))
+    finally:
+        await next_hops.close()
+
+
+def open_digest_store(settings: Settings) -> Any:
+    """What is kept of digests, for the command line."""
+    from gateway.stores.digests import SqlDigests
+    from gateway.stores.engine import make_engine, migrate
+
+    migrate(settings.storage.database)
+    return SqlDigests(make_engine(settings.storage.database))
+
+
+@contextlib.asynccontextmanager
+async def open_digests(settings: Settings) -> AsyncIterator[Digests]:
+    """Who sends digests, for the command line."""
+    quarantine, next_hops = open_quarantine(settings), make_next_hops(settings)
+    try:
+        yield make_digests(settings, next_hops, quarantine)
     finally:
         await next_hops.close()
 

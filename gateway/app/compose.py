@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from gateway.app.pipeline import load_model, make_resolver
+from gateway.app.pipeline import load_model, make_resolver, rule_paths
 from gateway.app.places import Places, message_holders, places
-from gateway.config.settings import LearningImap, Settings
+from gateway.config.settings import LearningImap, Settings, Weekday
 from gateway.policy.domains import ConfiguredDomains
-from gateway.types import DomainPolicy, Via
+from gateway.types import DigestPlan, DomainPolicy, Via
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from gateway.classify.online import Caps
+    from gateway.digest.quarantine import Digests
     from gateway.learning import Publisher, Teacher
     from gateway.listeners.budget import Budget
     from gateway.listeners.teaching import Teaching
@@ -277,6 +278,51 @@ def make_watches(settings: Settings, where: Places, learn: Learn) -> list[Mailbo
             learn,
         )
         for one in settings.learning.imap
+    ]
+
+
+def make_digests(settings: Settings, next_hops: NextHops, quarantine: QuarantineStore) -> Digests:
+    """Who sends digests of what is held."""
+    from gateway.digest.quarantine import DAY_S, Digests, Sender
+    from gateway.rules.reader import read as read_rules
+    from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.audit import SqlAudit
+    from gateway.stores.digests import SqlDigests
+    from gateway.stores.engine import make_engine
+    from gateway.web.letter import letter_writer
+    from gateway.web.site import Site
+
+    engine, said = make_engine(settings.storage.database), settings.digest
+    translations = read_rules(rule_paths(settings)).translations
+    site = Site.make(SqlAccounts(engine), SqlAudit(engine), make_retention(settings), settings.hostname, translations)
+    url = settings.web.url or f"http://{settings.web.listen}"
+    return Digests(
+        store=SqlDigests(engine),
+        quarantine=quarantine,
+        plans=digest_plans(settings),
+        policies=domain_policies(settings),
+        next_hop=next_hops.get,
+        write=letter_writer(site),
+        sender=Sender(said.address, said.name, settings.hostname, url, said.link_days * DAY_S),
+    )
+
+
+def digest_plans(settings: Settings) -> list[DigestPlan]:
+    """The [[domain.digest]] tables, in the order in which they hold."""
+    return [
+        DigestPlan(
+            domain=domain.name,
+            addresses=one.addresses,
+            at=tuple((int(text[:2]), int(text[3:])) for text in one.at),
+            weekdays=frozenset(get_args(Weekday).index(day) for day in one.days),
+            time_zone=one.time_zone,
+            language=one.language,
+            calendar=one.calendar or ("jalali" if one.language == "fa" else "gregorian"),
+            readers=tuple(reader.lower() for reader in one.to),
+            minimum=one.minimum,
+        )
+        for domain in settings.domain
+        for one in domain.digest
     ]
 
 

@@ -10,6 +10,7 @@ from gateway.cli import (
     audit,
     config,
     demo,
+    digest,
     dmarc,
     domain,
     evaluate,
@@ -44,6 +45,7 @@ app.add_typer(admin.app, name="admin")
 app.add_typer(audit.app, name="audit")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(dmarc.app, name="dmarc")
+app.add_typer(digest.app, name="digest")
 
 
 def _version(value: bool) -> None:

@@ -107,7 +107,7 @@ class Digests:
         """`plans` in the order in which they hold; `write` is web/letter.py's."""
         self._store = store
         self._quarantine = quarantine
-        self._plans = plans
+        self.plans = plans
         self._policies = policies
         self._next_hop = next_hop
         self._write = write
@@ -129,7 +129,7 @@ class Digests:
         """Send what is due now by the plans. Raises StoreError."""
         await asyncio.to_thread(self.give_up)
         done: list[Sent] = []
-        for plan in self._plans:
+        for plan in self.plans:
             now, at = self._now(), schedule.latest(plan, self._now())
             if at is None or now - at > _LATE_S:
                 continue
@@ -177,7 +177,7 @@ class Digests:
             return None
         return next(
             (
-                plan for plan in self._plans
+                plan for plan in self.plans
                 if plan.domain == policy.name and any(fits(pattern, mailbox) for pattern in plan.addresses)
             ),
             None,

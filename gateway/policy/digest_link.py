@@ -2,7 +2,7 @@
 
 A link names a digest, a message it lists and one act, and ends at a time; the signature (HMAC-SHA256, 128 bits of it:
 RFC 2104 §5) also covers whose mail it is and who reads it, which the digest's row says. The keys live in the store and
-are replaced (stores/digests.py). That a link works once is the store's business too.
+are replaced (stores/digests.py). That a message is released or deleted once is the quarantine's business.
 """
 
 from __future__ import annotations

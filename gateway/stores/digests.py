@@ -114,19 +114,6 @@ class SqlDigests:
             row = connection.execute(select(digest).where(digest.c.id == digest_id)).mappings().first()
         return None if row is None else _digest(row)
 
-    def take(self, digest_id: str, held_id: str, act: str) -> bool:
-        """Compare-and-set."""
-        item = (digest_item.c.digest_id == digest_id) & (digest_item.c.held_id == held_id)
-        with faults("digests"), self._engine.begin() as connection:
-            taken = update(digest_item).where(item, digest_item.c.used == "").values(used=act)
-            return bool(connection.execute(taken).rowcount)
-
-    def give_back(self, digest_id: str, held_id: str) -> None:
-        """Of an act that came to nothing."""
-        item = (digest_item.c.digest_id == digest_id) & (digest_item.c.held_id == held_id)
-        with faults("digests"), self._engine.begin() as connection:
-            connection.execute(update(digest_item).where(item).values(used=""))
-
     def key(self, number: int) -> bytes | None:
         """None for one that is not kept."""
         with faults("digests"), self._read() as connection:

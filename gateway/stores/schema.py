@@ -254,7 +254,6 @@ digest_item = Table(
     metadata,
     Column("digest_id", String(32), ForeignKey("digest.id", ondelete="CASCADE"), primary_key=True),
     Column("held_id", String(32), primary_key=True),
-    Column("used", String(16), nullable=False, server_default=""),  # the act that a link of it was used for
     Index("digest_item_held", "held_id"),
 )
 

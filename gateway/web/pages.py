@@ -14,11 +14,12 @@ from gateway.config.settings import Web
 from gateway.errors import StoreError
 from gateway.learning import LearningState
 from gateway.policy.retention import Retention
-from gateway.ports import AccountStore, AuditLog, MessageLog, QuarantineStore, TrainingLedger
+from gateway.ports import AccountStore, AuditLog, DigestStore, MessageLog, QuarantineStore, TrainingLedger
 from gateway.privacy import Privacy
 from gateway.review import Review
 from gateway.web.act import act_routes
 from gateway.web.audit import audit_routes
+from gateway.web.digest import digest_routes
 from gateway.web.learning import learning_routes
 from gateway.web.privacy import privacy_routes
 from gateway.web.review import review_routes
@@ -37,6 +38,7 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     review: Review,
     privacy: Privacy,
     retention: Retention,
+    digests: DigestStore,
     learning: LearningState | None,
     why: Why,
     settings: Web,
@@ -56,6 +58,7 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     app.include_router(session_routes(site, secure_cookies=settings.secure_cookies))
     app.include_router(review_routes(site, quarantine, message_log, ledger))
     app.include_router(act_routes(site, quarantine, review))
+    app.include_router(digest_routes(site, digests, quarantine, review))
     app.include_router(why_routes(site, quarantine, why))
     app.include_router(learning_routes(site, ledger, quarantine, learning))
     app.include_router(audit_routes(site))

@@ -61,6 +61,7 @@ ACTS = {  # of the audit log -> the message id of its name
     "erase": "Erased what is kept of a person",
     "rotate key": "Master key changed",
     "destroy key": "Key of stored contents destroyed",
+    "digest": "Digests stopped or wanted again",
 }
 _TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")  # Unicode's embeddings, overrides, isolates (UAX #9 §2)
 _QUOTED = re.compile("“([^“”]*)”")
@@ -135,8 +136,8 @@ class Site:
             raise HTTPException(403, "The form is too old. Load the page again.")
 
     def page(self, request: Request, name: str, status: int = 200, **values: Any) -> HTMLResponse:
-        """A rendered template."""
-        language = self.language(request)
+        """A rendered template, in the reader's language where `language` is not given."""
+        language: Language = values.get("language") or self.language(request)
         values |= {
             "csrf": _csrf(request),
             "hostname": self.hostname,

@@ -20,7 +20,7 @@ LANGUAGES = languages()
 def of_templates() -> set[str]:
     """What the templates translate."""
     found = set()
-    for path in (WEB / "templates").glob("*.html"):
+    for path in (WEB / "templates").glob("*.*"):
         with path.open("rb") as file:
             found |= {text for _, _, text, _ in babel_extract(file, ["_", "gettext"], [], {"trimmed": "false"}) if text}
     return {text for text in found if isinstance(text, str)}

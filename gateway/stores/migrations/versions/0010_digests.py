@@ -30,7 +30,6 @@ def upgrade() -> None:
         "digest_item",
         sa.Column("digest_id", sa.String(32), sa.ForeignKey("digest.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("held_id", sa.String(32), primary_key=True),
-        sa.Column("used", sa.String(16), nullable=False, server_default=""),
     )
     op.create_index("digest_item_held", "digest_item", ["held_id"])
     op.create_table(

@@ -1,0 +1,69 @@
+"""A digest in words: HTML that mail readers show well, the same as text, in the language and calendar of its reader.
+
+Tables, inline styles, no images, nothing that is loaded; each block says its direction itself, as some readers drop the
+page's. What strangers wrote stands in cells or isolates of its own. Never shows anything of a body.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import jdatetime
+
+from gateway.types import Calendar, DigestContent, DigestItem, DigestLetter
+from gateway.web.language import Language
+from gateway.web.site import Site, seen
+
+_ISOLATED = "\u2068{}\u2069"  # FSI, PDI (UAX #9 §2.4)
+
+
+def letter_writer(site: Site) -> Callable[[DigestContent], DigestLetter]:
+    """What writes letters with the site's catalogues and templates."""
+
+    def write(content: DigestContent) -> DigestLetter:
+        digest = content.digest
+        language = site.languages[digest.language]
+        templates = site.templates[language.code]
+        number = len(content.items) + content.more
+        when = moment(language, digest.calendar, digest.time_zone)
+        values: dict[str, Any] = {
+            "content": content,
+            "digest": digest,
+            "number": number,
+            "rows": [_row(site, language, item) for item in content.items],
+            "language": language,
+            "when": when,
+            "day": lambda at: when(at).partition(" ")[0],
+            "hostname": site.hostname,
+            "start": "right" if language.direction == "rtl" else "left",
+            "end": "left" if language.direction == "rtl" else "right",
+            "isolated": lambda text: _ISOLATED.format(seen(text)),
+        }
+        subject, html, text = (
+            templates.get_template(f"digest_letter{part}").render(values) for part in ("_subject.txt", ".html", ".txt")
+        )
+        name = language.translations.gettext("Mail quarantine")
+        return DigestLetter(name, " ".join(subject.split()), html, text)
+
+    return write
+
+
+def moment(language: Language, calendar: Calendar, time_zone: str) -> Callable[[float], str]:
+    """Epoch seconds -> date and time, in the digits of the language."""
+    zone = ZoneInfo(time_zone)
+
+    def shown(at: float) -> str:
+        there = datetime.fromtimestamp(at, UTC).astimezone(zone)
+        day = jdatetime.date.fromgregorian(date=there.date()) if calendar == "jalali" else there.date()
+        return language.number(f"{day:%Y/%m/%d} {there:%H:%M}" if calendar == "jalali" else f"{there:%Y-%m-%d %H:%M}")
+
+    return shown
+
+
+def _row(site: Site, language: Language, item: DigestItem) -> dict[str, Any]:
+    verdict = json.loads(item.held.verdict_json)
+    return {"held": item.held, "urls": item.urls, "verdict": verdict, "why": site.why(language, verdict)}
