@@ -660,6 +660,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets,
     from gateway.net.journal import serve_journal
     from gateway.reputation import prune_now_and_then
     from gateway.rules.reader import read as read_rules
+    from gateway.sign_in import make_sign_in
     from gateway.stores.accounts import SqlAccounts
     from gateway.stores.counters import SqlCounters
     from gateway.stores.dmarc_feedback import SqlDmarcFeedback
@@ -671,6 +672,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets,
 
     stopped = _on_signal(signal.SIGTERM)
     engine = make_engine(settings.storage.database)
+    accounts = SqlAccounts(engine, settings.sign_in.session_idle_s, settings.sign_in.session_max_s)
     message_log, quarantine = SqlMessageLog(engine), _quarantine(settings)
     feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
 
@@ -685,7 +687,8 @@ async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets,
     next_hops = _next_hops(settings)
     pages = create_app(
         quarantine=quarantine,
-        accounts=SqlAccounts(engine),
+        accounts=accounts,
+        sign_in=make_sign_in(settings, accounts),
         message_log=message_log,
         ledger=ledger,
         review=make_review(settings, _releaser(settings, next_hops, quarantine), quarantine, teacher, publisher),

@@ -214,7 +214,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
     def at(path: str) -> str:
         return str(base / path) if path else ""
 
-    storage = settings.storage
+    storage, oidc, ldap = settings.storage, settings.sign_in.oidc, settings.sign_in.ldap
     return settings.model_copy(
         update={
             "domain": tuple(
@@ -241,6 +241,16 @@ def _absolute(settings: Settings, base: Path) -> Settings:
                         one.model_copy(update={"ca": at(one.ca), "password_file": at(one.password_file)})
                         for one in settings.learning.imap
                     )
+                }
+            ),
+            "sign_in": settings.sign_in.model_copy(
+                update={
+                    "oidc": oidc.model_copy(
+                        update={"ca": at(oidc.ca), "client_secret_file": at(oidc.client_secret_file)}
+                    ),
+                    "ldap": ldap.model_copy(
+                        update={"ca": at(ldap.ca), "search_password_file": at(ldap.search_password_file)}
+                    ),
                 }
             ),
             "storage": storage.model_copy(
@@ -287,6 +297,8 @@ def _check_files(settings: Settings, name: str) -> None:
         "[classifier] model": [settings.classifier.model],
         "[[learning.imap]] ca": [one.ca for one in settings.learning.imap],
         "[[learning.imap]] password_file": [one.password_file for one in settings.learning.imap],
+        "[sign_in.oidc]": [settings.sign_in.oidc.ca, settings.sign_in.oidc.client_secret_file],
+        "[sign_in.ldap]": [settings.sign_in.ldap.ca, settings.sign_in.ldap.search_password_file],
     }
     for url in server_urls(settings):
         try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 
+from gateway.config.settings import Web
 from gateway.policy.access import Act, covers, may, scope_of
 from gateway.ports import AccountStore, QuarantineStore
 from gateway.scan.wording import Tongue, contribution_text, evidence_text
@@ -34,6 +36,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _REASONS_SHOWN = 2
+_HOPS = 10  # of X-Forwarded-For
 _OF_THE_FRAMEWORK = {
     "Not Found": "There is no such page.",
     "Method Not Allowed": "The request was not understood.",
@@ -53,12 +56,16 @@ class Site:
     translations: Mapping[str, Mapping[str, str]]
     languages: Mapping[str, Language]
     templates: Mapping[str, Environment]
+    web: Web
 
     @classmethod
-    def make(cls, accounts: AccountStore, hostname: str, translations: Mapping[str, Mapping[str, str]]) -> Site:
+    def make(
+        cls, accounts: AccountStore, hostname: str, translations: Mapping[str, Mapping[str, str]], web: Web
+    ) -> Site:
         """With the catalogues and templates that ship."""
         known = languages()
-        return cls(accounts, hostname, translations, known, {code: _environment(one) for code, one in known.items()})
+        environments = {code: _environment(one) for code, one in known.items()}
+        return cls(accounts, hostname, translations, known, environments, web)
 
     def language(self, request: Request) -> Language:
         """The reader's."""
@@ -87,9 +94,28 @@ class Site:
 
         return account
 
+    def client_ip(self, request: Request) -> str:
+        """Who asks: the peer, or whom it names when it is a proxy of ours; "" when there is no address."""
+        peer = request.client.host if request.client else ""
+        return true_client(peer, request.headers.get("x-forwarded-for", ""), self.web.trusted_proxies)
+
+    def url(self, request: Request, path: str) -> str:
+        """A page of ours as an address that a person is given."""
+        return (self.web.url or str(request.base_url).rstrip("/")) + path
+
     def record(self, who: Account, act: str, subject: str = "", detail: str = "") -> None:
         """In the audit log: who did what to which message or thing."""
         self.accounts.audit(who.name, act, subject, detail)
+
+    def check_origin(self, request: Request) -> None:
+        """Raises 403 for a form of another site's, where there is no session whose token it could lack.
+
+        Browsers say so by themselves (Fetch Metadata, and Origin with every POST).
+        """
+        origin = request.headers.get("origin", "")
+        is_foreign = origin.partition("://")[2] not in ("", request.headers.get("host", ""), self.web.url[8:])
+        if request.headers.get("sec-fetch-site", "") == "cross-site" or (origin and is_foreign):
+            raise HTTPException(403, "The form is too old. Load the page again.")
 
     def check_token(self, request: Request, csrf: str) -> None:
         """Raises 403 for a form that is not ours."""
@@ -120,6 +146,21 @@ class Site:
         against = [hit for hit in verdict["hits"] if hit["score"] > 0][:_REASONS_SHOWN]
         mark = "؛ " if language.direction == "rtl" else "; "
         return mark.join(self.describe(language, hit) for hit in against)
+
+
+def true_client(peer: str, forwarded_for: str, proxies: Sequence[str]) -> str:
+    """The last address that a proxy of ours did not add itself; what stands before it anybody may have written."""
+    networks = [ipaddress.ip_network(one) for one in proxies]
+    found = peer
+    for one in reversed(forwarded_for.split(",")[-_HOPS:]):
+        try:
+            is_ours = any(ipaddress.ip_address(found) in network for network in networks)
+            if not is_ours:
+                break
+            found = str(ipaddress.ip_address(one.strip()))
+        except ValueError:
+            break
+    return found
 
 
 async def guard(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
