@@ -14,12 +14,13 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
-from gateway.config.settings import Web
+from gateway.config.settings import Settings, Web
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.learning import LearningState, Teacher
 from gateway.reputation import Reputation
 from gateway.review import Review
 from gateway.scan.explain import verdict_json
+from gateway.sign_in import SignIn
 from gateway.stores.accounts import SqlAccounts
 from gateway.stores.blobs import FileBlobs
 from gateway.stores.counters import SqlCounters
@@ -124,6 +125,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         review=review,
         learning=LearningState("shipped"),
         why=why,
+        sign_in=SignIn(accounts, Settings(), failure_s=0.0),
         settings=Web(),
         hostname="mx.test",
         translations={"fa": {"MONEY_WON": "می‌گوید جایزه برده‌اید"}},
