@@ -147,7 +147,7 @@ class OidcIssuer:
 
 
 def _json(client: Any, url: str) -> Mapping[str, Any]:
-    answer = client.get(url, withhold_token=True)
+    answer = client.request("GET", url, withhold_token=True)
     answer.raise_for_status()
     found = answer.json()
     if not isinstance(found, dict):

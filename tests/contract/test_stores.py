@@ -329,7 +329,11 @@ def test_an_account_is_made_changed_and_removed(engine: Engine) -> None:
     assert accounts.record("reza").signed_in_at
     accounts.delete("reza")
     assert accounts.record("reza") is None
-    for act in (accounts.delete, lambda name: accounts.disable(name, True), lambda name: accounts.set_password(name, "x" * 10)):
+    for act in (
+        accounts.delete,
+        lambda name: accounts.disable(name, True),
+        lambda name: accounts.set_password(name, "x" * 10),
+    ):
         with pytest.raises(InputError, match="no such account"):
             act("reza")
 
