@@ -295,7 +295,7 @@ def test_accounts(engine: Engine) -> None:
     assert accounts.token("reset", link) is None
     with pytest.raises(InputError):
         accounts.redeem_setup_token(link, "sara", "short")
-    sara = accounts.redeem_setup_token(link, "sara", "a long password")
+    assert accounts.redeem_setup_token(link, "sara", "a long password") == Account("sara", "owner")
     with pytest.raises(InputError):
         accounts.redeem_setup_token(link, "reza", "a long password")
     assert accounts.has_admin()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.settings import Domain, Ldap, Oidc, RoleGroup, Settings, SignIn as SignInSettings
+from gateway.config.settings import Domain, Ldap, Oidc, RoleGroup, Settings
+from gateway.config.settings import SignIn as SignInSettings
 from gateway.errors import ConfigError, SignInError
 from gateway.net.ldap import Entry
 from gateway.policy.totp import PERIOD_S, code_at
