@@ -259,20 +259,27 @@ class SignIn:
 
 def make_sign_in(settings: Settings, accounts: AccountStore) -> SignIn:
     """As configured. Raises ConfigError for a secret's file or a certificate that cannot be used."""
-    ldap, oidc = settings.sign_in.ldap, settings.sign_in.oidc
-    directory: Directory | None = None
-    issuer: Issuer | None = None
-    if ldap.server:
-        from gateway.net.ldap import LdapDirectory
+    return SignIn(accounts, settings, directory=make_directory(settings), issuer=make_issuer(settings))
 
-        directory = LdapDirectory(ldap, _secret("[sign_in.ldap] search_password_file", ldap.search_password_file))
-    if oidc.issuer:
-        from gateway.net.oidc import OidcIssuer
 
-        secret = _secret("[sign_in.oidc] client_secret_file", oidc.client_secret_file)
-        back = (settings.web.url or f"http://{settings.web.listen}") + "/sign-in/oidc/back"
-        issuer = OidcIssuer(oidc, secret, back)
-    return SignIn(accounts, settings, directory=directory, issuer=issuer)
+def make_directory(settings: Settings) -> Directory | None:
+    """[sign_in.ldap]; None when it is off. Raises ConfigError."""
+    from gateway.net.ldap import LdapDirectory
+
+    ldap = settings.sign_in.ldap
+    secret = _secret("[sign_in.ldap] search_password_file", ldap.search_password_file)
+    return LdapDirectory(ldap, secret) if ldap.server else None
+
+
+def make_issuer(settings: Settings) -> Issuer | None:
+    """[sign_in.oidc]; None when it is off. Raises ConfigError."""
+    oidc = settings.sign_in.oidc
+    if not oidc.issuer:
+        return None
+    from gateway.net.oidc import OidcIssuer
+
+    back = (settings.web.url or f"http://{settings.web.listen}") + "/sign-in/oidc/back"
+    return OidcIssuer(oidc, _secret("[sign_in.oidc] client_secret_file", oidc.client_secret_file), back)
 
 
 def _secret(option: str, path: str) -> str:

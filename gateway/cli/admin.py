@@ -83,7 +83,7 @@ def reset(
 
 
 def _open(config: Path | None) -> tuple[Any, Any]:
-    from gateway.app import open_accounts
+    from gateway.app.command_line import open_accounts
     from gateway.config.load import load_settings
 
     settings = load_settings(config)
