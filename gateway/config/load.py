@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from gateway.config.next_hop_url import FILES, parse_next_hop, with_absolute_files
-from gateway.config.settings import Arc, Domain, Identity, Person, Settings
+from gateway.config.settings import Arc, Domain, Identity, Person, RoleGroup, Settings, SignIn
 from gateway.errors import ConfigError
 from gateway.mail.domain import to_a_label
 from gateway.types import NextHopUrls
@@ -33,6 +33,7 @@ def load_settings(path: Path | None) -> Settings:
         "domain": _domains(settings, name),
         "arc": _arc(settings.arc, name),
         "identity": _identity(settings.identity, name),
+        "sign_in": _sign_in(settings.sign_in, name),
     }
     settings = _absolute(settings.model_copy(update=found), base)
     _check_files(settings, name)
@@ -204,6 +205,29 @@ def _arc(arc: Arc, name: str) -> Arc:
             "trusted_sealers": tuple(labels[one] for one in arc.trusted_sealers if one),
             "domain": labels.get(arc.domain, ""),
             "selector": labels.get(arc.selector, ""),
+        }
+    )
+
+
+def _sign_in(sign_in: SignIn, name: str) -> SignIn:
+    """The groups' domains become A-labels. Raises ConfigError."""
+
+    def group(one: RoleGroup, table: str) -> RoleGroup:
+        found = []
+        for domain in one.domains:
+            star = "*." if domain.startswith("*.") else ""
+            label = to_a_label(domain.removeprefix("*."))
+            if not label:
+                raise ConfigError(f"{name}: [[{table}.group]] {one.name}: {domain!r} is no domain name")
+            found.append(star + label)
+        return one.model_copy(update={"domains": tuple(found)})
+
+    oidc = tuple(group(one, "sign_in.oidc") for one in sign_in.oidc.group)
+    ldap = tuple(group(one, "sign_in.ldap") for one in sign_in.ldap.group)
+    return sign_in.model_copy(
+        update={
+            "oidc": sign_in.oidc.model_copy(update={"group": oidc}),
+            "ldap": sign_in.ldap.model_copy(update={"group": ldap}),
         }
     )
 

@@ -27,7 +27,8 @@ _MAX_PASSWORD = 1000
 _MAX_WAIT_S = 300.0
 _FAILURES_KEPT_S = 24 * 3600.0
 _GONE = "There is no such account."
-_LINK_USED = "this link was used already or is too old; `darban admin create --link` prints a new one"
+_LINK_USED = "This link was used already or is too old."
+_SETUP_USED = "this link was used already or is too old; `darban admin create --link` prints a new one"
 
 
 class SqlAccounts(SqlTokens):
@@ -139,10 +140,12 @@ class SqlAccounts(SqlTokens):
     def redeem_setup_token(self, text: str, name: str, password: str) -> Account:
         """Make the account and spend the token. Raises InputError in words for the form."""
         _check_name(name)
+        if self.token("setup", text) is None:  # before the hash: anybody may send a form
+            raise InputError(_SETUP_USED)
         hashed = self._hashed(password)
         with faults("accounts"), self._engine.begin() as connection:
             if take(connection, "setup", text) is None:
-                raise InputError(_LINK_USED)
+                raise InputError(_SETUP_USED)
             if _row(connection, name):
                 raise InputError("this name is taken")
             connection.execute(_insert(Account(name, "owner"), "local", hashed))
@@ -150,11 +153,13 @@ class SqlAccounts(SqlTokens):
 
     def redeem_reset_token(self, text: str, password: str) -> Account:
         """Set the password, end all sessions, spend the token. Raises InputError in words for the form."""
+        if self.token("reset", text) is None:
+            raise InputError(_LINK_USED)
         hashed = self._hashed(password)
         with faults("accounts"), self._engine.begin() as connection:
             found = take(connection, "reset", text)
             if found is None:
-                raise InputError("This link was used already or is too old.")
+                raise InputError(_LINK_USED)
             who = _known(connection, found.account)
             connection.execute(update(account).where(account.c.name == who.name).values(password_hash=hashed))
             connection.execute(delete(token).where(token.c.account == who.name))

@@ -395,6 +395,15 @@ def test_a_link_sets_the_password_once(engine: Engine) -> None:
     assert accounts.take_token("link", taken) is None
 
 
+def test_a_link_that_is_none_costs_no_hash(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts = SqlAccounts(engine)
+    monkeypatch.setattr(accounts, "_hashed", lambda password: pytest.fail("hashed"))
+    with pytest.raises(InputError, match="used already"):
+        accounts.redeem_setup_token("made up", "sara", "a long password")
+    with pytest.raises(InputError, match="used already"):
+        accounts.redeem_reset_token("made up", "a long password")
+
+
 def test_sessions_are_seen_and_ended(engine: Engine) -> None:
     accounts = SqlAccounts(engine)
     sara, reza = accounts.create("sara", "a long password"), accounts.create("reza", "a long password")
