@@ -40,7 +40,7 @@ class Entrance:
 
     who: Account | None = None
     code_token: str = ""  # what was said is right, a one-time code is due
-    waits: bool = False  # this failure, or earlier ones, make the name or the address wait
+    waits: bool = False  # this failure makes the name or the address wait: told once, not for each try meanwhile
 
 
 class Directory(Protocol):
@@ -94,7 +94,7 @@ class SignIn:
     def by_password(self, name: str, password: str, client_ip: str) -> Entrance:
         """A name and its password, ours or the directory's."""
         if self._waits(name, client_ip):
-            return Entrance(waits=True)
+            return Entrance()
         try:
             who = self._known(name, password)
         except SignInError as error:  # not the caller's failure; what he hears is the same
@@ -109,7 +109,7 @@ class SignIn:
             return Entrance()
         name = found.account
         if self._waits(name, client_ip):
-            return Entrance(code_token=token, waits=True)
+            return Entrance(code_token=token)
         if not self.takes_code(name, code):
             return Entrance(code_token=token, waits=self._refuse(name, client_ip).waits)
         record = self._accounts.record(name)
@@ -308,7 +308,7 @@ def _names(groups: Iterable[str]) -> list[str]:
 
 
 def _of_name(name: str) -> str:
-    return f"name:{name}"
+    return f"name:{name.strip().lower()}"  # a directory takes it however it is typed
 
 
 def _of_address(client_ip: str) -> str:

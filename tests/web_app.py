@@ -43,6 +43,7 @@ class WebApp:
     quarantine: SqlQuarantine
     engine: Engine
     clock: FakeClock
+    sign_in: SignIn
 
     def client(self, who: Account | None = None, **options: Any) -> TestClient:
         """A browser of its own, signed in as who is given."""
@@ -81,6 +82,8 @@ def make_web_app(folder: Path, settings: Settings | None = None, **ways: Any) ->
     quarantine = SqlQuarantine(engine, FileBlobs(f"file://{folder}/blobs"))
     accounts, ledger, clock = SqlAccounts(engine), SqlLedger(engine), FakeClock(1.8e9)
 
+    sign_in = SignIn(accounts, settings, clock=clock.now, failure_s=0.0, **ways)
+
     async def release(held_id: str) -> HeldMessage:
         found = quarantine.get(held_id)
         if found is None or not quarantine.transition(held_id, ("held",), "released", "250 2.0.0 taken"):
@@ -105,12 +108,12 @@ def make_web_app(folder: Path, settings: Settings | None = None, **ways: Any) ->
         ),
         learning=LearningState("shipped"),
         why=why,
-        sign_in=SignIn(accounts, settings, clock=clock.now, failure_s=0.0, **ways),
+        sign_in=sign_in,
         settings=settings.web,
         hostname="mx.test",
         translations={},
     )
-    return WebApp(app, accounts, quarantine, engine, clock)
+    return WebApp(app, accounts, quarantine, engine, clock, sign_in)
 
 
 def form_token(page: str) -> str:

@@ -65,12 +65,31 @@ def test_a_disabled_account_is_like_none(accounts: SqlAccounts) -> None:
     assert SignIn(accounts, SETTINGS).by_password("reza", "a long password", IP) == Entrance()
 
 
+def test_every_name_costs_a_hash(accounts: SqlAccounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts.create("gone", "a long password", "reviewer")
+    accounts.disable("gone", True)
+    accounts.add(Account("new", "reviewer"))
+    verified: list[str] = []
+
+    class Counting:
+        def verify(self, hashed: str, password: str) -> bool:
+            verified.append(hashed)
+            return False
+
+    monkeypatch.setattr(accounts, "_hasher", Counting())
+    for name in ("sara", "gone", "new", "nobody"):
+        assert SignIn(accounts, SETTINGS).by_password(name, "x", IP) == Entrance()
+    assert len(verified) == 4 and all(one.startswith("$argon2id$") for one in verified)
+
+
 def test_a_name_waits_wherever_it_is_tried_from(accounts: SqlAccounts) -> None:
     door = SignIn(accounts, SETTINGS)
     for name in ("sara", "nobody"):  # alike
         tries = [door.by_password(name, "wrong", f"192.0.2.{number}").waits for number in range(5)]
         assert tries == [False] * 4 + [True]
-        assert door.by_password(name, "a long password", OTHER) == Entrance(waits=True)
+        assert door.by_password(name, "a long password", OTHER) == Entrance()
+        assert accounts.wait_s(f"name:{name}", 5)
+    assert not any(door.by_password(" SARA", "wrong", f"192.0.2.{number}").waits for number in range(5))
 
 
 def test_an_address_waits_whatever_it_tries(accounts: SqlAccounts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +143,7 @@ def test_codes_are_not_guessed_with_the_password_in_hand(accounts: SqlAccounts) 
         if found.code_token:
             tries.append(door.by_code(found.code_token, f"{number:06d}", IP).waits)
     assert tries == [False] * 4 + [True]
-    assert door.by_password("sara", "a long password", IP) == Entrance(waits=True)
+    assert door.by_password("sara", "a long password", IP) == Entrance()
 
 
 def test_a_disabled_account_has_no_second_step(accounts: SqlAccounts) -> None:
