@@ -63,14 +63,18 @@ class Door:
         if found.code_token and way != "code":
             return self.site.page(request, "code.html", token=found.code_token, error="")
         if found.waits:
-            said = f"{way}, {self.site.client_ip(request)}"
-            await anyio.to_thread.run_sync(self.site.accounts.audit, name, "sign-in-locked", "", said)
+            await anyio.to_thread.run_sync(self._record_lock, request, name, way)
         await asyncio.sleep(max(0.0, began + self.sign_in.failure_s - time.monotonic()))
         if found.code_token:
             error = "The code is wrong or was used, or there were too many tries."
             return self.site.page(request, "code.html", 401, token=found.code_token, error=error)
         error = "The name or the password is wrong, or there were too many tries."
         return self.page(request, 401, error=error, typed=name)
+
+    def _record_lock(self, request: Request, name: str, way: str) -> None:
+        """What was typed may be a password: only the name of an account goes into the log."""
+        known = name if self.site.accounts.record(name) else ""
+        self.site.record(known, "sign-in-locked", "", f"{way}, {self.site.client_ip(request)}")
 
 
 def session_routes(site: Site, sign_in: SignIn) -> APIRouter:

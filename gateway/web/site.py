@@ -103,9 +103,9 @@ class Site:
         """A page of ours as an address that a person is given."""
         return (self.web.url or str(request.base_url).rstrip("/")) + path
 
-    def record(self, who: Account, act: str, subject: str = "", detail: str = "") -> None:
+    def record(self, who: Account | str, act: str, subject: str = "", detail: str = "") -> None:
         """In the audit log: who did what to which message or thing."""
-        self.accounts.audit(who.name, act, subject, detail)
+        self.accounts.audit(who if isinstance(who, str) else who.name, act, subject, detail)
 
     def check_origin(self, request: Request) -> None:
         """Raises 403 for a form of another site's, where there is no session whose token it could lack.
