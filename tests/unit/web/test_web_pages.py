@@ -348,7 +348,11 @@ def taught(client: TestClient) -> list[tuple[str, bool, str]]:
 
 def audited(client: TestClient) -> list[tuple[str, str]]:
     with client.engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(select(audit.c.act, audit.c.detail).where(audit.c.act != "sign-in")) if row.act != "view"]
+        return [
+            tuple(row)
+            for row in connection.execute(select(audit.c.act, audit.c.detail).where(audit.c.act != "sign-in"))
+            if row.act != "view"
+        ]
 
 
 def test_a_release_is_learned(client: TestClient) -> None:
