@@ -294,7 +294,8 @@ def make_digests(settings: Settings, next_hops: NextHops, quarantine: Quarantine
 
     engine, said = make_engine(settings.storage.database), settings.digest
     translations = read_rules(rule_paths(settings)).translations
-    site = Site.make(SqlAccounts(engine), SqlAudit(engine), make_retention(settings), settings.hostname, translations)
+    audit, retention = SqlAudit(engine), make_retention(settings)
+    site = Site.make(SqlAccounts(engine), audit, retention, settings.hostname, translations, settings.web)
     url = settings.web.url or f"http://{settings.web.listen}"
     return Digests(
         store=SqlDigests(engine),
