@@ -53,7 +53,7 @@ for _result in ("sent", "refused", "failed", "unknown"):
 DAY_S = 86_400.0
 REACH_S = 14 * DAY_S  # older messages are in no digest
 STOP_S = 60 * DAY_S  # the link to have no more works longer than the others
-MOST_ITEMS = 50  # of one digest: readers cut longer mail short (Gmail at 102 kB)
+MOST_ITEMS = 30  # of one digest: 85 kB of HTML, and Gmail cuts at 102
 _LATE_S = 6 * 3600.0  # a gateway that was down sends so much later, and not at all after that
 _LOST_S = 900.0  # a claim so old is nobody's: longer than any hand-over
 _EVERY_S = 30.0

@@ -20,7 +20,12 @@ def test_written_and_read(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "written"),
-    [("Darban", '"Darban"'), ('a"b\\', '"a\\"b\\\\"'), ("a\r\nBcc: x", '"aBcc: x"'), ("می\u200cنا", "=?utf-8?b?2YXbjOKAjNmG2Kc=?=")],
+    [
+        ("Darban", '"Darban"'),
+        ('a"b\\', '"a\\"b\\\\"'),
+        ("a\r\nBcc: x", '"aBcc: x"'),
+        ("می\u200cنا", "=?utf-8?b?2YXbjOKAjNmG2Kc=?="),
+    ],
 )
 def test_names(name: str, written: str) -> None:
     assert encode_name(name) == written

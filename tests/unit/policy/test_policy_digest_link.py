@@ -96,4 +96,7 @@ def test_a_form_of_another_page_is_none() -> None:
 
 def test_a_digest_has_one_id() -> None:
     assert digest_id("a", "b", 1.0) == digest_id("a", "b", 1.0)
-    assert len({digest_id("a", "b", 1.0), digest_id("b", "a", 1.0), digest_id("a", "b", 2.0), digest_id("", "a", 1.0)}) == 4
+    assert (
+        len({digest_id("a", "b", 1.0), digest_id("b", "a", 1.0), digest_id("a", "b", 2.0), digest_id("", "a", 1.0)})
+        == 4
+    )

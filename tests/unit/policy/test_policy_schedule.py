@@ -43,7 +43,10 @@ def test_weekdays() -> None:  # Saturday to Wednesday; 2026-11-27 is a Friday
 
 def test_a_change_of_the_clock() -> None:
     berlin = replace(PLAN, at=((2, 30),), time_zone="Europe/Berlin")
-    assert latest(berlin, epoch("2026-03-29 12:00", "Europe/Berlin")) == datetime(2026, 3, 29, 1, 30, tzinfo=UTC).timestamp()
+    assert (
+        latest(berlin, epoch("2026-03-29 12:00", "Europe/Berlin"))
+        == datetime(2026, 3, 29, 1, 30, tzinfo=UTC).timestamp()
+    )
     twice = datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()  # 02:30 of summer; an hour later it is 02:30 again
     assert latest(berlin, twice) == latest(berlin, twice + 3600) == latest(berlin, twice + 80_000) == twice
 
