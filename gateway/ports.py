@@ -26,6 +26,8 @@ from gateway.types import (
     LedgerCounts,
     Lesson,
     Lessons,
+    LogPage,
+    LogQuery,
     LogRow,
     MailObject,
     Missing,
@@ -34,6 +36,7 @@ from gateway.types import (
     Recipient,
     Reply,
     Role,
+    Scope,
     Taught,
     Verdict,
 )
@@ -277,11 +280,20 @@ class MessageLog(Protocol):
     def append(self, rows: Sequence[LogRow]) -> None:
         """Add the rows, in one transaction."""
 
-    def search(self, text: str, limit: int = 50) -> Sequence[LogRow]:
-        """Rows whose queue_id, message-id, addresses or subject contain text, newest first."""
+    def search(self, query: LogQuery) -> LogPage:
+        """One page. Raises InputError for what cannot be looked for."""
 
-    def of_message(self, queue_id: str) -> Sequence[LogRow]:
+    def of_message(self, queue_id: str, scope: Scope = ...) -> Sequence[LogRow]:
         """The rows of this queue id, one for each recipient; none for an id that we never gave."""
+
+    def row(self, number: int, scope: Scope = ...) -> LogRow | None:
+        """The row in this place."""
+
+    def tries(self, row: LogRow) -> Sequence[LogRow]:
+        """Others from and to the same addresses, as long before and after as clients retry, oldest first."""
+
+    def purge(self, older_than_s: float, limit: int) -> int:
+        """Forget so many at most of the rows that are older; how many went."""
 
 
 class DmarcStore(Protocol):
