@@ -656,6 +656,7 @@ def _run_admin(settings: Settings, where: Places, ready: Ready, web: _Sockets, m
 
 
 async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets, metrics: _Sockets) -> None:
+    from gateway.log_expiry import purge_now_and_then
     from gateway.mailboxes import make_learn
     from gateway.net.journal import serve_journal
     from gateway.reputation import prune_now_and_then
@@ -665,13 +666,12 @@ async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets,
     from gateway.stores.dmarc_feedback import SqlDmarcFeedback
     from gateway.stores.engine import make_engine
     from gateway.stores.ledger import SqlLedger
-    from gateway.stores.message_log import SqlMessageLog
     from gateway.web import create_app
     from gateway.web.health import DnsState, health_app
 
     stopped = _on_signal(signal.SIGTERM)
     engine = make_engine(settings.storage.database)
-    message_log, quarantine = SqlMessageLog(engine), _quarantine(settings)
+    message_log, quarantine = _message_log(settings, engine), _quarantine(settings)
     feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
 
     journal = await serve_journal(where.journal, lambda rows: keep_rows(rows, message_log.append, feedback.add))
@@ -680,6 +680,7 @@ async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets,
     learning = None if publisher is None else publisher.state
     tasks = [
         asyncio.create_task(prune_now_and_then(SqlCounters(engine))),
+        asyncio.create_task(purge_now_and_then(message_log, settings.message_log.keep_days)),
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),
     ]
     next_hops = _next_hops(settings)
@@ -774,6 +775,15 @@ def _quarantine(settings: Settings) -> Any:
     from gateway.stores.quarantine import SqlQuarantine
 
     return SqlQuarantine(make_engine(settings.storage.database), FileBlobs(settings.storage.blobs))
+
+
+def _message_log(settings: Settings, engine: Any) -> Any:
+    from gateway.reputation import load_secret
+    from gateway.stores.message_log import SqlMessageLog, subject_writer
+
+    subjects = settings.message_log.subjects
+    secret = load_secret(places(settings).secret) if subjects == "hash" else b""
+    return SqlMessageLog(engine, subject_writer(subjects, secret))
 
 
 def _releaser(settings: Settings, next_hops: Any, quarantine: Any) -> Releaser:
@@ -985,10 +995,9 @@ def open_quarantine(settings: Settings) -> Any:
 def open_message_log(settings: Settings) -> Any:
     """The message log, for the command line."""
     from gateway.stores.engine import make_engine, migrate
-    from gateway.stores.message_log import SqlMessageLog
 
     migrate(settings.storage.database)
-    return SqlMessageLog(make_engine(settings.storage.database))
+    return _message_log(settings, make_engine(settings.storage.database))
 
 
 def open_accounts(settings: Settings) -> Any:

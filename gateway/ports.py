@@ -10,6 +10,7 @@ from typing import Protocol
 
 from gateway.types import (
     Account,
+    AuditRow,
     Contribution,
     Delivery,
     Disposition,
@@ -213,6 +214,9 @@ class QuarantineStore(Protocol):
     def list(self, query: HeldQuery) -> tuple[Sequence[HeldMessage], int]:
         """One page, newest first, and how many there are in all."""
 
+    def of_messages(self, queue_ids: Sequence[str]) -> Sequence[HeldMessage]:
+        """What was held under these queue ids, in whatever state it is."""
+
     def of_contents(self, content_hashes: Sequence[str]) -> Mapping[str, str]:
         """Content hash -> the id of a message that has it, for those that there are."""
 
@@ -272,6 +276,9 @@ class AccountStore(Protocol):
 
     def audit(self, name: str, act: str, held_id: str = "", detail: str = "") -> None:
         """Who did what."""
+
+    def acts(self, subjects: Sequence[str]) -> Sequence[AuditRow]:
+        """What was done with these held messages, oldest first."""
 
 
 class MessageLog(Protocol):

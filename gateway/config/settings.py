@@ -466,6 +466,17 @@ class Storage(Section):
     redis: str = Field("", description="redis://... when several gateways share counters.")
 
 
+class MessageLog(Section):
+    """[message_log]: one row for each message and recipient that ever reached us (docs/message-log.md)."""
+
+    keep_days: float = Field(90.0, ge=0, description="So long a row is kept; 0: for ever.")
+    subjects: Literal["keep", "hash", "drop"] = Field(
+        "keep",
+        description="What is kept of a subject; hash: a keyed hash, found by the whole subject alone. Rows that are "
+        "there stay as they are.",
+    )
+
+
 class Web(Section):
     """[web]"""
 
@@ -577,6 +588,7 @@ class Settings(Section):
     classifier: ClassifierSettings = ClassifierSettings()
     learning: Learning = Learning()
     storage: Storage = Storage()
+    message_log: MessageLog = MessageLog()
     web: Web = Web()
     metrics: Metrics = Metrics()
     milter: Milter = Milter()

@@ -18,13 +18,14 @@ from sqlalchemy import Connection, Engine, Insert, delete, func, insert, select,
 from gateway.errors import InputError
 from gateway.stores.engine import faults
 from gateway.stores.schema import account, audit, sign_in_failure, token
-from gateway.types import Account, Role
+from gateway.types import Account, AuditRow, Role
 
 _SETUP_TTL_S = 24 * 3600.0
 _SESSION_TTL_S = 12 * 3600.0
 _MIN_PASSWORD = 10
 _FREE_FAILURES = 5
 _MAX_WAIT_S = 300.0
+_MAX_ACTS = 1000
 
 
 class SqlAccounts:
@@ -124,6 +125,13 @@ class SqlAccounts:
             connection.execute(
                 insert(audit).values(at=time.time(), account=name, act=act, held_id=held_id, detail=detail)
             )
+
+    def acts(self, subjects: Sequence[str]) -> Sequence[AuditRow]:
+        """What was done with these held messages, oldest first."""
+        query = select(audit).where(audit.c.held_id.in_(subjects)).order_by(audit.c.number).limit(_MAX_ACTS)
+        with faults("audit"), self._read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [AuditRow(row["at"], row["account"], row["act"], row["held_id"], row["detail"]) for row in rows]
 
     # --- pieces -------------------------------------------------------------------------------------------------------
 
