@@ -237,7 +237,7 @@ def _clients(said: str, search: LogSearch) -> list[Term]:
         return [search.is_("client_ip", str(network.network_address))]
     if network.prefixlen < size or (network.version == 6 and network.prefixlen % size):
         raise InputError(
-            f"client: {said!r} is too wide, or cuts a group; write /8 or narrower, of IPv6 /16, /32, /48 ..."
+            f"client: {said!r} is too wide a network; write /8 or narrower, of IPv6 /16, /32, /48 or another 16th"
         )
     parts = network.subnets(new_prefix=-(-network.prefixlen // size) * size)
     return [search.begins("client_ip", text) for part in parts for text in _beginnings(part)]
