@@ -42,7 +42,7 @@ def trace(
     config: Path | None = typer.Option(None, "--config", "-c", help="The configuration file (TOML)."),
 ) -> None:
     """Search the message log, newest first, and tell what happened. Exit status 1 when something was found, else 0."""
-    from gateway.app import open_message_log
+    from gateway.app.command_line import open_message_log
     from gateway.config.load import load_settings
     from gateway.types import LogAction, LogQuery
 
@@ -72,7 +72,7 @@ def _day(option: str, text: str, after_s: float = 0.0) -> float | None:
 
 
 def _timelines(settings: Settings) -> Timelines:
-    from gateway.app import open_accounts, open_ledger, open_message_log, open_quarantine
+    from gateway.app.command_line import open_accounts, open_ledger, open_message_log, open_quarantine
     from gateway.timeline import Timelines
 
     return Timelines(

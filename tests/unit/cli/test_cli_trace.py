@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from gateway.app import open_message_log
+from gateway.app.command_line import open_message_log
 from gateway.cli import app as group
 from gateway.config.load import load_settings
 from gateway.errors import InputError
