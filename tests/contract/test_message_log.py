@@ -269,36 +269,46 @@ def test_rows_of_before_are_taken_over(url: str) -> None:
     made.dispose()
 
 
-def test_without_trigrams_words_are_found(engine: Engine) -> None:
-    if engine.dialect.name != "postgresql":
-        pytest.skip("PostgreSQL's")
+def test_without_trigrams_words_are_found(postgres_server: Path) -> None:
+    url = fresh_database(postgres_server)
+    migrate(url)
+    engine = make_engine(url)
     with engine.begin() as connection:
         connection.execute(text("DROP INDEX message_log_subject_trigrams"))
-        connection.execute(
-            text("CREATE INDEX message_log_subject_words ON message_log USING gin (to_tsvector('simple', subject))")
-        )
-    log = SqlMessageLog(engine)
-    log.append([ROW, OTHER])
+        words = "CREATE INDEX message_log_subject_words ON message_log USING gin (to_tsvector('simple', subject))"
+        connection.execute(text(words))
+    log = filled(engine)
     assert found(log, subject="INVOICE") == "b"
     assert found(log, subject="voice") == ""
+    engine.dispose()
 
 
-# what would look at all rows where there are many. Scopes with a pattern of domains do
+@pytest.fixture(scope="module")
+def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """PostgreSQL plans by statistics, which a few rows do not have."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('plans')}/darban.db"
+    migrate(url)
+    engine = make_engine(url)
+    yield engine
+    engine.dispose()
+
+
 @pytest.fixture
-def plans(engine: Engine) -> Iterator[list[str]]:
-    if engine.dialect.name != "sqlite":
-        pytest.skip("PostgreSQL plans by statistics, which a few rows do not have")
+def plans(sqlite_engine: Engine) -> Iterator[list[str]]:
+    """What SQLite does for the queries of a test."""
     seen: list[str] = []
 
-    @event.listens_for(engine, "before_cursor_execute")
     def explain(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool) -> None:
         if statement.startswith("SELECT") and not executemany:
             cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
             seen.extend(row[3] for row in cursor.fetchall())
 
+    event.listen(sqlite_engine, "before_cursor_execute", explain)
     yield seen
+    event.remove(sqlite_engine, "before_cursor_execute", explain)
 
 
+# a scope with a pattern of domains looks at all rows, the newest first
 @pytest.mark.parametrize(
     "asked",
     [
@@ -314,14 +324,14 @@ def plans(engine: Engine) -> Iterator[list[str]]:
         LogQuery(scope=Scope(domains=("a.example",)), action="quarantine"),
     ],
 )
-def test_sqlite_looks_at_no_row_in_vain(engine: Engine, plans: list[str], asked: LogQuery) -> None:
-    SqlMessageLog(engine).search(asked)
+def test_sqlite_looks_at_no_row_in_vain(sqlite_engine: Engine, plans: list[str], asked: LogQuery) -> None:
+    SqlMessageLog(sqlite_engine).search(asked)
     assert plans
     for plan in plans:
         assert plan.startswith(("SEARCH message_log USING", "USE TEMP B-TREE", "SCAN message_log_")), plan
         assert "INTEGER PRIMARY KEY (rowid>" not in plan and "INTEGER PRIMARY KEY (rowid<" not in plan
 
 
-def test_sqlite_reads_the_newest_from_the_end(engine: Engine, plans: list[str]) -> None:
-    SqlMessageLog(engine).search(LogQuery())
+def test_sqlite_reads_the_newest_from_the_end(sqlite_engine: Engine, plans: list[str]) -> None:
+    SqlMessageLog(sqlite_engine).search(LogQuery())
     assert plans == ["SEARCH message_log USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"]
