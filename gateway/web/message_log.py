@@ -26,6 +26,14 @@ _DAY_S = 86_400.0
 _DAYS_OFFERED = 31
 _FURTHER = ("sender", "recipient", "subject", "message_id", "queue_id", "client", "finding")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what spreadsheets execute (OWASP, CSV injection)
+HINTS = {  # what a refusal of the query is about -> what to do
+    "subject": "Write at least three characters of the subject.",
+    "sender": "Write the sender's address or domain.",
+    "recipient": "Write the recipient's address or domain.",
+    "client": "Write the client's address, or its network as in 192.0.2.0/24.",
+    "day": "Write the day as in 2026-11-27 or 1405/09/06.",
+    "page": "This page of the log is not there. Search again.",
+}
 _COLUMNS = (
     "received_at",
     "queue_id",
@@ -54,11 +62,11 @@ def message_log_routes(site: Site, message_log: MessageLog, timelines: Timelines
 
     @routes.get("/log")
     def search(request: Request, who: reader, said: asked) -> Response:
-        page, error = LogPage(()), ""
+        page, hint = LogPage(()), ""
         try:
             page = message_log.search(replace(_query(said), scope=scope_of(who), limit=_PAGE))
         except InputError as refused:
-            error = str(refused)
+            hint = _hint(refused)
         language = site.language(request)
         filters = {name: value for name, value in said.items() if value and name != "before"}
         values: dict[str, Any] = {
@@ -71,9 +79,9 @@ def message_log_routes(site: Site, message_log: MessageLog, timelines: Timelines
             "has_further": any(said[name] for name in _FURTHER),
             "days": [] if language.has_native_dates else last_days(language, _DAYS_OFFERED),
             "actions": get_args(LogAction),
-            "error": error,
+            "hint": hint,
         }
-        return site.page(request, "log.html", 400 if error else 200, who=who, **values)
+        return site.page(request, "log.html", 400 if hint else 200, who=who, **values)
 
     @routes.get("/log/export.csv")
     def export(who: reader, said: asked) -> Response:
@@ -81,7 +89,7 @@ def message_log_routes(site: Site, message_log: MessageLog, timelines: Timelines
             query = replace(_query(said), scope=scope_of(who), limit=_EXPORT_PAGE)
             first = message_log.search(query)
         except InputError as refused:
-            raise HTTPException(400, str(refused)) from None
+            raise HTTPException(400, _hint(refused)) from None
         site.record(who, "export", "", urlencode({name: value for name, value in said.items() if value})[:500])
         name = f"message-log-{datetime.now(UTC):%Y-%m-%d}.csv"
         return StreamingResponse(
@@ -130,12 +138,17 @@ def _query(said: dict[str, str]) -> LogQuery:
     for name in ("since", "until"):
         values[name] = parse_day(said[name]) if said[name] else None
         if said[name] and values[name] is None:
-            raise InputError(f"{said[name]!r} is no date; write for example 2026-11-27 or 1405/09/06")
+            raise InputError(f"day: {said[name]!r} is no date")
     if values["until"] is not None:
         values["until"] += _DAY_S  # that day is among them
     if said["before"] and not said["before"].isdecimal():
-        raise InputError("this page of the log is not there; search again")
+        raise InputError(f"page: {said['before']!r} is no number of a row")
     return LogQuery(text=said["q"], before=int(said["before"][:20]) if said["before"] else None, **values)
+
+
+def _hint(refused: InputError) -> str:
+    """The message id of what the form says."""
+    return HINTS[str(refused).partition(":")[0]]
 
 
 def _csv(message_log: MessageLog, query: LogQuery, page: LogPage) -> Iterator[str]:
