@@ -49,8 +49,11 @@ class Term(NamedTuple):
     is_range: bool = False  # what the index finds comes in the order of its texts, not of the log
 
 
-# the first that a query has leads: it is looked up, the others are compared
+_FEW: Final = 20_000  # rows that are compared in a moment
+# where nothing has few rows, the first of these that a query has leads: it is looked up, the others are compared
 _LEADS: Final = (
+    "subject",
+    "finding",
     "queue_id",
     "next_hop_id",
     "message_id",
@@ -58,8 +61,6 @@ _LEADS: Final = (
     "reverse_path",
     "recipient",
     "client_ip",
-    "subject",
-    "finding",
     "author_domain",
     "reverse_path_domain",
     "recipient_domain",
@@ -82,8 +83,10 @@ class LogSearch(Protocol):
     def begins(self, by: str, start: str) -> Term:
         """Whether it begins so."""
 
-    def numbers(self, terms: Sequence[Term], since: int, before: int) -> Select[int]:
-        """Those from `since` on and before `before` of the rows that meet all terms, newest first."""
+    def numbers(
+        self, connection: Connection, terms: Sequence[Term], since: int, before: int, limit: int
+    ) -> Sequence[int]:
+        """The newest from `since` on and before `before` of the rows that meet all terms."""
 
 
 class SqliteSearch:
@@ -116,23 +119,45 @@ class SqliteSearch:
         named: Column[str] = message_log.c[by]
         return named.collate("NOCASE") if by in _ANY_CASE else named
 
-    def numbers(self, terms: Sequence[Term], since: int, before: int) -> Select[int]:
+    def numbers(
+        self, connection: Connection, terms: Sequence[Term], since: int, before: int, limit: int
+    ) -> Sequence[int]:
         """The lead's index is the only one that can be used: a condition within a function has none."""
-        lead = min((one for one in terms if one.by), key=lambda one: _LEADS.index(one.by), default=None)
+        lead = _lead(connection, terms, since, before)
         compared = [func.iif(one.condition, 1, 0) for one in terms if one is not lead]
-        number: ColumnElement[int] = message_log.c.number
         if lead is None:
-            return select(number).where(number >= since, number < before, *compared).order_by(number.desc())
-        if lead.match:
+            number: ColumnElement[int] = message_log.c.number
+            found = select(number).where(number >= since, number < before).order_by(number.desc())
+        elif lead.match:
             index = table(f"message_log_{lead.by}", column("rowid"))
             number = index.c.rowid
             joined = index.join(message_log, message_log.c.number == number)
             matches = sql(f"message_log_{lead.by}").op("MATCH")(lead.match)
-            found = select(number).select_from(joined).where(matches, func.iif(lead.condition, 1, 0))
+            found = select(number).select_from(joined).where(matches, number >= since, number < before)
+            found = found.where(func.iif(lead.condition, 1, 0)).order_by(number.desc())
         else:
-            number = number + 0 if lead.is_range else number  # else a scan of all rows in their order looks cheap
-            found = select(message_log.c.number).where(lead.condition)
-        return found.where(number >= since, number < before, *compared).order_by(number.desc())
+            found = _by(lead, since, before)
+        return connection.scalars(found.where(*compared).limit(limit)).all()
+
+
+def _lead(connection: Connection, terms: Sequence[Term], since: int, before: int) -> Term | None:
+    """That with the fewest rows, where one has few."""
+    known = sorted((one for one in terms if one.by), key=lambda one: _LEADS.index(one.by))
+    plain = [one for one in known if not one.match]
+    if len(known) > 1 and plain:
+        numbers = [_by(one, since, before).order_by(None).limit(_FEW).subquery() for one in plain]
+        counts = [connection.scalar(select(func.count()).select_from(one)) or 0 for one in numbers]
+        if min(counts) < _FEW:
+            return plain[counts.index(min(counts))]
+    return known[0] if known else None
+
+
+def _by(lead: Term, since: int, before: int) -> Select[int]:
+    number: ColumnElement[int] = message_log.c.number
+    if lead.is_range:
+        number = number + 0  # else a scan of all rows in their order looks cheap
+    found = select(message_log.c.number).where(lead.condition, number >= since, number < before)
+    return found.order_by(number.desc())
 
 
 class PostgresqlSearch:
@@ -166,11 +191,14 @@ class PostgresqlSearch:
         indexed = func.lower(named) if by in _ANY_CASE else named
         return Term(by, indexed.startswith(start, autoescape=True))
 
-    def numbers(self, terms: Sequence[Term], since: int, before: int) -> Select[int]:
-        """All conditions."""
+    def numbers(
+        self, connection: Connection, terms: Sequence[Term], since: int, before: int, limit: int
+    ) -> Sequence[int]:
+        """All conditions at once."""
         number: Column[int] = message_log.c.number
         wanted = [term.condition for term in terms]
-        return select(number).where(*wanted, number >= since, number < before).order_by(number.desc())
+        found = select(number).where(*wanted, number >= since, number < before).order_by(number.desc())
+        return connection.scalars(found.limit(limit)).all()
 
 
 def log_search(connection: Connection) -> LogSearch:

@@ -89,7 +89,7 @@ class SqlMessageLog:
         numbers: set[int] = set()
         with faults("message log"), self._engine.connect().execution_options(read_only=True) as connection:
             for terms in self._ways(query, search):
-                numbers.update(connection.scalars(search.numbers(terms, since, before).limit(limit + 1)))
+                numbers.update(search.numbers(connection, terms, since, before, limit + 1))
             page = sorted(numbers, reverse=True)[:limit]
             found = select(message_log).where(message_log.c.number.in_(page)).order_by(message_log.c.number.desc())
             rows = connection.execute(found).mappings().all() if page else []

@@ -308,6 +308,9 @@ def plans(sqlite_engine: Engine) -> Iterator[list[str]]:
     event.remove(sqlite_engine, "before_cursor_execute", explain)
 
 
+COUNTING = ("CO-ROUTINE", "SCAN anon_1", "SCAN (subquery")  # how many rows there are of what may lead, up to a limit
+
+
 # a scope with a pattern of domains looks at all rows, the newest first
 @pytest.mark.parametrize(
     "asked",
@@ -328,7 +331,7 @@ def test_sqlite_looks_at_no_row_in_vain(sqlite_engine: Engine, plans: list[str],
     SqlMessageLog(sqlite_engine).search(asked)
     assert plans
     for plan in plans:
-        assert plan.startswith(("SEARCH message_log USING", "USE TEMP B-TREE", "SCAN message_log_")), plan
+        assert plan.startswith(("SEARCH message_log USING", "USE TEMP B-TREE", "SCAN message_log_", *COUNTING)), plan
         assert "INTEGER PRIMARY KEY (rowid>" not in plan and "INTEGER PRIMARY KEY (rowid<" not in plan
 
 
