@@ -47,8 +47,10 @@ class Term(NamedTuple):
     condition: ColumnElement[bool]
     match: str = ""  # for a full-text index
     is_range: bool = False  # what the index finds comes in the order of its texts, not of the log
+    is_bulk: bool = False  # the index gives all it finds at once: PostgreSQL's GIN
 
 
+_WINDOW: Final = 50_000  # rows
 _FEW: Final = 20_000  # rows that are compared in a moment
 # where nothing has few rows, the first of these that a query has leads: it is looked up, the others are compared
 _LEADS: Final = (
@@ -171,14 +173,14 @@ class PostgresqlSearch:
         part = part[:_MAX_PART]
         if self._has_trigrams:
             escaped = re.sub(r"([\\%_])", r"\\\1", part)
-            return Term("subject", message_log.c.subject.ilike(f"%{escaped}%", escape="\\"))
+            return Term("subject", message_log.c.subject.ilike(f"%{escaped}%", escape="\\"), is_bulk=True)
         words = func.plainto_tsquery(sql("'simple'"), part)
-        return Term("subject", func.to_tsvector(sql("'simple'"), message_log.c.subject).op("@@")(words))
+        return Term("subject", func.to_tsvector(sql("'simple'"), message_log.c.subject).op("@@")(words), is_bulk=True)
 
     def finding(self, name: str) -> Term:
         """An element of the array that is indexed."""
         names = func.string_to_array(message_log.c.hits, sql("' '"))
-        return Term("finding", names.op("@>")(cast(array([literal(name)]), ARRAY(Text))))
+        return Term("finding", names.op("@>")(cast(array([literal(name)]), ARRAY(Text))), is_bulk=True)
 
     def is_(self, by: str, value: str) -> Term:
         """By an index of lower() for addresses."""
@@ -194,11 +196,26 @@ class PostgresqlSearch:
     def numbers(
         self, connection: Connection, terms: Sequence[Term], since: int, before: int, limit: int
     ) -> Sequence[int]:
-        """All conditions at once."""
+        """What is in bulk is compared in the newest rows that meet the others, and looked up where these are too few:
+        the planner cannot tell a frequent part of a subject, of which it would fetch all, from a rare one.
+        """
         number: Column[int] = message_log.c.number
-        wanted = [term.condition for term in terms]
-        found = select(number).where(*wanted, number >= since, number < before).order_by(number.desc())
-        return connection.scalars(found.limit(limit)).all()
+        plain = select(number).where(*(one.condition for one in terms if not one.is_bulk), number >= since)
+        newest = plain.where(number < before).order_by(number.desc())
+        bulk = [one.condition for one in terms if one.is_bulk]
+        if not bulk:
+            return connection.scalars(newest.limit(limit)).all()
+        window = newest.limit(_WINDOW).subquery()
+        lowest, rows = connection.execute(select(func.min(window.c.number), func.count()).select_from(window)).one()
+        if not rows:
+            return []
+        compared = [func.coalesce(one, false()) for one in bulk]  # no index is used for these
+        found = list(connection.scalars(newest.where(number >= lowest, *compared).limit(limit)))
+        if len(found) < limit and rows == _WINDOW:
+            # + 0: the planner takes an index of what is looked for, not all rows in their order
+            older = plain.where(number < lowest, *bulk).order_by((number + 0).desc())
+            found += connection.scalars(older.limit(limit - len(found)))
+        return found
 
 
 def log_search(connection: Connection) -> LogSearch:
