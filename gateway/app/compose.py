@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.app.pipeline import load_model, make_resolver
-from gateway.app.places import Places, places
+from gateway.app.places import Places, message_holders, places
 from gateway.config.settings import LearningImap, Settings
 from gateway.policy.domains import ConfiguredDomains
 from gateway.types import DomainPolicy, Via
@@ -13,6 +13,7 @@ from gateway.types import DomainPolicy, Via
 if TYPE_CHECKING:
     from gateway.classify.online import Caps
     from gateway.learning import Publisher, Teacher
+    from gateway.listeners.budget import Budget
     from gateway.listeners.teaching import Teaching
     from gateway.mailboxes import Learn, MailboxWatch
     from gateway.net.imap import Server
@@ -41,6 +42,14 @@ def domain_policies(settings: Settings) -> ConfiguredDomains:
         )
         for domain in settings.domain
     )
+
+
+def make_budget(settings: Settings, where: Places) -> Budget:
+    """What messages may take of this process's memory and disk, for all its doors."""
+    from gateway.listeners import budget
+
+    budget.give_memory_back()
+    return budget.make_budget(settings.smtp, message_holders(settings), where.spool)
 
 
 def make_next_hops(settings: Settings) -> NextHops:

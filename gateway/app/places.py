@@ -88,6 +88,12 @@ def listener_count(settings: Settings) -> int:
     return max(1, (os.cpu_count() or 1) // 2) if workers == "auto" else workers
 
 
+def message_holders(settings: Settings) -> int:
+    """Processes that hold messages on their way in: [smtp] memory and spool are theirs together."""
+    learns = bool(settings.spamd.listen) and settings.spamd.learn
+    return listener_count(settings) + learns + bool(settings.http.listen)
+
+
 def scorer_count(settings: Settings) -> int:
     """One a core."""
     scorers = settings.limits.scorers

@@ -112,7 +112,9 @@ class Smtp(Section):
     max_recipients: int = Field(
         100, ge=1, le=10_000, description="Recipients of one message; more are deferred with 452."
     )
-    max_connections: int = Field(1000, ge=1, description="Connections of one listener process; more are answered 421.")
+    max_connections: int = Field(
+        1000, ge=1, description="Connections of all listeners together; more are answered 421."
+    )
     timeout_s: float = Field(
         300.0, gt=0, description="One command line, or silence within content, may take so long (RFC 5321 4.5.3.2.7)."
     )
@@ -147,13 +149,13 @@ class Smtp(Section):
     )
     memory: Literal["auto"] | Size = Field(
         "auto",
-        description="What messages may take of it in all listeners together; beyond, clients hear 421 or 452 (RFC 3463 "
+        description="What messages may take of it at all doors together; beyond, clients hear 421 or 452 (RFC 3463 "
         "X.3.1). auto: a quarter of the machine's, or of the container's.",
     )
     spool_above: Size = Field(
         256 << 10, description="A message larger than that is on disk while it comes in, and waits there for its turn."
     )
-    spool: Size = Field(4 << 30, description="Disk that messages on their way in may take, all listeners together.")
+    spool: Size = Field(4 << 30, description="Disk that messages on their way in may take, at all doors together.")
     tls_certificate: str = Field(
         "", description="PEM file with the certificate chain; STARTTLS is offered when it is set."
     )
@@ -186,7 +188,7 @@ RefusalName = Literal["", "defer", "refuse"]
 
 
 class Defence(Section):
-    """[defence]: what one client may do to the door, counted by each listener process (docs/smtp.md).
+    """[defence]: what one client may do to the door, counted by all listeners together (docs/smtp.md).
 
     Nothing of it is for [reputation] trusted_networks.
     """
@@ -494,7 +496,7 @@ class Spamd(Section):
     """[spamd]: the door for spamc, Exim and whatever else speaks to SpamAssassin's daemon (docs/doors.md)."""
 
     listen: Endpoint = Field("", description="host:port or unix:/path, or empty for off; others must not reach it.")
-    max_connections: int = Field(200, ge=1, description="Connections of one listener process; more are turned away.")
+    max_connections: int = Field(200, ge=1, description="Connections of all listeners together; more are turned away.")
     timeout_s: float = Field(60.0, gt=0, description="A request may take so long to come in.")
     learn: bool = Field(False, description="TELL teaches: whoever reaches this door may.")
     trainer: str = Field(
@@ -536,7 +538,7 @@ class Milter(Listener):
         ("127.0.0.0/8", "::1/128"),
         description="The MTA's own clients (its mynetworks): what they send to domains not named here is not judged.",
     )
-    max_connections: int = Field(1000, ge=1, description="Connections of one listener process; more are closed.")
+    max_connections: int = Field(1000, ge=1, description="Connections of all listeners together; more are closed.")
     timeout_s: float = Field(
         3600.0, gt=0, description="An MTA silent for so long is disconnected; longer than its clients may be silent."
     )
