@@ -20,6 +20,7 @@ from gateway.policy.access import covers
 from gateway.stores.accounts import SqlAccounts
 from gateway.stores.audit import SqlAudit
 from gateway.stores.counters import SqlCounters
+from gateway.stores.digests import SqlDigests
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
@@ -38,6 +39,7 @@ class Stores:
     accounts: SqlAccounts
     audit: SqlAudit
     counters: SqlCounters
+    digests: SqlDigests
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class Privacy:
         lessons = [dataclasses.asdict(one) | {"indices": one.indices.hex()} for one in self._lessons(address)]
         yield "lessons.jsonl", _json_lines(lessons)
         yield "accounts.jsonl", _lines(self._stores.accounts.about(address))
+        yield "digests.jsonl", _lines(self._stores.digests.about(address))
         yield "audit.jsonl", _lines(self._stores.audit.about(address, scope))
         counters = self._stores.counters.get_many(self._counters(address, held, rows))
         yield "reputation.jsonl", _json_lines([{"counter": key, "value": value} for key, value in counters.items()])
@@ -112,6 +115,7 @@ class Privacy:
             left.append(f"{len(mine) - gone} messages that are being released")
         if sent := sum(one.state != "deleted" for one in held) - sum(one.state != "deleted" for one in mine):
             left.append(f"{sent} messages from the address that are held for others, until their time is over")
+        stores.digests.erase(address)
         lessons = stores.ledger.erase(address, pseudonym)
         log = stores.message_log.erase(address, pseudonym, as_sender=all_of)
         accounts, kept = stores.accounts.erase(address)

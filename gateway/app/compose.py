@@ -113,6 +113,7 @@ def make_privacy(settings: Settings) -> Privacy:
     from gateway.stores.accounts import SqlAccounts
     from gateway.stores.audit import SqlAudit
     from gateway.stores.counters import SqlCounters
+    from gateway.stores.digests import SqlDigests
     from gateway.stores.engine import make_engine
     from gateway.stores.ledger import SqlLedger
     from gateway.stores.message_log import SqlMessageLog
@@ -125,6 +126,7 @@ def make_privacy(settings: Settings) -> Privacy:
         SqlAccounts(engine),
         SqlAudit(engine),
         SqlCounters(engine),
+        SqlDigests(engine),
     )
     networks = Networks(settings.reputation.trusted_networks)
     return Privacy(stores, load_secret(places(settings).secret), networks.of)

@@ -60,9 +60,8 @@ def send(
     for done in sent:
         typer.echo(_line(done.digest.mailbox, done.digest.reader, done.outcome, done.detail, as_json=as_json))
     if not as_json:
-        typer.echo(
-            f"{len(due)} digests are due" if dry_run else f"{sum(s.outcome == 'sent' for s in sent)} digests sent"
-        )
+        number = sum(done.outcome == "sent" for done in sent)
+        typer.echo(f"digests due: {len(due)}" if dry_run else f"digests sent: {number}")
     raise typer.Exit(0 if all(done.outcome in _NO_TROUBLE for done in sent) else 1)
 
 

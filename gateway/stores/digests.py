@@ -153,6 +153,25 @@ class SqlDigests:
             if is_stopped:
                 connection.execute(insert(digest_stop).values(mailbox=mailbox, reader=reader, at=self._now()))
 
+    # --- one person's -------------------------------------------------------------------------------------------------
+
+    def about(self, address: str) -> Sequence[Digest]:
+        """Those of this mailbox, and those that went to this reader, oldest first."""
+        theirs = (digest.c.mailbox == address) | (digest.c.reader == address)
+        with faults("digests"), self._read() as connection:
+            rows = connection.execute(select(digest).where(theirs).order_by(digest.c.at, digest.c.id)).mappings()
+            return [_digest(row) for row in rows]
+
+    def erase(self, address: str) -> int:
+        """The same, what they listed, and who wanted no more; how many digests went. Their links do nothing then."""
+        theirs = (digest.c.mailbox == address) | (digest.c.reader == address)
+        with faults("digests"), self._engine.begin() as connection:
+            gone = select(digest.c.id).where(theirs)
+            connection.execute(delete(digest_item).where(digest_item.c.digest_id.in_(gone)))
+            stopped = (digest_stop.c.mailbox == address) | (digest_stop.c.reader == address)
+            connection.execute(delete(digest_stop).where(stopped))
+            return connection.execute(delete(digest).where(theirs)).rowcount
+
     def _read(self) -> Connection:
         return self._engine.connect().execution_options(read_only=True)
 

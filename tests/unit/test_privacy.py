@@ -18,11 +18,12 @@ from gateway.stores.accounts import SqlAccounts
 from gateway.stores.audit import SqlAudit
 from gateway.stores.blobs import FileBlobs
 from gateway.stores.counters import SqlCounters
+from gateway.stores.digests import SqlDigests
 from gateway.stores.engine import make_engine, migrate
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
-from gateway.types import HeldQuery, Lesson, Lessons, LogRow, Scope, Summary
+from gateway.types import Digest, HeldQuery, Lesson, Lessons, LogRow, Scope, Summary
 from tests.contract.test_stores import CONTENT, held
 
 SECRET = b"a secret of the tests"
@@ -49,6 +50,7 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
         SqlAccounts(engine),
         SqlAudit(engine),
         SqlCounters(engine),
+        SqlDigests(engine),
     )
     fill(made)
     yield made
@@ -61,6 +63,10 @@ def fill(stores: Stores) -> None:
     stores.quarantine.hold([held(3, b"from her", recipient="r@else.test", reverse_path=WHO)], b"from her")
     stores.quarantine.hold([held(4, b"on its way", recipient=WHO)], b"on its way")
     stores.quarantine.transition(held(4).id, ["held"], "releasing")
+    for number, mailbox in enumerate((WHO, NEAR)):
+        one = Digest(f"{number:032x}", mailbox, mailbox, 1e9, "en", "gregorian", "UTC")
+        assert stores.digests.claim(one, 0.0, 9)
+        stores.digests.stop(mailbox, mailbox, is_stopped=True)
     stores.message_log.append([log_row(1, FRIEND, WHO), log_row(2, WHO, "r@else.test"), log_row(3, FRIEND, NEAR)])
     for number, trainer in enumerate((WHO, NEAR)):
         stores.ledger.add(Lesson(f"{number}", 1.0, trainer, True, "review", "c" * 64, 4, b"x"), 100)
@@ -98,6 +104,7 @@ def test_all_that_is_kept_is_exported(privacy: Privacy, stores: Stores) -> None:
     assert [one["trainer"] for one in lines["lessons.jsonl"]] == [WHO]
     assert [one["name"] for one in lines["accounts.jsonl"]] == [WHO, "shared"]
     assert len(lines["audit.jsonl"]) == 2  # and this export
+    assert [one["reader"] for one in lines["digests.jsonl"]] == [WHO]
     assert len(lines["reputation.jsonl"]) == 4
     counts = privacy.count(WHO, EVERYBODY)
     assert counts == {"held": 3, "log": 2, "lessons": 1, "accounts": 2, "counters": 4, "audit": 2}
@@ -126,6 +133,8 @@ def test_what_is_erased_is_gone_and_what_is_left_is_said(privacy: Privacy, store
     assert [one.trainer for one in stores.ledger.list(Lessons())[0]] == [NEAR, privacy.pseudonym(WHO)]
     assert stores.accounts.about(NEAR)[0].addresses == (NEAR,)
     assert stores.accounts.about(WHO) == []
+    assert (len(stores.digests.about(WHO)), len(stores.digests.about(NEAR))) == (0, 1)
+    assert (stores.digests.is_stopped(WHO, WHO), stores.digests.is_stopped(NEAR, NEAR)) == (False, True)
     assert len(stores.audit.about(NEAR, EVERYBODY)) == 1
     assert stores.audit.about(WHO, EVERYBODY) == []
     assert audit_chain.verify(stores.audit.entries(), []).faults == []

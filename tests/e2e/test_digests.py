@@ -1,0 +1,159 @@
+"""Digests end to end: from a real mailbox into a real browser and back; by the plan; and under kill -9."""
+
+from __future__ import annotations
+
+import email
+import itertools
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email import policy as email_policy
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.builders import message_bytes
+from tests.e2e import peers
+from tests.e2e.test_gateway import eventually
+from tests.e2e.test_pages import FLAGS, SPAM
+
+pytestmark = pytest.mark.e2e
+MANY = [f"user{number}@darban.test" for number in range(40)]
+PERSIAN = '[[domain.digest]]\naddresses = ["reza"]\nlanguage = "fa"\ntime_zone = "Asia/Tehran"\nat = ["{at}"]\n'
+ENGLISH = '[[domain.digest]]\nat = ["{at}"]\n'
+
+
+def letters(mailbox: list[bytes]) -> list[EmailMessage]:
+    parsed = [email.message_from_bytes(raw, policy=email_policy.default) for raw in mailbox]
+    return [one for one in parsed if one["Auto-Submitted"]]  # type: ignore[misc]
+
+
+@pytest.fixture(scope="module")
+def behind() -> Iterator[peers.Dovecot]:
+    with peers.dovecot(("you@darban.test", "reza@darban.test", *MANY)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def door(behind: peers.Dovecot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Gateway]:
+    """Whose plans are due a minute or two after it started."""
+    soon = datetime.now(UTC) + timedelta(seconds=100)
+    tehran = soon + timedelta(hours=3, minutes=30)
+    plans = PERSIAN.format(at=f"{tehran:%H:%M}") + ENGLISH.format(at=f"{soon:%H:%M}")
+    with peers.gateway(
+        tmp_path_factory.mktemp("gateway"), f"lmtp+unix:{behind.socket}", domain_extra=plans,
+        extra='[digest]\naddress = "quarantine@darban.test"\n',
+    ) as running:  # fmt: skip
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.mark.parametrize(("user", "language"), [("you@darban.test", "en"), ("reza@darban.test", "fa")])
+def test_a_recipient_releases_from_a_digest(
+    door: peers.Gateway, behind: peers.Dovecot, browser: Browser, tmp_path: Path, user: str, language: str
+) -> None:
+    subject = f"Prize of the digest for {user.partition('@')[0]}"
+    assert peers.send(door.smtp_port, message_bytes(SPAM, Subject=subject), rcpt_to=[user])[0] == 250
+    sent = door.cli("digest", "send", "--address", user)
+    assert (sent.returncode, sent.stdout.splitlines()[-1]) == (0, "digests sent: 1"), sent
+    (letter,) = letters(behind.messages(user))
+    assert letter["Content-Language"] == language
+    html = letter.get_body(("html",)).get_content()  # type: ignore[union-attr]
+    (tmp_path / "letter.html").write_text(html)
+    context = browser.new_context(viewport={"width": 390, "height": 850}, locale="de")
+    page, asked = context.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"file://{tmp_path}/letter.html")
+    assert len(asked) == 1  # nothing is loaded
+    expect(page.locator("td[dir=auto] > bdi")).to_have_text([subject])
+    page.locator("td.act a").click()
+    expect(page.locator("html")).to_have_attribute("lang", language)
+    assert "lottery" not in page.content()
+    context.request.head(page.url)
+    context.request.post(page.url)
+    assert len(behind.messages(user)) == 1  # looking is not acting
+    page.locator("main button").click()
+    expect(page.locator(".released")).to_be_visible()
+    released = [raw for raw in behind.messages(user) if subject.encode() in raw and b"lottery" in raw]
+    assert len(released) == 1  # the page said so after the mailbox had it
+    page.reload()
+    expect(page.locator("main button")).to_have_count(0)
+    context.close()
+    lines = [json.loads(line).get("entry", {}) for line in door.cli("audit", "export").stdout.splitlines()]
+    (entry,) = [one for one in lines if one.get("account") == user]
+    assert (entry["act"], entry["client"]) == ("release", "127.0.0.1")
+    assert entry["detail"].startswith("from a digest: released: 250 ")
+
+
+def test_by_the_plan_each_gets_one(door: peers.Gateway, behind: peers.Dovecot) -> None:
+    """Nobody calls it: the admin process does, at the time."""
+    subject = "Prize by the plan"
+    before = {user: len(letters(behind.messages(user))) for user in ("you@darban.test", "reza@darban.test")}
+    for user in before:
+        assert peers.send(door.smtp_port, message_bytes(SPAM, Subject=subject), rcpt_to=[user])[0] == 250
+    eventually(
+        lambda: all(len(letters(behind.messages(user))) == number + 1 for user, number in before.items()), within_s=180
+    )
+    time.sleep(35)  # the next look
+    after = {user: len(letters(behind.messages(user))) for user in before}
+    assert after == {user: number + 1 for user, number in before.items()}
+    metrics = peers_metrics(door)
+    assert re.search(r'darban_digests_total\{result="sent"\} 2\.0', metrics)
+
+
+def peers_metrics(door: peers.Gateway) -> str:
+    import urllib.request
+
+    with urllib.request.urlopen(f"http://127.0.0.1:{door.metrics_port}/metrics", timeout=10) as answer:
+        return answer.read().decode()
+
+
+def test_nothing_is_sent_twice_under_kill_9(door: peers.Gateway, behind: peers.Dovecot) -> None:
+    """Runs are killed at any moment, several at a time: a mailbox gets its digest once, or, of a run that was killed
+    while it handed it over, not at all."""
+    assert peers.send(door.smtp_port, message_bytes(SPAM, Subject="Prize for many"), rcpt_to=MANY)[0] == 250
+    command = [sys.executable, "-m", "gateway", "digest", "send", "--config", str(door.config)]
+    chance, kills = random.Random(7), 0
+
+    def arrived() -> Counter[str]:
+        return Counter({user: len(letters(behind.messages(user))) for user in MANY})
+
+    for attempt in itertools.count():
+        assert attempt < 25
+        runs = [subprocess.Popen(command, cwd=peers.ROOT, stdout=subprocess.DEVNULL) for _ in range(2)]
+        start = arrived().total()
+        deadline = time.monotonic() + 30
+        while arrived().total() <= start and time.monotonic() < deadline and any(one.poll() is None for one in runs):
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0, 0.05))
+        for one in runs:
+            if one.poll() is None:
+                kills += 1
+                os.kill(one.pid, signal.SIGKILL)
+            one.wait(30)
+        if arrived().total() <= start:
+            break
+    assert kills >= 4
+    time.sleep(1)
+    found = arrived()
+    assert max(found.values()) == 1
+    missing = [user for user in MANY if not found[user]]
+    assert len(missing) <= 4 * kills
+    assert "Prize for many" in door.cli("quarantine", "list", "--search", "Prize for many").stdout
