@@ -275,6 +275,7 @@ class Digests:
             recipients=(recipient,),
             received_at=self._now(),
             hostname=self._sender.hostname,
+            is_smtputf8=not recipient.address.isascii(),
         )
 
 

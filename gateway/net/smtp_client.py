@@ -292,7 +292,8 @@ class Transaction:
         parameters = {"BODY": "8BITMIME"} if envelope.is_8bitmime or not content.isascii() else {}
         if envelope.is_smtputf8:
             parameters["SMTPUTF8"] = ""
-        return cls(envelope.reverse_path, recipients, parameters, content, envelope.client, envelope.queue_id)
+        client = envelope.client if envelope.client.ip else None  # mail of our own has none
+        return cls(envelope.reverse_path, recipients, parameters, content, client, envelope.queue_id)
 
     def all(self, reply: Reply) -> dict[str, Reply]:
         """The same for each recipient."""

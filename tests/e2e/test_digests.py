@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tests.builders import message_bytes
 from tests.e2e import peers
 from tests.e2e.test_gateway import eventually
+from tests.e2e.test_milter import pair
 from tests.e2e.test_pages import FLAGS, SPAM
 
 pytestmark = pytest.mark.e2e
@@ -114,13 +116,11 @@ def test_by_the_plan_each_gets_one(door: peers.Gateway, behind: peers.Dovecot) -
     time.sleep(35)  # the next look
     after = {user: len(letters(behind.messages(user))) for user in before}
     assert after == {user: number + 1 for user, number in before.items()}
-    metrics = peers_metrics(door)
+    metrics = metrics_of(door)
     assert re.search(r'darban_digests_total\{result="sent"\} 2\.0', metrics)
 
 
-def peers_metrics(door: peers.Gateway) -> str:
-    import urllib.request
-
+def metrics_of(door: peers.Gateway) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{door.metrics_port}/metrics", timeout=10) as answer:
         return answer.read().decode()
 
@@ -157,3 +157,17 @@ def test_nothing_is_sent_twice_under_kill_9(door: peers.Gateway, behind: peers.D
     missing = [user for user in MANY if not found[user]]
     assert len(missing) <= 4 * kills
     assert "Prize for many" in door.cli("quarantine", "list", "--search", "Prize for many").stdout
+
+
+def test_our_own_digest_is_not_judged(tmp_path: Path) -> None:
+    """It lists what is spam: where the MTA asks us about its mail, digests go in where released mail does, unasked."""
+    plan = '[digest]\naddress = "quarantine@darban.test"\n[[domain.digest]]\n'
+    with pair(tmp_path, settings=plan) as both:
+        assert both.send(message_bytes(SPAM, Subject="Prize that the milter holds"))[0] == 250
+        assert both.gateway.cli("digest", "send").stdout.endswith("digests sent: 1\n")
+        eventually(lambda: len(letters(both.postfix.messages())) == 1)
+        (letter,) = letters(both.postfix.messages())
+        assert letter["Subject"] == "1 message held"
+        assert [name for name in letter if name.lower().startswith(("x-spam", "x-darban"))] == []
+        assert len(both.rows("Prize that the milter holds")) == 1
+        assert both.gateway.cli("trace", "message held", "--json").stdout == ""

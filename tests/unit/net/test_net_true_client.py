@@ -97,6 +97,16 @@ async def test_xclient_begins_the_dialogue_anew_in_the_clients_name() -> None:
     assert behind.connections == 2
 
 
+async def test_mail_of_our_own_has_no_client() -> None:
+    """A server that is told of a client without an address treats it as a stranger's, and lets it do nothing."""
+    script: Script = {"XCLIENT": "220 sink ESMTP"}
+    async with hop(extensions=(*EXTENSIONS, f"XCLIENT {ALL}"), script=script) as (one, behind):
+        assert await deliver(one, SARA) == 250
+        assert await deliver(one, Client("", helo="mx.darban.test")) == 250
+    assert len([line for line in behind.commands if line.startswith("XCLIENT")]) == 1
+    assert behind.connections == 2  # not on the one on which it takes us for sara's
+
+
 @pytest.mark.parametrize(
     ("script", "code", "contents"),
     [
