@@ -656,12 +656,15 @@ def _run_admin(settings: Settings, where: Places, ready: Ready, web: _Sockets, m
 
 
 async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets, metrics: _Sockets) -> None:
+    from gateway.bulk import Bulk
     from gateway.mailboxes import make_learn
     from gateway.net.journal import serve_journal
     from gateway.reputation import prune_now_and_then
     from gateway.rules.reader import read as read_rules
     from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.bulk import SqlBulk
     from gateway.stores.counters import SqlCounters
+    from gateway.stores.desk import SqlDesk
     from gateway.stores.dmarc_feedback import SqlDmarcFeedback
     from gateway.stores.engine import make_engine
     from gateway.stores.ledger import SqlLedger
@@ -683,12 +686,19 @@ async def _admin(settings: Settings, where: Places, ready: Ready, web: _Sockets,
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),
     ]
     next_hops = _next_hops(settings)
+    accounts, jobs = SqlAccounts(engine), SqlBulk(engine)
+    review = make_review(settings, _releaser(settings, next_hops, quarantine), quarantine, teacher, publisher)
+    bulk = Bulk(store=jobs, quarantine=quarantine, review=review, record=accounts.audit, runner=settings.hostname)
+    tasks.append(asyncio.create_task(bulk.run()))
     pages = create_app(
         quarantine=quarantine,
-        accounts=SqlAccounts(engine),
+        accounts=accounts,
         message_log=message_log,
         ledger=ledger,
-        review=make_review(settings, _releaser(settings, next_hops, quarantine), quarantine, teacher, publisher),
+        review=review,
+        desk=SqlDesk(engine),
+        bulk=bulk,
+        jobs=jobs,
         learning=learning,
         why=_why(settings, where),
         settings=settings.web,
@@ -914,6 +924,7 @@ def make_review(
     return Review(
         quarantine=quarantine,
         release=releaser.release,
+        is_ours=lambda domain: domain_policies(settings).policy(domain) is not None,
         teacher=teacher,
         reputation=_reputation(settings, SqlCounters(make_engine(settings.storage.database))),
         hostname=settings.hostname,

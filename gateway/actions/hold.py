@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from gateway.actions.danger import kind_of
 from gateway.errors import StoreError
 from gateway.ports import QuarantineStore
 from gateway.types import Delivery, Disposition, Envelope, HeldMessage, Reply, Verdict
@@ -64,4 +65,8 @@ class Hold:
             is_8bitmime=envelope.is_8bitmime,
             is_smtputf8=envelope.is_smtputf8,
             state_at=envelope.received_at,
+            kind=kind_of(verdict.hits),
+            hits=tuple([hit.name for hit in verdict.hits]),
+            campaign=verdict.campaign,
+            attachments=verdict.attachments,
         )

@@ -10,14 +10,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from gateway.bulk import Bulk
 from gateway.config.settings import Web
 from gateway.errors import StoreError
 from gateway.learning import LearningState
-from gateway.ports import AccountStore, MessageLog, QuarantineStore, TrainingLedger
+from gateway.ports import AccountStore, BulkStore, Desk, MessageLog, QuarantineStore, TrainingLedger
 from gateway.review import Review
 from gateway.web.act import act_routes
+from gateway.web.beside import beside_routes
+from gateway.web.bulk import bulk_routes
 from gateway.web.learning import learning_routes
 from gateway.web.review import review_routes
+from gateway.web.saved_filters import saved_filter_routes
 from gateway.web.session import session_routes
 from gateway.web.site import Site, error_page, guard
 from gateway.web.why import Why, why_routes
@@ -30,6 +34,9 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     message_log: MessageLog,
     ledger: TrainingLedger,
     review: Review,
+    desk: Desk,
+    bulk: Bulk,
+    jobs: BulkStore,
     learning: LearningState | None,
     why: Why,
     settings: Web,
@@ -47,8 +54,11 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.middleware("http")(guard)
     app.include_router(session_routes(site, secure_cookies=settings.secure_cookies))
-    app.include_router(review_routes(site, quarantine, message_log, ledger))
-    app.include_router(act_routes(site, quarantine, review))
+    app.include_router(review_routes(site, quarantine, message_log, ledger, desk))
+    app.include_router(act_routes(site, quarantine, review, desk))
+    app.include_router(bulk_routes(site, quarantine, jobs, bulk))
+    app.include_router(beside_routes(site, quarantine, review, desk))
+    app.include_router(saved_filter_routes(site, desk))
     app.include_router(why_routes(site, quarantine, why))
     app.include_router(learning_routes(site, ledger, quarantine, learning))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
