@@ -212,6 +212,9 @@ class QuarantineStore(Protocol):
     def get(self, held_id: str) -> HeldMessage | None:
         """The message, None when there is none with this id."""
 
+    def several(self, held_ids: Sequence[str]) -> Mapping[str, HeldMessage]:
+        """Id -> message, of those that there are."""
+
     def content(self, held_id: str) -> bytes:
         """The message as it was received."""
 

@@ -18,6 +18,7 @@ from gateway.types import HeldMessage, HeldPage, HeldQuery, QuarantineState, Sco
 
 _PLAIN = tuple(name for name in HeldMessage.__slots__ if name not in ("summary", "hits"))
 _SUMMARY = tuple(Summary.__slots__)
+_AT_ONCE = 500  # names in a statement
 
 
 class SqlQuarantine:
@@ -50,6 +51,15 @@ class SqlQuarantine:
             row = connection.execute(select(held).where(held.c.id == held_id)).mappings().first()
         return None if row is None else _message(row)
 
+    def several(self, held_ids: Sequence[str]) -> Mapping[str, HeldMessage]:
+        """Id -> message, of those that there are."""
+        found: dict[str, HeldMessage] = {}
+        with faults("quarantine"), self._read() as connection:
+            for start in range(0, len(held_ids), _AT_ONCE):
+                some = held.c.id.in_(held_ids[start : start + _AT_ONCE])
+                found |= {row["id"]: _message(row) for row in connection.execute(select(held).where(some)).mappings()}
+        return found
+
     def find(self, prefix: str) -> list[str]:
         """Ids that begin with this, two at most: enough to see whether it is the only one."""
         with faults("quarantine"), self._read() as connection:
@@ -67,8 +77,7 @@ class SqlQuarantine:
         """One page. Raises InputError for an `after` that is none."""
         with faults("quarantine"), self._read() as connection:
             found = held_query.find(connection, query)
-            rows = connection.execute(select(held).where(held.c.id.in_(found.ids))).mappings()
-            by_id = {row["id"]: _message(row) for row in rows}
+        by_id = self.several(found.ids)
         messages = [by_id[one] for one in found.ids if one in by_id]
         return HeldPage(messages, found.total, found.is_floor, found.next)
 

@@ -45,7 +45,7 @@ def bulk_routes(site: Site, quarantine: QuarantineStore, store: BulkStore, bulk:
     ) -> Response:  # fmt: skip
         until = quarantine.mark()
         ids = quarantine.ids(_chosen(about, who, until), MOST + 1) if every else _in_scope(quarantine, chosen, who)
-        looked_at = [held for one in ids[:_LOOKED_AT] if (held := quarantine.get(one)) is not None]
+        looked_at = list(quarantine.several(ids[:_LOOKED_AT]).values())
         values: dict[str, Any] = _in_common(looked_at) | {"number": min(len(ids), MOST), "is_more": len(ids) > MOST}
         values |= {"acts": [one for one in get_args(BulkAct) if may(who, one) and act in (None, one)]}
         return site.page(request, "bulk.html", who=who, ids=[] if every else ids, filter=about, until=until, **values)
@@ -78,7 +78,8 @@ def bulk_routes(site: Site, quarantine: QuarantineStore, store: BulkStore, bulk:
     def watch(request: Request, who: lister, job_id: str, after: Annotated[int, Query(ge=-1)] = -1) -> Response:
         job = job_of(job_id, who)
         items = store.items(job_id, after=after, limit=_ITEMS)
-        told = [(item, _seen(quarantine, item.held_id, who)) for item in items]
+        his = _his(quarantine, [item.held_id for item in items], who)
+        told = [(item, his.get(item.held_id)) for item in items]
         is_part = request.headers.get("hx-target") == "job"
         values: dict[str, Any] = {"job": job, "told": told, "after": after, "is_more": len(items) == _ITEMS}
         return site.page(request, "job.html" if is_part else "job_page.html", who=who, **values)
@@ -115,12 +116,12 @@ def _all(quarantine: QuarantineStore, about: str, who: Account, until: int) -> S
 
 def _in_scope(quarantine: QuarantineStore, ids: Sequence[str], who: Account) -> list[str]:
     """Those that are held, and his to act on."""
-    return [one for one in dict.fromkeys(ids) if (held := _seen(quarantine, one, who)) and held.state == "held"]
+    return [held.id for held in _his(quarantine, ids, who).values() if held.state == "held"]
 
 
-def _seen(quarantine: QuarantineStore, held_id: str, who: Account) -> HeldMessage | None:
-    held = quarantine.get(held_id)
-    return held if held is not None and covers(scope_of(who), held.recipient) else None
+def _his(quarantine: QuarantineStore, ids: Sequence[str], who: Account) -> dict[str, HeldMessage]:
+    scope = scope_of(who)
+    return {key: held for key, held in quarantine.several(ids).items() if covers(scope, held.recipient)}
 
 
 def _in_common(messages: Sequence[HeldMessage]) -> dict[str, Any]:

@@ -1,0 +1,224 @@
+"""How long the list of held messages takes when a million are held, on SQLite and PostgreSQL.
+
+    python -m benchmarks.quarantine [--number 1000000] [--stores sqlite,postgresql] [--passes 15] [--out FILE.json]
+                                    [--keep FOLDER]
+
+Rows are made up from a fixed seed: 200 domains (one has a third of the mail), campaigns of which the largest has a
+fifth of it, 92 % still held, verdicts of about 1 KB. Times are of the whole answer, from the request to the rendered
+page, without a network, and of the CPU of this process, which on SQLite is all of it. Holding is one message with its
+blob and rows on the disk; PostgreSQL, a cluster of its own, runs with fsync=off, so there it is without the wait.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, insert, text
+
+from benchmarks.machine import describe
+from gateway.config.settings import Web
+from gateway.stores.accounts import SqlAccounts
+from gateway.stores.blobs import FileBlobs
+from gateway.stores.desk import SqlDesk
+from gateway.stores.engine import make_engine, migrate
+from gateway.stores.ledger import SqlLedger
+from gateway.stores.message_log import SqlMessageLog
+from gateway.stores.quarantine import SqlQuarantine, _row, _text
+from gateway.stores.schema import held, held_text
+from gateway.types import HeldMessage, Summary
+from gateway.web import create_app
+from tests import postgres
+
+_BATCH = 5000
+_NOW = 1_800_000_000.0
+_SPAN_S = 30 * 86_400.0
+_HITS = (
+    ("MONEY_WON", "Tells the reader that he has won"), ("URL_TEXT_MISMATCH", "A link shown as another site"),
+    ("PHISH_VERIFY_ACCOUNT", "Asks to verify an account"), ("SPF_FAIL", "The domain does not allow this client"),
+    ("CLASSIFIER", "The trained classifier's opinion"), ("RDNS_NONE", "The client has no name"),
+    ("REPLY_TO_ELSEWHERE", "Answers go to another domain"), ("HTML_ONLY", "HTML without a plain text beside it"),
+)  # fmt: skip
+_WORDS = (
+    "account payment invoice winner parcel mailbox verify urgent offer prize bank delivery password document order "
+    "حساب جایزه پرداخت بسته فوری رمز بانک سفارش"
+).split()
+REQUESTS = {
+    "first page": "/",
+    "first page of a domain": "/?domain=d7.example",
+    "all states": "/?state=",
+    "highest score": "/?sort=highest",
+    "oldest": "/?sort=oldest",
+    "folded": "/?fold=yes",
+    "kind: phishing": "/?kind=phishing",
+    "kind: malware (0.1 %)": "/?kind=malware",
+    "finding, common": "/?finding=MONEY_WON",
+    "finding, rare": "/?finding=ATTACHMENT_MACRO",
+    "text, common": "/?q=invoice",
+    "text, Persian": "/?q=جايزه",
+    "text, one message": "/?q=Q777777Z",
+    "text, none": "/?q=nothingofthekind",
+    "sender, some": "/?sender=sender77@",
+    "recipient": "/?recipient=user123@d7.example",
+    "score and days": "/?score_from=20&score_to=22&day_from=2027-01-01&day_to=2027-01-05",
+    "one campaign": "/?campaign=" + hashlib.sha256(b"campaign 3").hexdigest()[:16],
+    "bulk page, largest campaign": "/bulk?all=yes&filter=campaign%3D" + hashlib.sha256(b"campaign 0").hexdigest()[:16],
+}
+
+
+def main() -> None:
+    """Print JSON, write it where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--number", type=int, default=1_000_000)
+    parser.add_argument("--stores", default="sqlite,postgresql")
+    parser.add_argument("--passes", type=int, default=15)
+    parser.add_argument("--out", default="")
+    parser.add_argument("--keep", default="", help="a folder for SQLite's file, filled once")
+    options = parser.parse_args()
+    result: dict[str, Any] = {"machine": describe(), "messages": options.number, "stores": {}}
+    for store in options.stores.split(","):
+        with ExitStack() as stack:
+            folder = Path(options.keep or stack.enter_context(tempfile.TemporaryDirectory()))
+            url = f"sqlite:///{folder}/darban.db"
+            if store == "postgresql":
+                url = postgres.fresh_database(stack.enter_context(postgres.server()))
+            result["stores"][store] = measure(url, folder, options.number, options.passes)
+        print(json.dumps(result["stores"][store], indent=1, ensure_ascii=False), flush=True)
+        if options.out:
+            Path(options.out).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+
+
+def measure(url: str, folder: Path, number: int, passes: int) -> dict[str, Any]:
+    """Fill the store, then ask."""
+    migrate(url)
+    engine = make_engine(url)
+    quarantine = SqlQuarantine(engine, FileBlobs(f"file://{folder}/blobs"))
+    started = time.perf_counter()
+    if not quarantine.mark():
+        fill(engine, number)
+    filled_s = time.perf_counter() - started
+    client = _client(engine, quarantine)
+    found = {name: timed(lambda path=path: client.get(path), passes) for name, path in REQUESTS.items()}  # type: ignore[misc]
+    second = client.get("/").text.split('rel="next"')[0].rpartition('href="')[2].split('"')[0].replace("&amp;", "&")
+    found["second page"] = timed(lambda: client.get(second), passes)
+    news = client.get("/").text.partition('hx-get="/news')[2].partition('"')[0].replace("&amp;", "&")
+    found["what is new (every 15 s)"] = timed(lambda: client.get(f"/news{news}"), passes)
+    page = client.get("/")
+    result = {
+        "rows_per_second_filling": round(number / filled_s) if filled_s > 1 else None,
+        "first_page_bytes": len(page.content),
+        "requests": found,
+        "hold_ms": _held(quarantine, passes),
+    }
+    engine.dispose()
+    return result
+
+
+def timed(ask: Callable[[], Any], passes: int) -> dict[str, Any]:
+    """Milliseconds: median and the slowest of nine in ten; the first, cold one beside them; CPU of this process."""
+    times, cpu = [], []
+    for _ in range(passes + 1):
+        started, used = time.perf_counter(), time.process_time()
+        answer = ask()
+        times.append((time.perf_counter() - started) * 1000)
+        cpu.append((time.process_time() - used) * 1000)
+        assert answer.status_code in (200, 204), (answer.status_code, answer.url)
+    warm = sorted(times[1:])
+    p90 = warm[min(len(warm) - 1, int(len(warm) * 0.9))]
+    return {"first_ms": round(times[0], 1), "p50_ms": round(statistics.median(warm), 1), "p90_ms": round(p90, 1)} | {
+        "cpu_ms": round(statistics.median(cpu), 1)
+    }
+
+
+def fill(engine: Engine, number: int) -> None:
+    """All the rows, without waiting for the disk."""
+    made = messages(number)
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.connection.execute("PRAGMA synchronous=OFF")  # type: ignore[attr-defined]
+    while batch := [one for one, _ in zip(made, range(_BATCH), strict=False)]:
+        with engine.begin() as connection:
+            connection.execute(insert(held), [_row(one) for one in batch])
+            connection.execute(insert(held_text), [_text(one) for one in batch])
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE"))
+
+
+def messages(number: int) -> Iterator[HeldMessage]:
+    """The same every time."""
+    chooser = random.Random(5)
+    for place in range(number):
+        campaign = min(int(chooser.paretovariate(0.4)) - 1, 400_000)
+        domain = "d7.example" if chooser.random() < 0.33 else f"d{chooser.randrange(200)}.example"
+        hits = [(name, round(chooser.uniform(0.5, 6), 2), told) for name, told in chooser.sample(_HITS, 4)]
+        if place % 5000 == 4999:
+            hits.append(("ATTACHMENT_MACRO", 3.0, "A file that can hold macros"))
+        score = round(8 + chooser.expovariate(0.25), 2)
+        kind: Any = "malware" if chooser.random() < 0.001 else "phishing" if chooser.random() < 0.2 else "spam"
+        subject = " ".join(chooser.choices(_WORDS, k=5)) + f" {chooser.randrange(100_000)}"
+        at = _NOW - _SPAN_S * (1 - place / number)
+        sender = f"sender{chooser.randrange(5000)}@s{chooser.randrange(900)}.example"
+        yield HeldMessage(
+            hashlib.sha256(str(place).encode()).hexdigest()[:32], f"Q{place}Z", hashlib.sha256(str(place).encode()).hexdigest(),
+            sender, f"user{chooser.randrange(400)}@{domain}", domain, "192.0.2.1", "mail.example", at,
+            Summary(f"{place}@example", subject, f"Somebody <{sender}>", chooser.randrange(2000, 90_000)), score,
+            "score 9.0 >= quarantine_at 8.0", _verdict(hits), state=_state(chooser), state_at=at, kind=kind,
+            hits=tuple(name for name, _, _ in hits), attachments=int(place % 9 == 0),
+            campaign=hashlib.sha256(f"campaign {campaign}".encode()).hexdigest()[:16],
+        )  # fmt: skip
+
+
+def _state(chooser: random.Random) -> Any:
+    drawn = chooser.random()
+    return "held" if drawn < 0.92 else "deleted" if drawn < 0.97 else "released"
+
+
+def _verdict(hits: list[tuple[str, float, str]]) -> str:
+    listed = [
+        {"name": n, "score": s, "description": t, "evidence": ["something that was seen " * 6]} for n, s, t in hits
+    ]
+    return json.dumps({"hits": listed, "incomplete": [], "prediction": {"probability": 0.99, "contributions": []}})
+
+
+def _client(engine: Engine, quarantine: SqlQuarantine) -> TestClient:
+    accounts = SqlAccounts(engine)
+    accounts.create("bench", "a password of the benchmark")
+    nobody = Mock()
+    app = create_app(
+        quarantine=quarantine, accounts=accounts, message_log=SqlMessageLog(engine), ledger=SqlLedger(engine), review=nobody,
+        desk=SqlDesk(engine), bulk=nobody, jobs=nobody, learning=None, why=nobody, settings=Web(), hostname="mx.example",
+        translations={},
+    )  # fmt: skip
+    client = TestClient(app)
+    client.post("/sign-in", data={"name": "bench", "password": "a password of the benchmark"})
+    return client
+
+
+def _held(quarantine: SqlQuarantine, passes: int) -> dict[str, Any]:
+    """One message, its blob and rows on the disk."""
+    times = []
+    for number, one in zip(range(passes), messages(passes), strict=True):
+        content = f"Subject: {time.time_ns()} {number}\r\n\r\nbody\r\n".encode()
+        digest = hashlib.sha256(content).hexdigest()
+        fresh = HeldMessage(
+            **{name: getattr(one, name) for name in HeldMessage.__slots__} | {"id": digest[:32], "content_hash": digest}
+        )
+        started = time.perf_counter()
+        quarantine.hold([fresh], content)
+        times.append((time.perf_counter() - started) * 1000)
+    return {"p50_ms": round(statistics.median(times), 2), "max_ms": round(max(times), 2)}
+
+
+if __name__ == "__main__":
+    main()
