@@ -24,7 +24,8 @@ def _number(value: object) -> object:
     """A form leaves empty what is not filled in; Persian digits and signs are digits and signs."""
     if not isinstance(value, str):
         return value
-    return value.strip().replace("٫", ".").replace("−", "-") or None
+    text = value.strip().replace("٫", ".").replace("−", "-")
+    return float(text) if text else None
 
 
 def parse_day(value: object) -> date | None:

@@ -1,5 +1,7 @@
 """What the review list asks of its stores: pages, filters, campaigns, bulk acts, notes; SQLite and PostgreSQL."""
 
+# ruff: noqa: F401, F811  fixtures of another file
+
 from __future__ import annotations
 
 import threading
@@ -17,7 +19,7 @@ from gateway.stores.bulk import SqlBulk
 from gateway.stores.desk import SqlDesk
 from gateway.stores.quarantine import SqlQuarantine
 from gateway.types import BulkJob, HeldQuery, Note, SavedFilter, Scope
-from tests.contract.test_stores import CONTENT, engine, held, quarantine  # noqa: F401  fixtures
+from tests.contract.test_stores import CONTENT, engine, held, quarantine
 from tests.fakes import FakeClock
 
 
