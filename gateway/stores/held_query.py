@@ -162,7 +162,9 @@ def _walk(
     matching: Sequence[_Match],
 ) -> Select[Any]:
     place = _place(query, held)
-    walk = select(held.c.id, place.label("place")).where(*_conditions(query, lead, held))
+    walk = select(held.c.id, place.label("place")).where(
+        *_conditions(query, lead, held, is_narrow=_is_narrow(query, matching))
+    )
     if after is not None:
         key = tuple_(literal(after[0]), literal(after[1]))
         here = tuple_(place, held.c.id)
@@ -184,9 +186,19 @@ def _leads(query: HeldQuery) -> list[list[tuple[str, str]]]:
     return [[("state", state), ("domain", domain)] for state in states for domain in domains]
 
 
-def _conditions(query: HeldQuery, lead: Sequence[tuple[str, str]], table: FromClause) -> list[ColumnElement[bool]]:
+def _is_narrow(query: HeldQuery, matching: Sequence[_Match]) -> bool:
+    """Whether something names few rows. SQLite, which is never told how many rows have a state, cannot know that."""
+    is_own = not query.scope.is_all and bool(query.scope.addresses)
+    return is_own or bool(query.content_hash) or any(not one.is_short for one in matching)
+
+
+def _conditions(
+    query: HeldQuery, lead: Sequence[tuple[str, str]], table: FromClause, *, is_narrow: bool = False
+) -> list[ColumnElement[bool]]:
     c = table.c
-    found = [c[name] == value for name, value in lead] + in_scope(query.scope, table)
+    # an expression has no index: the narrow condition's is taken
+    found = [(c[name].concat("") if is_narrow else c[name]) == value for name, value in lead]
+    found += in_scope(query.scope, table)
     exact = {"domain": query.domain, "kind": query.kind, "campaign": query.campaign, "content_hash": query.content_hash}
     found += [c[name] == value for name, value in exact.items() if value]
     found += [c.score >= query.score_from] if query.score_from is not None else []

@@ -1,42 +1,126 @@
-"""The list in a real browser: keys, bulk acts, folding, what others did; both languages, phone and desktop."""
+"""The list in a real browser over the real stores: keys, bulk acts, folding, what others did; both languages and sizes."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, expect
+import uvicorn
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from gateway.config.settings import Web
+from gateway.learning import LearningState
+from gateway.scan.explain import verdict_json
 from gateway.stores.accounts import SqlAccounts
-from gateway.stores.engine import make_engine
-from tests.builders import message_bytes
-from tests.e2e import peers
-from tests.e2e.test_gateway import eventually
-from tests.e2e.test_pages import SPAM, browser, open_page, signed_in  # noqa: F401  fixtures
+from gateway.stores.desk import SqlDesk
+from gateway.stores.engine import make_engine, migrate
+from gateway.stores.ledger import SqlLedger
+from gateway.stores.message_log import SqlMessageLog
+from gateway.stores.quarantine import SqlQuarantine
+from gateway.types import Disposition, Hit, Summary
+from gateway.web import create_app
+from tests.builders import recipient, verdict
+from tests.bulk_victim import bulk_of
+from tests.contract.test_stores import CONTENT, held
+from tests.e2e.peers import free_port
+from tests.e2e.test_pages import FLAGS
 
-# ruff: noqa: F811
 pytestmark = pytest.mark.e2e
-CAMPAIGN = SPAM + "We have the honour to inform you that your address was drawn in the second category of our draw.\r\n"
+PATIENCE_S = 60.0
+HITS = (Hit("MONEY_WON", 6.0, "Tells the reader that he has won"), Hit("CLASSIFIER", 4.0, "The classifier's opinion"))
+Open = Callable[..., tuple[Page, list[str]]]
+
+
+class Review(NamedTuple):
+    """The running pages."""
+
+    port: int
+    quarantine: SqlQuarantine
+    accounts: SqlAccounts
+
+    def hold(self, number: int, subject: str, **changes: object) -> None:
+        author = "Lottery <prize@example.org>"
+        told = verdict_json(verdict(10.0, hits=HITS), Disposition(recipient(), "quarantine", "score", 5.0))
+        values: dict = {"received_at": time.time() - 1000 + number, "verdict_json": told, "score": 10.0}
+        values["summary"] = Summary(f"{number}@example.org", subject, author, 4321 * number + 900)
+        self.quarantine.hold([replace(held(number), **(values | changes))], CONTENT)
 
 
 @pytest.fixture(scope="module")
-def review(door: peers.Gateway) -> peers.Gateway:
-    """The gateway with some held messages, a campaign among them."""
-    eventually(lambda: "/setup/" in door.log())
-    (door.folder / "setup-link").write_text(re.findall(r"http://127[^ ]+/setup/[^ \n]+", door.log())[0])
-    for number in range(5):
-        body = CAMPAIGN.replace("1,500,000", f"1,500,00{number}")
-        assert peers.send(door.smtp_port, message_bytes(body, Subject=f"Draw number {number}"))[0] == 250
-    for number, word in enumerate(("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")):
-        body = f"{word} " * 30 + "\r\n" + SPAM
-        assert peers.send(door.smtp_port, message_bytes(body, Subject=f"Single {word} {number}"))[0] == 250
-    assert peers.send(door.smtp_port, message_bytes(SPAM, Subject="خبر جایزهٔ شما"))[0] == 250
-    return door
+def review(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Review]:
+    folder = tmp_path_factory.mktemp("review")
+    migrate(f"sqlite:///{folder}/darban.db")
+    engine = make_engine(f"sqlite:///{folder}/darban.db")
+    bulk, quarantine, jobs = bulk_of(folder)
+    accounts = SqlAccounts(engine)
+    app = create_app(
+        quarantine=quarantine, accounts=accounts, message_log=SqlMessageLog(engine), ledger=SqlLedger(engine),
+        review=bulk._review, desk=SqlDesk(engine), bulk=bulk, jobs=jobs, learning=LearningState("shipped"), why=None,
+        settings=Web(), hostname="mx.test", translations={"fa": {"MONEY_WON": "به خواننده می‌گوید برنده شده است"}},
+    )  # fmt: skip
+    running = Review(free_port(), quarantine, accounts)
+    for number in range(1, 6):
+        running.hold(number, f"Draw number {number}", campaign="c" * 16, kind="phishing", attachments=1)
+    for number, word in enumerate(("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"), 10):
+        running.hold(number, f"Single {word}")
+    running.hold(30, "خبر جایزهٔ شما", recipient="sara@darban.test", kind="malware")
+    server = uvicorn.Server(uvicorn.Config(app, port=running.port, log_level="warning"))
+
+    async def serve() -> None:
+        work = asyncio.create_task(bulk.run())
+        await server.serve()
+        work.cancel()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    yield running
+    server.should_exit = True
+    thread.join()
+    engine.dispose()
 
 
-def picture(page, name: str) -> None:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS, timeout=4 * PATIENCE_S * 1000)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, review: Review) -> Iterator[Open]:
+    """open_page(language, width, script, name) -> (page, the errors its console showed)."""
+    contexts = []
+
+    def make(
+        language: str = "en", width: int = 1280, *, script: bool = True, name: str = "sara"
+    ) -> tuple[Page, list[str]]:
+        here = f"http://127.0.0.1:{review.port}"
+        viewport = {"width": width, "height": 850}
+        context = browser.new_context(locale=language, viewport=viewport, java_script_enabled=script, base_url=here)
+        who = review.accounts.create(name, "a long password of the tests")
+        context.add_cookies([{"name": "darban_session", "value": review.accounts.new_session(who), "url": here}])
+        context.set_default_timeout(PATIENCE_S * 1000)
+        contexts.append(context)
+        page, errors = context.new_page(), []
+        page.on("console", lambda said: errors.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        return page, errors
+
+    expect.set_options(timeout=PATIENCE_S * 1000)
+    yield make
+    for context in contexts:
+        context.close()
+
+
+def picture(page: Page, name: str) -> None:
     """Kept where somebody wants to look at it."""
     if folder := os.environ.get("DARBAN_PICTURES"):
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
@@ -44,7 +128,7 @@ def picture(page, name: str) -> None:
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("language", ["en", "fa"])
-def test_pages_fit(open_page, language: str, width: int) -> None:
+def test_pages_fit(open_page: Open, language: str, width: int) -> None:
     page, errors = open_page(language, width)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
@@ -61,11 +145,13 @@ def test_pages_fit(open_page, language: str, width: int) -> None:
     page.goto(page.get_attribute("tbody tr td a", "href") + "/copies")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     picture(page, f"copies-{language}-{width}")
+    page.goto(page.get_attribute("p a", "href") + "/notes")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert errors == []
 
 
 @pytest.mark.parametrize("language", ["en", "fa"])
-def test_keys_alone_are_enough(open_page, language: str) -> None:
+def test_keys_alone_are_enough(open_page: Open, language: str) -> None:
     page, errors = open_page(language)
     page.goto("/?q=Single")
     rows = page.locator("tbody tr")
@@ -104,7 +190,7 @@ def test_keys_alone_are_enough(open_page, language: str) -> None:
     assert errors == []
 
 
-def test_a_campaign_is_deleted_as_a_whole(open_page) -> None:
+def test_a_campaign_is_deleted_as_a_whole(open_page: Open) -> None:
     page, _ = open_page()
     page.goto("/?q=Draw&fold=yes")
     expect(page.locator("tbody tr")).to_have_count(1)
@@ -121,7 +207,7 @@ def test_a_campaign_is_deleted_as_a_whole(open_page) -> None:
     expect(page.locator("tbody tr")).to_have_count(0)
 
 
-def test_selected_messages_without_a_script(open_page) -> None:
+def test_selected_messages_without_a_script(open_page: Open) -> None:
     page, _ = open_page(script=False)
     page.goto("/?q=Single")
     page.locator("tbody input").nth(0).check()
@@ -137,24 +223,19 @@ def test_selected_messages_without_a_script(open_page) -> None:
     assert "2 deleted" in page.inner_text("main")
 
 
-def test_another_reviewers_act_and_new_mail_are_told(browser: Browser, open_page, review: peers.Gateway) -> None:
+def test_another_reviewers_act_and_new_mail_are_told(open_page: Open, review: Review) -> None:
     page, errors = open_page()
     page.goto("/?q=Single")
     first = page.locator("tbody tr").first
     first_id = first.get_attribute("id")
-    other = browser.new_context(base_url=f"http://127.0.0.1:{review.web_port}").new_page()
-    SqlAccounts(make_engine(f"sqlite:///{review.folder}/var/darban.db")).create("reza", "a long password of reza")
-    other.goto("/sign-in")
-    other.fill("input[name=name]", "reza")
-    other.fill("input[name=password]", "a long password of reza")
-    other.click("main button")
+    other, _ = open_page(name="reza")
     other.on("dialog", lambda dialog: dialog.accept())
     other.goto("/?q=Single")
-    other.locator(f"#{first_id} button.quiet").click()
+    other.locator(f"#{first_id} button[formaction$='/delete']").click()
     other.wait_for_selector("strong.deleted")
-    assert peers.send(review.smtp_port, message_bytes(f"{'omega ' * 30}\r\n{SPAM}", Subject="Single omega"))[0] == 250
-    expect(first).to_contain_text("by reza", timeout=40_000)
-    expect(page.locator("#news")).to_contain_text("1 new message", timeout=40_000)
+    review.hold(40, "Single omega", received_at=time.time())
+    expect(first).to_contain_text("by reza")
+    expect(page.locator("#news")).to_contain_text("1 new message")
     assert page.locator("tbody tr").first.get_attribute("id") == first_id, "nothing moved"
     page.click("#news a")
     expect(page.locator("tbody tr").first).to_contain_text("Single omega")
