@@ -45,7 +45,8 @@ def bulk_routes(site: Site, quarantine: QuarantineStore, store: BulkStore, bulk:
     ) -> Response:  # fmt: skip
         until = quarantine.mark()
         ids = quarantine.ids(_chosen(about, who, until), MOST + 1) if every else _in_scope(quarantine, chosen, who)
-        looked_at = list(quarantine.several(ids[:_LOOKED_AT]).values())
+        found = quarantine.several(ids[:_LOOKED_AT])
+        looked_at = [found[one] for one in ids[:_LOOKED_AT] if one in found]
         values: dict[str, Any] = _in_common(looked_at) | {"number": min(len(ids), MOST), "is_more": len(ids) > MOST}
         values |= {"acts": [one for one in get_args(BulkAct) if may(who, one) and act in (None, one)]}
         return site.page(request, "bulk.html", who=who, ids=[] if every else ids, filter=about, until=until, **values)

@@ -47,7 +47,7 @@ def parse_day(value: object) -> date | None:
     return date(year, month, day)
 
 
-Score = Annotated[float | None, BeforeValidator(_number), Field(ge=-1000, le=1000, allow_inf_nan=False)]
+Score = Annotated[Annotated[float, Field(ge=-1000, le=1000, allow_inf_nan=False)] | None, BeforeValidator(_number)]
 Day = Annotated[date | None, BeforeValidator(parse_day)]
 Text = Annotated[str, Field(max_length=300)]
 
