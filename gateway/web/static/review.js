@@ -28,7 +28,7 @@
     r: () => press("button[formaction$='/release']"),
     s: () => press("button[formaction$='/spam']"),
     d: () => press("button[formaction$='/delete']"),
-    "/": () => document.querySelector("input[type=search]").focus(),
+    "/": () => { const field = document.querySelector("input[type=search]"); field.focus(); field.select(); },
     "?": () => dialog.showModal(),
   };
   document.addEventListener("keydown", (event) => {
