@@ -217,8 +217,9 @@ class Incoming:
         if self._file is not None:
             self._file.close()
         self._file = None
-        self._budget.spool(-self._spooled)
-        self._spooled = 0
+        if self._spooled:
+            self._budget.spool(-self._spooled)
+            self._spooled = 0
 
 
 class _File:

@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import structlog
 from aiosmtpd.smtp import SMTP, TLSSetupException
-from prometheus_client import Counter, Gauge
+from prometheus_client import Gauge
 
 from gateway.config.settings import Defence, Smtp
 from gateway.errors import ConfigError
@@ -31,6 +31,7 @@ from gateway.listeners.budget import NO_ROOM, Budget, Incoming, make_budget
 from gateway.listeners.command import Path, is_relay_trick, parse_bdat, parse_helo, parse_path
 from gateway.listeners.input import BLOCK, DRAIN, Input, unstuff
 from gateway.listeners.reply import line, new_queue_id
+from gateway.metrics import Counter
 from gateway.policy.connections import ConnectionLimits, Connections
 from gateway.policy.reputation import Networks
 from gateway.types import Client, Envelope, Outcome, Recipient, Reply

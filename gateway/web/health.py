@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from prometheus_client.registry import Collector
 from gateway import __version__
 from gateway.errors import StoreError
 from gateway.learning import LearningState
+from gateway.metrics import FLUSH_S
 from gateway.ports import QuarantineStore
 from gateway.web.learning_metrics import LearningMetrics
 
@@ -76,6 +78,7 @@ def health_app(
 
     @app.get("/metrics")
     def metrics() -> Response:
+        time.sleep(2 * FLUSH_S)  # until every process has written down what it had counted when we were asked
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/healthz")
