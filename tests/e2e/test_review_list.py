@@ -16,6 +16,7 @@ import uvicorn
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from gateway.config.settings import Web
+from gateway.errors import ScorerError
 from gateway.learning import LearningState
 from gateway.scan.explain import verdict_json
 from gateway.stores.accounts import SqlAccounts
@@ -24,7 +25,7 @@ from gateway.stores.engine import make_engine, migrate
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
-from gateway.types import Disposition, Hit, Summary
+from gateway.types import Disposition, HeldMessage, Hit, Summary
 from gateway.web import create_app
 from tests.builders import recipient, verdict
 from tests.bulk_victim import bulk_of
@@ -62,7 +63,7 @@ def review(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Review]:
     accounts = SqlAccounts(engine)
     app = create_app(
         quarantine=quarantine, accounts=accounts, message_log=SqlMessageLog(engine), ledger=SqlLedger(engine),
-        review=bulk._review, desk=SqlDesk(engine), bulk=bulk, jobs=jobs, learning=LearningState("shipped"), why=None,
+        review=bulk._review, desk=SqlDesk(engine), bulk=bulk, jobs=jobs, learning=LearningState("shipped"), why=_no_scorer,
         settings=Web(), hostname="mx.test", translations={"fa": {"MONEY_WON": "به خواننده می‌گوید برنده شده است"}},
     )  # fmt: skip
     running = Review(free_port(), quarantine, accounts)
@@ -118,6 +119,10 @@ def open_page(browser: Browser, review: Review) -> Iterator[Open]:
     yield make
     for context in contexts:
         context.close()
+
+
+async def _no_scorer(_held: HeldMessage, _content: bytes) -> dict:
+    raise ScorerError("none runs here")
 
 
 def _is_trouble(said: ConsoleMessage) -> bool:
