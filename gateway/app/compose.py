@@ -262,6 +262,7 @@ def make_review(
     return Review(
         quarantine=quarantine,
         release=releaser.release,
+        is_ours=lambda domain: domain_policies(settings).policy(domain) is not None,
         teacher=teacher,
         reputation=make_reputation(settings, SqlCounters(make_engine(settings.storage.database))),
         hostname=settings.hostname,

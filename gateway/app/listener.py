@@ -120,7 +120,6 @@ async def _open_spamd(
 async def _open_gateway(settings: Settings, where: Places, journal: JournalSender) -> AsyncIterator[Gateway]:
     from gateway.actions.hold import Hold
     from gateway.actions.relay import Relay
-    from gateway.policy.retention import kind_of
     from gateway.scan.explain import verdict_json
     from gateway.scan.pool import ScorerPool
     from gateway.service import Gateway
@@ -139,7 +138,7 @@ async def _open_gateway(settings: Settings, where: Places, journal: JournalSende
             policies=policies,
             scorer=pool,
             relay=Relay(policies, next_hops.get, make_sealer(settings)),
-            hold=Hold(make_quarantine(settings), verdict_json, kind_of),
+            hold=Hold(make_quarantine(settings), verdict_json),
             verifier=next_hops,
             journal=journal,
             counters=counters,

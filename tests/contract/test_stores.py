@@ -27,7 +27,6 @@ from gateway.types import (
     AuditQuery,
     DmarcSending,
     HeldMessage,
-    HeldQuery,
     Lesson,
     Lessons,
     Scope,
@@ -88,19 +87,6 @@ def test_content_that_is_not_the_rows_is_refused(quarantine: SqlQuarantine) -> N
     with pytest.raises(StoreError):
         quarantine.hold([held(1, b"other")], CONTENT)
     assert quarantine.counts() == {}
-
-
-def test_list_filters_and_pages(quarantine: SqlQuarantine) -> None:
-    quarantine.hold([held(n) for n in range(1, 8)], CONTENT)
-    quarantine.hold([held(9, domain="example.ir")], CONTENT)
-    page, total = quarantine.list(HeldQuery(limit=3))
-    assert ([one.queue_id for one in page], total) == (["Q9", "Q7", "Q6"], 8)
-    assert [one.queue_id for one in quarantine.list(HeldQuery(limit=3, offset=6))[0]] == ["Q2", "Q1"]
-    assert quarantine.list(HeldQuery(domain="example.ir"))[1] == 1
-    assert quarantine.list(HeldQuery(text="سلام 7"))[1] == 1
-    assert quarantine.list(HeldQuery(text="100%"))[1] == 8
-    assert quarantine.list(HeldQuery(text="%x%"))[1] == 0
-    assert quarantine.list(HeldQuery(state="released"))[1] == 0
 
 
 def test_messages_are_found_by_their_content(quarantine: SqlQuarantine) -> None:
