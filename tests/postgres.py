@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -11,41 +12,76 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
+
+_PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
+class Cluster:
+    """Runs as the user postgres when we are root, as PostgreSQL demands. `folder` has the socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._data = folder / "data"
+        self._as_user: list[str] = []
+        if os.geteuid() == 0:
+            self._as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+            shutil.chown(folder, "postgres", "postgres")
+        self._run("initdb", "-D", str(self._data), "-U", "darban", "--auth=trust", "--no-sync")
+
+    def start(self) -> None:
+        """Until it takes connections; after a death it recovers first."""
+        options = f"-c listen_addresses= -c unix_socket_directories={self.folder} -c fsync=off"
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-o", options, "-l", str(self.folder / "log"), "start")
+
+    def stop(self) -> None:
+        """At once, whether or not it runs."""
+        with contextlib.suppress(subprocess.CalledProcessError):
+            self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop")
+
+    def processes(self) -> list[psutil.Process]:
+        """The first one, and one for each connection and task."""
+        try:
+            first = psutil.Process(int((self._data / "postmaster.pid").read_text().split()[0]))
+            return [first, *first.children()]
+        except (OSError, psutil.NoSuchProcess):
+            return []
+
+    def kill(self) -> bool:
+        """SIGKILL to all of it; whether it is dead."""
+        processes = self.processes()
+        for one in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        return bool(processes) and not psutil.wait_procs(processes, timeout=20)[1]
+
+    def _run(self, program: str, *words: str) -> None:
+        command = [*self._as_user, str(_PROGRAMS[-1] / program), *words]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """One that runs, and is gone afterwards."""
+    if not _PROGRAMS:
+        raise RuntimeError("no PostgreSQL: tests/install_peers.sh installs it")
+    folder = Path(tempfile.mkdtemp(prefix="darban-pg-"))
+    try:
+        one = Cluster(folder)
+        try:
+            one.start()
+            yield one
+        finally:
+            one.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
 
 @contextmanager
 def server() -> Iterator[Path]:
-    """The folder of the socket. Runs as the user postgres when we are root, as PostgreSQL demands."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not found:
-        raise RuntimeError("no PostgreSQL: tests/install_peers.sh installs it")
-    folder = Path(tempfile.mkdtemp(prefix="darban-pg-"))
-    as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-    if as_user:
-        shutil.chown(folder, "postgres", "postgres")
-    try:
-        data = folder / "data"
-        _run([*as_user, str(found[-1] / "initdb"), "-D", str(data), "-U", "darban", "--auth=trust", "--no-sync"])
-        options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
-        _run(
-            [
-                *as_user,
-                str(found[-1] / "pg_ctl"),
-                "-D",
-                str(data),
-                "-w",
-                "-o",
-                options,
-                "-l",
-                str(folder / "log"),
-                "start",
-            ]
-        )
-        try:
-            yield folder
-        finally:
-            _run([*as_user, str(found[-1] / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"])
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    """The folder of the socket of one that runs."""
+    with cluster() as one:
+        yield one.folder
 
 
 def fresh_database(socket_folder: Path) -> str:
@@ -56,7 +92,3 @@ def fresh_database(socket_folder: Path) -> str:
     with psycopg.connect(host=str(socket_folder), user="darban", dbname="postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     return f"postgresql://darban@/{name}?host={socket_folder}"
-
-
-def _run(command: list[str]) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")

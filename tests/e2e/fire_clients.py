@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-import itertools
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -88,11 +87,22 @@ class _Lost(Exception):
 class Clients:
     """`run` ends when they are closed and every message is settled; `supply` says how many may have been begun."""
 
-    def __init__(self, port: int, messages: int, seed: int, supply: Callable[[], int], parallel: int) -> None:
-        self._port, self.messages, self._seed, self._supply, self._parallel = port, messages, seed, supply, parallel
+    def __init__(
+        self,
+        door: str,
+        port: int,
+        messages: int,
+        seed: int,
+        supply: Callable[[], float],
+        parallel: int,
+        counts: tuple[Iterator[int], Iterator[int]],
+    ) -> None:
+        """`counts` number messages and sessions, here and elsewhere."""
+        self._door, self._port, self._parallel = door, port, parallel
+        self.messages, self._seed, self._supply = messages, seed, supply
         self.is_closed = False  # no more will be asked for
-        self._chance = random.Random(f"clients {seed}")
-        self._sessions = itertools.count(1)
+        self._chance = random.Random(f"clients {seed} {door}")
+        self._numbers, self._sessions = counts
         self._due: list[tuple[float, int, Mail]] = []
         self._begun = self._settled = 0
         self.attempts: list[Attempt] = []
@@ -125,7 +135,7 @@ class Clients:
                 batch.append(heapq.heappop(self._due)[2])
             elif self._begun < min(self.messages, self._supply()):
                 self._begun += 1
-                batch.append(make_mail(self._begun, self._seed, self._chance))
+                batch.append(make_mail(next(self._numbers), self._seed, self._chance))
             else:
                 break
         return batch
@@ -179,7 +189,7 @@ class Clients:
                 outcome = "vanished" if one.is_vanished else "after"
             raise
         finally:
-            attempt = Attempt(mail.number, session, begun, time.time(), replies, outcome, queue_id)
+            attempt = Attempt(mail.number, session, begun, time.time(), replies, outcome, queue_id, self._door)
             if replies:
                 self.attempts.append(attempt)
             mail.open -= {to for to in recipients if attempt.code(to) // 100 in (2, 5)}
