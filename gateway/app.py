@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("darban")
 
 _GRACE_S = 25.0  # the supervisor kills after 30
+_MAIL_WAITS_S = 5.0  # for a PostgreSQL that does not answer
 _DNS_WATCH_S = 15.0
 _LOG_AGAIN_S = 1.0
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, by a name that says which gateway's
@@ -521,7 +522,7 @@ async def _listener(settings: Settings, where: Places, ready: Ready, sockets: _D
     give_memory_back()
     stopped, left = _on_signal(signal.SIGTERM), _on_signal(signal.SIGUSR1)
     policies = domain_policies(settings)
-    engine = make_engine(settings.storage.database)
+    engine = make_engine(settings.storage.database, _MAIL_WAITS_S)
     counters = SqlCounters(engine)
     reputation = _reputation(settings, counters)
     scorers = max(1, scorer_count(settings) // listener_count(settings))
@@ -535,7 +536,7 @@ async def _listener(settings: Settings, where: Places, ready: Ready, sockets: _D
         policies=policies,
         scorer=pool,
         relay=Relay(policies, next_hops.get, make_sealer(settings)),
-        hold=Hold(_quarantine(settings), verdict_json),
+        hold=Hold(_quarantine(settings, _MAIL_WAITS_S), verdict_json),
         verifier=next_hops,
         journal=journal,
         counters=counters,
@@ -768,12 +769,13 @@ def _next_hops(settings: Settings) -> NextHops:
     return NextHops(settings.hostname, CachingResolver(dns.nameservers, dns.timeout_s, dns.cache))
 
 
-def _quarantine(settings: Settings) -> Any:
+def _quarantine(settings: Settings, answer_within_s: float | None = None) -> Any:
     from gateway.stores.blobs import FileBlobs
     from gateway.stores.engine import make_engine
     from gateway.stores.quarantine import SqlQuarantine
 
-    return SqlQuarantine(make_engine(settings.storage.database), FileBlobs(settings.storage.blobs))
+    engine = make_engine(settings.storage.database, answer_within_s)
+    return SqlQuarantine(engine, FileBlobs(settings.storage.blobs))
 
 
 def _releaser(settings: Settings, next_hops: Any, quarantine: Any) -> Releaser:

@@ -55,6 +55,21 @@ class Cluster:
                 one.kill()
         return bool(processes) and not psutil.wait_procs(processes, timeout=20)[1]
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Nothing of it moves; who connects, or is connected, waits."""
+        processes = self.processes()
+        for one in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.suspend()
+        try:
+            assert processes[0].status() == psutil.STATUS_STOPPED
+            yield
+        finally:
+            for one in processes:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.resume()
+
     def _run(self, program: str, *words: str) -> None:
         command = [*self._as_user, str(_PROGRAMS[-1] / program), *words]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
@@ -75,13 +90,6 @@ def cluster() -> Iterator[Cluster]:
             one.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def server() -> Iterator[Path]:
-    """The folder of the socket of one that runs."""
-    with cluster() as one:
-        yield one.folder
 
 
 def fresh_database(socket_folder: Path) -> str:

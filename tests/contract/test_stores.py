@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +26,7 @@ from gateway.stores.quarantine import SqlQuarantine
 from gateway.types import DmarcSending, HeldMessage, HeldQuery, Lesson, Lessons, LogRow, Summary, Taught
 from tests.builders import dmarc_row
 from tests.fakes import FakeClock
-from tests.postgres import fresh_database
+from tests.postgres import Cluster, fresh_database
 
 CONTENT = b"Subject: x\r\n\r\nbody\r\n"
 
@@ -303,6 +305,30 @@ def test_guessing_has_to_wait(engine: Engine) -> None:
     for _ in range(7):
         assert accounts.authenticate("sara", "wrong password") is None
     assert accounts.authenticate("sara", "a long password") is None
+
+
+def test_a_postgresql_that_stands_still_is_given_up(postgres_cluster: Cluster) -> None:
+    url = fresh_database(postgres_cluster.folder)
+    migrate(url)
+    counters = SqlCounters(make_engine(url, answer_within_s=1.0))
+    counters.add("k", 1.0, 100)
+    with postgres_cluster.standing_still():
+        for within_s in (3.0, 0.2, 0.2):  # the first one waits, the others know
+            began = time.monotonic()
+            with pytest.raises(StoreError):
+                counters.get_many(["k"])
+            assert time.monotonic() - began < within_s
+        began = time.monotonic()
+        with pytest.raises(StoreError):  # connecting alone is bounded too
+            SqlCounters(make_engine(url)).get_many(["k"])
+        assert time.monotonic() - began < 9
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:  # it moves again
+        with contextlib.suppress(StoreError):
+            assert counters.get("k") == 1.0
+            return
+        time.sleep(0.2)
+    raise AssertionError("it is not asked again")
 
 
 def test_faults_become_store_errors(tmp_path: Path) -> None:

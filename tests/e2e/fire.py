@@ -377,7 +377,8 @@ class Fire:
     async def _hold_up_database(self) -> tuple[bool, dict[str, Any]]:
         assert isinstance(self.store, Postgres)
         for_s = self._long()
-        return await asyncio.to_thread(self.store.hold_up, for_s), {"for_s": for_s}
+        await asyncio.to_thread(self.store.hold_up, for_s)
+        return True, {"for_s": for_s}
 
     async def _end_database_sessions(self) -> tuple[bool, dict[str, Any]]:
         assert isinstance(self.store, Postgres)

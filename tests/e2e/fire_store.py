@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
-import psutil
 import psycopg
 
 from tests.postgres import Cluster, fresh_database
@@ -89,19 +88,10 @@ class Postgres:
             time.sleep(0.5)
         raise RuntimeError("PostgreSQL does not start again")
 
-    def hold_up(self, for_s: float) -> bool:
-        """All of it stands still, connections stay; whether it did."""
-        processes = self._cluster.processes()
-        for one in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.suspend()
-        time.sleep(for_s)
-        stopped = 0
-        for one in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                stopped += one.status() == psutil.STATUS_STOPPED
-                one.resume()
-        return stopped > 0
+    def hold_up(self, for_s: float) -> None:
+        """All of it stands still, connections stay."""
+        with self._cluster.standing_still():
+            time.sleep(for_s)
 
     def end_sessions(self) -> int:
         """The connections of others are cut; how many."""
