@@ -100,7 +100,7 @@ class Askers:
             try:
                 async with asyncio.timeout(_ANSWER_S):
                     said = await self._ask(door, content, recipient)
-                outcome = said if isinstance(said, str) else _judged(said, self._right[door, name, recipient])
+                outcome = said if isinstance(said, str) else judged(said, self._right[door, name, recipient])
             except TimeoutError:
                 outcome = "late"
             except (_Cut, OSError, asyncio.IncompleteReadError):
@@ -188,7 +188,8 @@ def _of_spamc(answer: bytes, content: bytes) -> Said | str:
     return Said(float(status[2]), frozenset(names) - {"none", ""}, status[1] == b"Yes", what)
 
 
-def _judged(said: Said, right: Said) -> str:
+def judged(said: Said, right: Said) -> str:
+    """ "answer", "incomplete", or what is wrong with it."""
     if right.is_spam and not said.is_spam:
         return f"said to be clean: {said}"
     if said.incomplete:
