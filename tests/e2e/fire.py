@@ -465,6 +465,8 @@ class Fire:
         code = process.wait(90)
         for postfix in (self.postfix, *([self._front.postfix] if self._front else [])):
             _wait_for_queue(postfix)
+        if self._front:
+            shutil.copy(self._front.postfix.folder / "mail.log", self.folder)
         log = self.door.log_since(0)
         forgotten = frozenset(re.findall(rf'"queue_id": "(\w+)"[^\n]*"event": "(?:{"|".join(_FORGOT)})"', log))
         attempts = [attempt for one in self._clients.values() for attempt in one.attempts]
@@ -577,6 +579,8 @@ def play(plan: Plan, tell: Callable[[str], None], keep: Path | None = None) -> d
             report = asyncio.run(Fire(folder, plan, postfix, store, tell).run())
         if keep is not None and faults_of(report):
             shutil.copy(folder / "log", keep.with_name(f"{keep.name}.{plan.seed}.log"))
+            if (folder / "mail.log").exists():
+                shutil.copy(folder / "mail.log", keep.with_name(f"{keep.name}.{plan.seed}.mail.log"))
         return report
     finally:
         shutil.rmtree(folder, ignore_errors=True)

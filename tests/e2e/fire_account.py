@@ -173,7 +173,7 @@ def _one(
     account.refused += 5 in codes
     account.with_sender += not codes & {2, 5}
     if 5 in codes and not is_nobody(recipient):
-        account.bounced.append(name)
+        account.bounced.append(f"{name}: {_told(tried, recipient)}")
     released = [one for one in places if one.is_released]
     held = [one for one in places if one.where == "held"]
     came = [one for one in places if one.where != "held" and not one.is_released]
