@@ -32,17 +32,18 @@ from benchmarks.machine import describe
 from benchmarks.peers import written
 from benchmarks.scanners import Answer, Mail, Running, Scanner, Timed
 from benchmarks.scanners.bogofilter import SPAM_CUTOFF, Bogofilter
-from benchmarks.scanners.darban import CACHE, envelope, judged
+from benchmarks.scanners.darban import CACHE, judged
 from benchmarks.scanners.rspamd import Rspamd
 from benchmarks.scanners.spamassassin import Spamd
-from gateway.app import load_pipeline
-from gateway.classify.corpus import read_source, sources
+from gateway.app.pipeline import load_pipeline
+from gateway.classify.corpus import Sample, read_source, sources
 from gateway.classify.evaluate.measures import RATES, Curve, share, threshold
 from gateway.classify.evaluate.splits import Split, splits
 from gateway.classify.evaluate.stream import served
 from gateway.classify.evaluate.trial import pairs_of
 from gateway.classify.train import Fitted, Matrix, extract_sources, fit
 from gateway.config.settings import Settings
+from gateway.fitting.judged import as_received
 
 NAMED = ("spamassassin, half", "spamassassin", "phishing_pot, list_usrp_users", "all but nazario")  # what trains
 OURS, COMBINED = "darban, classifier", "darban, verdict"
@@ -114,12 +115,17 @@ def compare(corpora: Path, chosen: Sequence[Filter], *, every: bool) -> Iterator
         mails = written(samples, folder / "mail")
         for split in (*splits(matrix, "half"), *splits(matrix, "across")):
             if every or split.trained_on in NAMED:
-                result["splits"].append(_compare_split(split, matrix, mails, able, folder))
+                result["splits"].append(_compare_split(split, matrix, samples, mails, able, folder))
                 yield result
 
 
 def _compare_split(
-    split: Split, matrix: Matrix, mails: Sequence[Mail], chosen: Sequence[Filter], folder: Path
+    split: Split,
+    matrix: Matrix,
+    samples: Sequence[Sample],
+    mails: Sequence[Mail],
+    chosen: Sequence[Filter],
+    folder: Path,
 ) -> dict[str, Any]:
     train, test = np.flatnonzero(split.train), np.flatnonzero(split.test)
     tested = matrix.part(test)
@@ -130,7 +136,7 @@ def _compare_split(
     limit = threshold(fitted.held_out[~matrix.is_spam[train]], RATES[0])
     ours = fitted.log_odds(tested.rows)
     figures: dict[str, tuple[Scores, float, dict[str, Any]]] = {OURS: (ours, limit, {})}
-    figures[COMBINED] = (verdicts(fitted, [mails[number] for number in test]), _TAG_AT, {})
+    figures[COMBINED] = (verdicts(fitted, [samples[number] for number in test]), _TAG_AT, {})
     for scanner, opinions in chosen:
         if isinstance(scanner, Spamd) and split.trained_on != NAMED[0]:
             continue
@@ -147,14 +153,14 @@ def _compare_split(
     return told
 
 
-def verdicts(fitted: Fitted, mails: Sequence[Mail]) -> Scores:
-    """The whole gateway's score, without network, of each message."""
+def verdicts(fitted: Fitted, samples: Sequence[Sample]) -> Scores:
+    """The whole gateway's score, without network, of each message on its own day."""
     settings = Settings()
     pipeline = load_pipeline(settings, CACHE, offline=True)()
     pipeline.classifier = served(fitted, "split")
 
     async def judge() -> list[float]:
-        return [judged(await pipeline.score(envelope(mail), mail.content)).score for mail in mails]
+        return [judged(await pipeline.score(*as_received(one))).score for one in samples]
 
     return np.array(asyncio.run(judge()))
 

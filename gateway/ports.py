@@ -1,6 +1,6 @@
 """The seams of the gateway: what one room asks of another, as Protocols.
 
-Composition happens in app.py alone; every implementation of a store port passes the same suite in tests/contract/.
+Composition happens in gateway/app alone; every implementation of a store port passes the same suite in tests/contract/.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from gateway.types import (
     QuarantineState,
     Recipient,
     Reply,
+    Role,
     Taught,
     Verdict,
 )
@@ -244,8 +245,15 @@ class AccountStore(Protocol):
     def redeem_setup_token(self, text: str, name: str, password: str) -> Account:
         """Make the account and spend the token. Raises InputError."""
 
-    def create(self, name: str, password: str, role: str = "admin") -> Account:
-        """Make an account, or give it a new password. Raises InputError."""
+    def create(
+        self,
+        name: str,
+        password: str,
+        role: Role = "owner",
+        domains: Sequence[str] = (),
+        addresses: Sequence[str] = (),
+    ) -> Account:
+        """Make an account, or give it a new password, role and scope. Raises InputError."""
 
     def authenticate(self, name: str, password: str) -> Account | None:
         """None for a wrong name or password alike."""

@@ -17,6 +17,7 @@ AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
 DnsStatus = Literal["noerror", "nodata", "nxdomain", "servfail", "timeout", "refused", "invalid", "limit"]
 DmarcSending = Literal["sent", "refused", "failed"]
 QuarantineState = Literal["held", "releasing", "released", "deleted"]
+Role = Literal["owner", "domain_admin", "reviewer", "auditor", "recipient"]
 Via = Literal["release", "review", "digest", "imap", "command", "spamd", "http"]
 TaughtHow = Literal["learned", "relearned", "known", "limited"]
 # docs/next-hops.md: one URL, or several in the order they are tried in, equal ones in one text with "|" between them
@@ -406,6 +407,15 @@ class HeldMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose mail somebody may see: that to these domains and to these addresses, or everybody's."""
+
+    is_all: bool = False
+    domains: tuple[str, ...] = ()  # lower-case A-labels; "*.example.ir" stands for what is below
+    addresses: tuple[str, ...] = ()  # lower case
+
+
+@dataclass(frozen=True, slots=True)
 class HeldQuery:
     """A page of the quarantine. Empty means any."""
 
@@ -414,6 +424,7 @@ class HeldQuery:
     state: QuarantineState | Literal[""] = "held"
     limit: int = 50
     offset: int = 0
+    scope: Scope = Scope(is_all=True)  # the command line's; who signs in has his own (policy/access.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,7 +432,9 @@ class Account:
     """Somebody who may sign in."""
 
     name: str
-    role: str  # "admin"
+    role: Role
+    domains: tuple[str, ...] = ()  # whose mail it is about; of owners, and of none named, all
+    addresses: tuple[str, ...] = ()  # a recipient's own; lower case
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,11 @@ def is_proven(mail: MailObject) -> bool:
     )
 
 
+def is_disproved(mail: MailObject) -> bool:
+    """Does DMARC say that the author's domain did not send it? False when it did not run, or has no policy."""
+    return any(result.method == "dmarc" and result.result == "fail" for result in mail.auth)
+
+
 def is_bulk(mail: MailObject) -> bool:
     """Does it say that a list or a service sent it? Anybody can say so: believe it only of a proven author."""
     fields = mail.message.by_name

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 
 from gateway.auth.identity import Identity
 from gateway.auth.organisation import organisational_domain
-from gateway.auth.sender import is_bulk, is_proven
+from gateway.auth.sender import is_bulk, is_disproved, is_proven
+from gateway.checks.domain_list import ALIAS_RELAYS
 from gateway.mail.confusable import without_invisible
 from gateway.mail.domain import to_a_label
 from gateway.mail.header import written_value
@@ -95,7 +96,7 @@ class Author:
         words = (f"shown as {said[:120]}, sent as {box.address[:120]}",)
         if self._is_ours(shown) and not self._identity.is_own(box.domain) and not is_list:
             yield Finding("AUTHOR_NAME_IS_OUR_ADDRESS", words)
-        elif match:
+        elif match and (box.domain not in ALIAS_RELAYS or is_disproved(mail)):
             yield Finding("AUTHOR_NAME_IS_OTHER_ADDRESS", words)
 
     def _is_ours(self, domain: str) -> bool:

@@ -1,4 +1,7 @@
-"""Lists that ship: free-mail providers, link shorteners, wrappers of links. Not a check; `[identity]` adds to them."""
+"""Lists that ship: free-mail providers, link shorteners, wrappers of links, alias relays. Not a check.
+
+`[identity]` adds to the first two.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,12 @@ WRAPPERS = frozenset(
     "proofpoint.com urldefense.com urldefense.us outlook.com office365.us mimecast.com mimecastprotect.com cudasvc.com "
     "trendmicro.com symantec.com deref-web.de deref-gmx.net deref-mail.com fireeye.com barracudanetworks.com "
     "sophos.com avanan.click cloud-protect.net".split()
+)
+# Services that hide their users' addresses: they put the sender's address into the name, and an alias behind it
+ALIAS_RELAYS = frozenset(
+    "mozmail.com simplelogin.co simplelogin.com aleeas.com slmails.com passmail.net passinbox.com passfwd.com "
+    "anonaddy.com anonaddy.me addy.io duck.com privaterelay.appleid.com sneakemail.com spamgourmet.com 33mail.com "
+    "erine.email".split()
 )
 # Domains that stand in everybody's mail, honest or not: no DNS list is asked about them, and none lists them for long
 COMMON = frozenset(

@@ -12,6 +12,8 @@ from functools import lru_cache
 
 from gateway.auth.author import read_author
 from gateway.auth.organisation import organisational_domain
+from gateway.auth.sender import is_disproved
+from gateway.checks.domain_list import ALIAS_RELAYS
 from gateway.mail.domain import to_a_label
 from gateway.types import Address, Finding, MailObject
 
@@ -47,7 +49,7 @@ class FromField:
         """Silent without a From field; missing_field speaks of that."""
         yield from _form(mail)
         for box in mail.message.author[:_MAX_AUTHORS]:
-            yield from _name(box)
+            yield from _name(box, is_relayed=box.domain in ALIAS_RELAYS and not is_disproved(mail))
             below = _below(box.domain)
             if below:
                 yield Finding("FROM_DOMAIN_BELOW_OTHER", (f"{below} in {box.domain[:120]}",))
@@ -74,11 +76,11 @@ def _form(mail: MailObject) -> Iterator[Finding]:
         yield Finding("FROM_NO_ADDRESS", evidence)  # mail systems call themselves MAILER-DAEMON in reports
 
 
-def _name(box: Address) -> Iterator[Finding]:
-    """Another address as the name, in plain sight or not."""
+def _name(box: Address, *, is_relayed: bool) -> Iterator[Finding]:
+    """Another address as the name, in plain sight (as an alias relay does it) or not."""
     name = box.display_name[:_MAX_NAME]
     plain = _last_address(name, box.domain)
-    if plain and _BEHIND.fullmatch(name, plain.end()):
+    if plain and not is_relayed and _BEHIND.fullmatch(name, plain.end()):
         yield Finding("FROM_NAME_IS_ADDRESS", (f"shown as {plain[0]}, sent as {box.address[:120]}",))
     if name.isascii() and not _CONTROL.search(name):
         return

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -16,7 +18,7 @@ from sqlalchemy import Connection, Engine, Insert, delete, func, insert, select,
 from gateway.errors import InputError
 from gateway.stores.engine import faults
 from gateway.stores.schema import account, audit, sign_in_failure, token
-from gateway.types import Account
+from gateway.types import Account, Role
 
 _SETUP_TTL_S = 24 * 3600.0
 _SESSION_TTL_S = 12 * 3600.0
@@ -61,22 +63,29 @@ class SqlAccounts:
                 )
             if connection.scalar(select(func.count()).where(account.c.name == name)):
                 raise InputError("this name is taken")
-            connection.execute(_insert_account(name, hashed, "admin"))
-        return Account(name, "admin")
+            connection.execute(_insert_account(Account(name, "owner"), hashed))
+        return Account(name, "owner")
 
-    def create(self, name: str, password: str, role: str = "admin") -> Account:
-        """Make an account, or give an existing one a new password. Raises InputError."""
+    def create(
+        self,
+        name: str,
+        password: str,
+        role: Role = "owner",
+        domains: Sequence[str] = (),
+        addresses: Sequence[str] = (),
+    ) -> Account:
+        """Make an account, or give an existing one a new password, role and scope. Raises InputError."""
         hashed = self._hashed(name, password)
+        who = Account(name, role, tuple(domains), tuple(one.lower() for one in addresses))
         with faults("accounts"), self._engine.begin() as connection:
             known = connection.scalar(select(func.count()).where(account.c.name == name))
             if known:
-                connection.execute(
-                    update(account).where(account.c.name == name).values(password_hash=hashed, role=role)
-                )
+                values = {"password_hash": hashed} | _scope(who)
+                connection.execute(update(account).where(account.c.name == name).values(values))
                 connection.execute(delete(token).where(token.c.account == name))
             else:
-                connection.execute(_insert_account(name, hashed, role))
-        return Account(name, role)
+                connection.execute(_insert_account(who, hashed))
+        return who
 
     def authenticate(self, name: str, password: str) -> Account | None:
         """None for a wrong name or password alike, in the same time; after some failures the name has to wait."""
@@ -86,7 +95,7 @@ class SqlAccounts:
             row = connection.execute(select(account).where(account.c.name == name)).mappings().first()
         right = self._verify(row["password_hash"] if row else self._decoy, password)
         self._note(name, failed=not (right and row))
-        return Account(name, row["role"]) if right and row else None
+        return _account(row) if right and row else None
 
     def new_session(self, who: Account) -> str:
         """A session's secret, for the cookie."""
@@ -101,8 +110,8 @@ class SqlAccounts:
             connection.execute(
                 update(token).where(token.c.hash == _digest(text)).values(expires_at=time.time() + _SESSION_TTL_S)
             )
-            role = connection.scalar(select(account.c.role).where(account.c.name == name))
-        return Account(name, role) if role else None
+            row = connection.execute(select(account).where(account.c.name == name)).mappings().first()
+        return _account(row) if row else None
 
     def end_session(self, text: str) -> None:
         """Sign out."""
@@ -177,8 +186,18 @@ class SqlAccounts:
                 )
 
 
-def _insert_account(name: str, hashed: str, role: str) -> Insert:
-    return insert(account).values(name=name, password_hash=hashed, role=role, created_at=time.time())
+def _insert_account(who: Account, hashed: str) -> Insert:
+    return insert(account).values(name=who.name, password_hash=hashed, created_at=time.time(), **_scope(who))
+
+
+def _scope(who: Account) -> dict[str, str]:
+    return {"role": who.role, "domains": " ".join(who.domains), "addresses": "\n".join(who.addresses)}
+
+
+def _account(row: Mapping[Any, Any]) -> Account:
+    return Account(
+        row["name"], row["role"], tuple(row["domains"].split()), tuple(filter(None, row["addresses"].split("\n")))
+    )
 
 
 def _digest(text: str) -> str:

@@ -12,7 +12,7 @@ from gateway.errors import StoreError
 from gateway.ports import BlobStore
 from gateway.stores.engine import faults
 from gateway.stores.schema import held
-from gateway.types import HeldMessage, HeldQuery, QuarantineState, Summary
+from gateway.types import HeldMessage, HeldQuery, QuarantineState, Scope, Summary
 
 _PLAIN = tuple(name for name in HeldMessage.__slots__ if name != "summary")
 _SUMMARY = tuple(Summary.__slots__)
@@ -128,7 +128,7 @@ def _lock(connection: Connection, key: str) -> None:
 
 
 def _conditions(query: HeldQuery) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
+    conditions = _in_scope(query.scope)
     if query.state:
         conditions.append(held.c.state == query.state)
     if query.domain:
@@ -137,6 +137,14 @@ def _conditions(query: HeldQuery) -> list[ColumnElement[bool]]:
         columns = (held.c.subject, held.c.author, held.c.reverse_path, held.c.recipient, held.c.queue_id)
         conditions.append(or_(*(column.icontains(query.text, autoescape=True) for column in columns)))
     return conditions
+
+
+def _in_scope(scope: Scope) -> list[ColumnElement[bool]]:
+    if scope.is_all:
+        return []
+    named = [one for one in scope.domains if not one.startswith("*.")]
+    below = [held.c.domain.endswith(one[1:], autoescape=True) for one in scope.domains if one.startswith("*.")]
+    return [or_(held.c.domain.in_(named), func.lower(held.c.recipient).in_(scope.addresses), *below)]
 
 
 def _row(message: HeldMessage) -> dict[str, Any]:

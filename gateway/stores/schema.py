@@ -62,6 +62,8 @@ account = Table(
     Column("password_hash", Text, nullable=False),
     Column("role", String(16), nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("domains", Text, nullable=False, server_default=""),  # separated by spaces
+    Column("addresses", Text, nullable=False, server_default=""),  # separated by line ends
 )
 
 token = Table(

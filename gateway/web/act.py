@@ -1,5 +1,6 @@
 """Acts on held messages. What one did is said on the row or page it was done from."""
 
+import asyncio
 import json
 from typing import Annotated, Literal
 
@@ -7,23 +8,26 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
 from gateway.errors import InputError
+from gateway.ports import QuarantineStore
 from gateway.review import Review, Reviewed
 from gateway.types import Account
-from gateway.web.site import Site
+from gateway.web.site import Site, find
 
 _NOT_HELD = "The message is not held any more."
 
 
-def act_routes(site: Site, review: Review) -> APIRouter:
+def act_routes(site: Site, quarantine: QuarantineStore, review: Review) -> APIRouter:
     """Release, "this is spam" and delete; all need the form's token and are written to the audit log."""
     routes = APIRouter()
-    signed_in = Annotated[Account, Depends(site.account)]
+    releaser = Annotated[Account, Depends(site.allowed("release"))]
+    reporter = Annotated[Account, Depends(site.allowed("spam"))]
+    deleter = Annotated[Account, Depends(site.allowed("delete"))]
 
     def after_act(request: Request, who: Account, act: str, done: Reviewed) -> Response:
         """The row anew for the list's script, the page for a form's request, asked first by a script or not."""
         held = done.held
         learned = f"; {done.learned}" if done.learned else ""
-        site.accounts.audit(who.name, act, held.id, f"{held.state}: {held.note}{learned}")
+        site.record(who, act, held.id, f"{held.state}: {held.note}{learned}")
         if request.headers.get("hx-request") and not request.headers.get("hx-boosted"):
             verdict = json.loads(held.verdict_json)
             return site.page(request, "row.html", one=held, verdict=verdict, learned=done.learned)
@@ -32,10 +36,11 @@ def act_routes(site: Site, review: Review) -> APIRouter:
 
     @routes.post("/held/{held_id}/release")
     async def release_held(
-        request: Request, who: signed_in, held_id: str, csrf: Annotated[str, Form()] = "",
+        request: Request, who: releaser, held_id: str, csrf: Annotated[str, Form()] = "",
         learn: Annotated[Literal["yes", "no"], Form()] = "yes",
     ) -> Response:  # fmt: skip
         site.check_token(request, csrf)
+        await asyncio.to_thread(find, quarantine, held_id, who)
         try:
             done = await review.release(held_id, who.name, learns=learn == "yes")
         except InputError:
@@ -43,8 +48,9 @@ def act_routes(site: Site, review: Review) -> APIRouter:
         return after_act(request, who, "release", done)
 
     @routes.post("/held/{held_id}/spam")
-    def spam_held(request: Request, who: signed_in, held_id: str, csrf: Annotated[str, Form()] = "") -> Response:
+    def spam_held(request: Request, who: reporter, held_id: str, csrf: Annotated[str, Form()] = "") -> Response:
         site.check_token(request, csrf)
+        find(quarantine, held_id, who)
         try:
             done = review.spam(held_id, who.name)
         except InputError:
@@ -52,8 +58,9 @@ def act_routes(site: Site, review: Review) -> APIRouter:
         return after_act(request, who, "spam", done)
 
     @routes.post("/held/{held_id}/delete")
-    def delete_held(request: Request, who: signed_in, held_id: str, csrf: Annotated[str, Form()] = "") -> Response:
+    def delete_held(request: Request, who: deleter, held_id: str, csrf: Annotated[str, Form()] = "") -> Response:
         site.check_token(request, csrf)
+        find(quarantine, held_id, who)
         try:
             done = Reviewed(review.delete(held_id))
         except InputError:

@@ -28,11 +28,12 @@ def learning_routes(
 ) -> APIRouter:
     """The list, and revoking one lesson, a person's or a day's: asked first, and to be undone."""
     routes = APIRouter()
-    signed_in = Annotated[Account, Depends(site.account)]
+    reader = Annotated[Account, Depends(site.allowed("learning"))]
+    revoker = Annotated[Account, Depends(site.allowed("revoke"))]
 
     @routes.get("/learning")
     def lessons(
-        request: Request, who: signed_in, trainer: str = "", day: Annotated[str, Query(pattern=_DAY)] = "",
+        request: Request, who: reader, trainer: str = "", day: Annotated[str, Query(pattern=_DAY)] = "",
         state: State = "", offset: Offset = 0, undo: float = 0.0,
     ) -> Response:  # fmt: skip
         which = _which("", trainer, day)
@@ -56,10 +57,9 @@ def learning_routes(
 
     @routes.get("/learning/revoke")
     def ask(
-        request: Request, who: signed_in, lesson: str = "", trainer: str = "",
+        request: Request, who: revoker, lesson: str = "", trainer: str = "",
         day: Annotated[str, Query(pattern=_DAY)] = "",
     ) -> Response:  # fmt: skip
-        _check_admin(who)
         which = _some(_which(lesson, trainer, day))
         shown, total = ledger.list(_page_of(which, "counts", 0))
         values: dict[str, Any] = {"lesson": lesson, "trainer": trainer, "day": day, "day_at": (which.day or 0) * _DAY_S}
@@ -67,25 +67,23 @@ def learning_routes(
 
     @routes.post("/learning/revoke")
     def revoke(
-        request: Request, who: signed_in, lesson: Annotated[str, Form()] = "", trainer: Annotated[str, Form()] = "",
+        request: Request, who: revoker, lesson: Annotated[str, Form()] = "", trainer: Annotated[str, Form()] = "",
         day: Annotated[str, Form(pattern=_DAY)] = "", csrf: Annotated[str, Form()] = "",
     ) -> Response:  # fmt: skip
         site.check_token(request, csrf)
-        _check_admin(who)
         at = time.time()
         number = ledger.revoke(_some(_which(lesson, trainer, day)), who.name, at)
-        site.accounts.audit(who.name, "revoke", "", f"{number} lessons: {lesson or trainer or ''} {day}".strip())
+        site.record(who, "revoke", "", f"{number} lessons: {lesson or trainer or ''} {day}".strip())
         return RedirectResponse(f"/learning?undo={at!r}", 303)
 
     @routes.post("/learning/restore")
     def restore(
-        request: Request, who: signed_in, undo: Annotated[float, Form()] = 0.0, lesson: Annotated[str, Form()] = "",
+        request: Request, who: revoker, undo: Annotated[float, Form()] = 0.0, lesson: Annotated[str, Form()] = "",
         csrf: Annotated[str, Form()] = "",
     ) -> Response:  # fmt: skip
         site.check_token(request, csrf)
-        _check_admin(who)
         number = ledger.restore(Lessons(revoked_at=undo) if undo else _some(_which(lesson, "", "")))
-        site.accounts.audit(who.name, "restore", "", f"{number} lessons")
+        site.record(who, "restore", "", f"{number} lessons")
         return RedirectResponse("/learning", 303)
 
     return routes
@@ -109,11 +107,6 @@ def _some(which: Lessons) -> Lessons:
 
 def _page_of(which: Lessons, state: State, offset: int) -> Lessons:
     return Lessons(which.ids, which.trainer, which.day, is_revoked=_STATES[state], limit=_PAGE, offset=offset)
-
-
-def _check_admin(who: Account) -> None:
-    if who.role != "admin":
-        raise HTTPException(403, "Only admins may take lessons back.")
 
 
 def _health(ledger: TrainingLedger, learning: LearningState | None) -> dict[str, Any]:

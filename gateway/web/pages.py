@@ -48,7 +48,7 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     app.middleware("http")(guard)
     app.include_router(session_routes(site, secure_cookies=settings.secure_cookies))
     app.include_router(review_routes(site, quarantine, message_log, ledger))
-    app.include_router(act_routes(site, review))
+    app.include_router(act_routes(site, quarantine, review))
     app.include_router(why_routes(site, quarantine, why))
     app.include_router(learning_routes(site, ledger, quarantine, learning))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))

@@ -7,12 +7,13 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from gateway.mail import parse
+from gateway.policy.access import scope_of
 from gateway.ports import MessageLog, QuarantineStore, TrainingLedger
 from gateway.review import Learned
 from gateway.scan.explain import auth_from_json
 from gateway.types import Account, HeldMessage, HeldQuery, Lessons
 from gateway.web import safe_html
-from gateway.web.site import Site
+from gateway.web.site import Site, find
 
 _PAGE = 50
 _SOURCE = 200_000  # characters of the source shown on the page; the download has all
@@ -24,7 +25,9 @@ def review_routes(
 ) -> APIRouter:
     """Lists, one message, its safe view and source. Stores block: the routes that use them run in the thread pool."""
     routes = APIRouter()
-    signed_in = Annotated[Account, Depends(site.account)]
+    lister = Annotated[Account, Depends(site.allowed("list"))]
+    reader = Annotated[Account, Depends(site.allowed("read"))]
+    log_reader = Annotated[Account, Depends(site.allowed("log"))]
 
     def content(held: HeldMessage) -> bytes:
         if held.state == "deleted":
@@ -33,10 +36,10 @@ def review_routes(
 
     @routes.get("/")
     def held_list(
-        request: Request, who: signed_in, q: str = "", domain: str = "", state: State = "held",
+        request: Request, who: lister, q: str = "", domain: str = "", state: State = "held",
         offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
     ) -> Response:  # fmt: skip
-        messages, total = quarantine.list(HeldQuery(q, domain, state, _PAGE, offset))
+        messages, total = quarantine.list(HeldQuery(q, domain, state, _PAGE, offset, scope_of(who)))
         shown = [(one, json.loads(one.verdict_json)) for one in messages]
         values: dict[str, Any] = {"shown": shown, "total": total, "q": q, "domain": domain, "state": state, "who": who}
         older = offset + _PAGE if offset + _PAGE < total else None
@@ -44,13 +47,13 @@ def review_routes(
         return site.page(request, name, **values, offset=offset, older=older, newer=max(0, offset - _PAGE))
 
     @routes.get("/log")
-    def log_search(request: Request, who: signed_in, q: str = "") -> Response:
+    def log_search(request: Request, who: log_reader, q: str = "") -> Response:
         return site.page(request, "log.html", rows=message_log.search(q, _PAGE), q=q, who=who)
 
     @routes.get("/held/{held_id}")
-    def held_page(request: Request, who: signed_in, held_id: str, learned: Learned = "") -> Response:
-        held = find(quarantine, held_id)
-        site.accounts.audit(who.name, "view", held_id)
+    def held_page(request: Request, who: reader, held_id: str, learned: Learned = "") -> Response:
+        held = find(quarantine, held_id, who)
+        site.record(who, "view", held_id)
         message = parse(content(held)) if held.state != "deleted" else None
         source = message.raw[:_SOURCE].decode("utf-8", "replace") if message else ""
         told = {"verdict": json.loads(held.verdict_json), "auth": auth_from_json(held.verdict_json)}
@@ -61,24 +64,16 @@ def review_routes(
         return site.page(request, "held.html", held=held, who=who, message=message, source=source, **told)
 
     @routes.get("/held/{held_id}/view")
-    def view(who: signed_in, held_id: str) -> Response:
-        held = find(quarantine, held_id)
+    def view(who: reader, held_id: str) -> Response:
+        held = find(quarantine, held_id, who)
         return HTMLResponse(safe_html.page(content(held)), headers=safe_html.HEADERS)
 
     @routes.get("/held/{held_id}/source")
-    def download(who: signed_in, held_id: str) -> Response:
-        held = find(quarantine, held_id)
+    def download(who: reader, held_id: str) -> Response:
+        held = find(quarantine, held_id, who)
         raw = content(held)
-        site.accounts.audit(who.name, "download", held_id)
+        site.record(who, "download", held_id)
         name = f'attachment; filename="{held.queue_id}.eml"'
         return Response(raw, media_type="application/octet-stream", headers={"Content-Disposition": name})
 
     return routes
-
-
-def find(quarantine: QuarantineStore, held_id: str) -> HeldMessage:
-    """Raises 404."""
-    held = quarantine.get(held_id)
-    if held is None:
-        raise HTTPException(404, "There is no such message in the quarantine.")
-    return held

@@ -17,7 +17,8 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 
-from gateway.ports import AccountStore
+from gateway.policy.access import Act, covers, may, scope_of
+from gateway.ports import AccountStore, QuarantineStore
 from gateway.scan.wording import Tongue, contribution_text, evidence_text
 from gateway.types import Account, HeldMessage
 from gateway.web.language import Language, languages, pick
@@ -75,6 +76,21 @@ class Site:
             raise HTTPException(303, headers={"Location": "/sign-in"})
         return who
 
+    def allowed(self, act: Act) -> Callable[[Request], Account]:
+        """A dependency of the routes: who is signed in, and may do this. Raises 403 for others."""
+
+        def account(request: Request) -> Account:
+            who = self.account(request)
+            if not may(who, act):
+                raise HTTPException(403, "Your account may not do that.")
+            return who
+
+        return account
+
+    def record(self, who: Account, act: str, subject: str = "", detail: str = "") -> None:
+        """In the audit log: who did what to which message or thing."""
+        self.accounts.audit(who.name, act, subject, detail)
+
     def check_token(self, request: Request, csrf: str) -> None:
         """Raises 403 for a form that is not ours."""
         if not hmac.compare_digest(csrf.encode(), _csrf(request).encode()):
@@ -89,6 +105,7 @@ class Site:
             "language": language,
             "languages": self.languages.values(),
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+            "may": lambda act: values.get("who") is not None and may(values["who"], act),
             "describe": lambda hit: self.describe(language, hit),
             "why": lambda verdict: self.why(language, verdict),
         }
@@ -122,6 +139,14 @@ def error_page(site: Site, request: Request, error: HTTPException) -> Response:
     answer = site.page(request, name, error.status_code, message=message, who=None)
     answer.headers.update(error.headers or {})
     return answer
+
+
+def find(quarantine: QuarantineStore, held_id: str, who: Account) -> HeldMessage:
+    """Raises 404 for a message that is not there, or not his to see: nobody learns which."""
+    held = quarantine.get(held_id)
+    if held is None or not covers(scope_of(who), held.recipient):
+        raise HTTPException(404, "There is no such message in the quarantine.")
+    return held
 
 
 def state_name(held: HeldMessage) -> str:

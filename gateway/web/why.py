@@ -11,8 +11,7 @@ from gateway.errors import ScorerError
 from gateway.ports import QuarantineStore
 from gateway.scan.wording import flip_text
 from gateway.types import Account, HeldMessage
-from gateway.web.review import find
-from gateway.web.site import Site, tongue
+from gateway.web.site import Site, find, tongue
 
 Why = Callable[[HeldMessage, bytes], Awaitable[dict[str, Any]]]  # raises ScorerError
 
@@ -20,17 +19,17 @@ Why = Callable[[HeldMessage, bytes], Awaitable[dict[str, Any]]]  # raises Scorer
 def why_routes(site: Site, quarantine: QuarantineStore, why: Why) -> APIRouter:
     """The sentence for a script, on a page of its own, or as JSON."""
     routes = APIRouter()
-    signed_in = Annotated[Account, Depends(site.account)]
+    reader = Annotated[Account, Depends(site.allowed("read"))]
 
-    def read(held_id: str) -> tuple[HeldMessage, bytes]:
-        held = find(quarantine, held_id)
+    def read(held_id: str, who: Account) -> tuple[HeldMessage, bytes]:
+        held = find(quarantine, held_id, who)
         if held.state == "deleted":
             raise HTTPException(410, "The message was deleted.")
         return held, quarantine.content(held.id)
 
     @routes.get("/held/{held_id}/why")
-    async def judged_again(request: Request, who: signed_in, held_id: str) -> Response:
-        held, content = await asyncio.to_thread(read, held_id)
+    async def judged_again(request: Request, who: reader, held_id: str) -> Response:
+        held, content = await asyncio.to_thread(read, held_id, who)
         is_for_script = bool(request.headers.get("hx-request"))
         try:
             flip = await why(held, content)

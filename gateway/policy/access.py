@@ -1,0 +1,73 @@
+"""Who may do what with whose mail: the table of roles and acts, and the scope of an account.
+
+The web pages, the REST API and the digests ask here and nowhere else; stores are given the scope, so that what is
+not somebody's to see is never read. docs/people.md has the table in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, get_args
+
+from gateway.mail.address import domain_of
+from gateway.types import Account, Role, Scope
+
+Act = Literal[
+    "list",  # the quarantine's rows
+    "read",  # contents
+    "release",
+    "spam",  # delete it, and learn that such mail is spam
+    "delete",
+    "note",
+    "senders",  # allow and block senders
+    "log",  # the message log
+    "learning",  # what was taught
+    "revoke",  # take lessons back
+    "audit",  # who did what
+    "accounts",
+    "privacy",  # export and erase what is kept of a person
+    "settings",  # webhooks, retention, digests' schedules
+]
+EVERYBODY: Final = Scope(is_all=True)
+
+_OWN: Final = frozenset[Act](("list", "read", "release", "spam", "delete", "senders", "log"))
+_REVIEW: Final = _OWN | frozenset[Act](("note", "learning"))
+_OF_ALL: Final = frozenset[Act](("learning", "revoke"))  # lessons belong to no domain
+_MAY: Final[Mapping[Role, frozenset[Act]]] = {
+    "owner": frozenset(get_args(Act)),
+    "domain_admin": _REVIEW | frozenset[Act](("audit", "accounts", "privacy")),
+    "reviewer": _REVIEW,
+    "auditor": frozenset(("list", "read", "log", "learning", "audit")),
+    "recipient": _OWN,
+}
+
+
+def may(who: Account, act: Act) -> bool:
+    """Whether the role allows it, on mail of the account's scope."""
+    if act in _OF_ALL and not scope_of(who).is_all:
+        return False
+    return act in _MAY[who.role]
+
+
+def scope_of(who: Account) -> Scope:
+    """A recipient's own addresses; an admin's domains; everybody's for the others, unless domains are named."""
+    if who.role == "recipient":
+        return Scope(addresses=who.addresses)
+    if who.role == "owner":
+        return EVERYBODY
+    if who.domains or who.role == "domain_admin":
+        return Scope(domains=who.domains)
+    return EVERYBODY
+
+
+def covers(scope: Scope, recipient: str) -> bool:
+    """Whether mail to this address (any case) is in the scope."""
+    address = recipient.lower()
+    return scope.is_all or address in scope.addresses or ("@" in address and covers_domain(scope, domain_of(address)))
+
+
+def covers_domain(scope: Scope, domain: str) -> bool:
+    """Whether all mail to this domain is; "*.example.ir" stands for what is below."""
+    if scope.is_all or domain in scope.domains:
+        return True
+    return any(one.startswith("*.") and domain.endswith(one[1:]) for one in scope.domains)
