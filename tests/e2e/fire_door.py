@@ -75,7 +75,7 @@ class Door:
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, within_s: float = 120.0) -> None:
+    def start(self, within_s: float = 240.0) -> None:
         """Blocking, until it is ready. Its predecessor's children may still be about to leave the ports."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
@@ -93,7 +93,7 @@ class Door:
             time.sleep(0.3)
         raise TimeoutError("the gateway does not start")
 
-    def wait_ready(self, within_s: float = 60.0) -> None:
+    def wait_ready(self, within_s: float = 180.0) -> None:
         """Every process is up."""
         assert self.process is not None
         running = peers.Gateway(self.folder, 0, 0, self.ports["metrics"], self.process)
