@@ -311,8 +311,8 @@ class Fire:
         assert process is not None
         offset = self.door.log.stat().st_size
         process.send_signal(signal.SIGHUP)
-        for _ in range(600):
-            await asyncio.sleep(0.1)
+        for _ in range(360):
+            await asyncio.sleep(0.5)
             if '"event": "reloaded"' in self.door.log_since(offset):
                 return True, {}
         return False, {}

@@ -160,8 +160,7 @@ class Clients:
         one = _Dialogue(reader, writer)
         try:
             code, _ = await one.answer()
-            if code == 220:
-                await one.command(f"EHLO s{session}.fire.test")
+            if code == 220 and (await one.command(f"EHLO s{session}.fire.test"))[0] == 250:
                 for mail in batch:
                     await self._send(one, mail, session)
                 one.say("QUIT")
