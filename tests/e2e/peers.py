@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import imaplib
 import itertools
 import os
@@ -25,15 +26,37 @@ ROOT = Path(__file__).parent.parent.parent
 _PORTS = itertools.count(20_000 + os.getpid() % 1_000 * 10)
 
 
+_RESERVED: list[int] = []  # descriptors of locked files, until this process ends
+
+
 def free_port() -> int:
-    """A port nobody listens on, below those the kernel hands out to connections, and never the same one twice."""
+    """A port nobody listens on, below those the kernel hands out to connections, and never the same one twice.
+
+    Nor one that another test has been given, whose server may be dead at this moment and about to come back: two gateways
+    would share the port (SO_REUSEPORT), and each have mail of the other.
+    """
     for port in _PORTS:
+        if not _reserve(port):
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 return port
     raise AssertionError
+
+
+def _reserve(port: int) -> bool:
+    folder = Path(tempfile.gettempdir()) / f"darban-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    file = os.open(folder / str(port), os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        return False
+    _RESERVED.append(file)
+    return True
 
 
 def wait_for_port(port: int, within_s: float = 60.0, process: subprocess.Popen[bytes] | None = None) -> None:
