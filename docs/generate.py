@@ -98,14 +98,14 @@ _CUSTODY_TAIL = """
 - `tests/e2e/test_fire.py`, and for as long as one likes
   `python -m tests.e2e.fire --messages 20000 --faults 300 --out FILE`: clients that try again, and go away in the middle
   or after the dot, by SMTP and, every third message, through a Postfix that asks by milter; with SQLite and with
-  PostgreSQL in turn. Meanwhile the gateway's processes are killed and stopped, it is reloaded and restarted, its disk is
-  full, read-only or loses its power, its database is locked, killed, cut off or stands still, its DNS silent, releases
+  PostgreSQL in turn. Meanwhile the gateway's processes are killed and stopped, it is reloaded and restarted, its disk
+  is full, read-only or loses its power, its database is locked, killed, cut off or stands still, its DNS silent, releases
   die, the next hops (SMTP, LMTP, Postfix) fail at every step, and the Postfix in front is killed or has a full disk.
   Afterwards each message is looked for in every place: none is lost, none was delivered unjudged or where policy holds
   it, and each second copy has a row above that allows it and a logged event. Through the milter no fault of ours is
   such a row.
-- The same run asks at the doors spamd (by `spamc`), `/scan` and `/checkv2` all the time, about messages whose verdict was
-  asked before the first fault: an answer is that verdict, or says what could not be looked at and still never calls
+- The same run asks at the doors spamd (by `spamc`), `/scan` and `/checkv2` all the time, about messages whose verdict
+  was asked before the first fault: an answer is that verdict, or says what could not be looked at and still never calls
   clean what policy holds; else it is an error in time, or a connection cut by a fault that kills.
 
 `python -m tests.e2e.fire --messages 20000 --faults 300 --seed 1 --out FILE`, in 29 minutes on two cores with other
