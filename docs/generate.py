@@ -99,8 +99,8 @@ _CUSTODY_TAIL = """
   `python -m tests.e2e.fire --messages 20000 --faults 300 --out FILE`: clients that try again, and go away in the middle
   or after the dot, by SMTP and, every third message, through a Postfix that asks by milter; with SQLite and with
   PostgreSQL in turn. Meanwhile the gateway's processes are killed and stopped, it is reloaded and restarted, its disk
-  is full, read-only or loses its power, its database is locked, killed, cut off or stands still, its DNS silent, releases
-  die, the next hops (SMTP, LMTP, Postfix) fail at every step, and the Postfix in front is killed or has a full disk.
+  is full, read-only or loses its power, its database is locked, killed, cut off or stands still, its DNS silent,
+  releases die, the next hops (SMTP, LMTP, Postfix) fail at every step, and the Postfix in front is killed or has a full disk.
   Afterwards each message is looked for in every place: none is lost, none was delivered unjudged or where policy holds
   it, and each second copy has a row above that allows it and a logged event. Through the milter no fault of ours is
   such a row.
