@@ -172,7 +172,8 @@ class Fire:
         asking = asyncio.create_task(self._askers.run())
         tasks = [*clients, *sowers]
         while not all(task.done() for task in tasks):
-            await asyncio.wait([*(task for task in tasks if not task.done()), asking], timeout=5)
+            left = [*(task for task in tasks if not task.done()), asking]
+            await asyncio.wait(left, timeout=5, return_when=asyncio.FIRST_COMPLETED)
             for one in self._clients.values():
                 one.is_closed = all(task.done() for task in sowers)
             settled = sum(one.settled for one in self._clients.values())
