@@ -101,9 +101,9 @@ _CUSTODY_TAIL = """
   PostgreSQL in turn. Meanwhile the gateway's processes are killed and stopped, it is reloaded and restarted, its disk
   is full, read-only or loses its power, its database is locked, killed, cut off or stands still, its DNS silent,
   releases die, the next hops (SMTP, LMTP, Postfix) fail at every step, and the Postfix in front is killed or has a full
-  disk. Afterwards each message is looked for in every place: none is lost, none was delivered unjudged or where policy holds
-  it, and each second copy has a row above that allows it and a logged event. Through the milter no fault of ours is
-  such a row.
+  disk. Afterwards each message is looked for in every place: none is lost, none was delivered unjudged or where policy
+  holds it, and each second copy has a row above that allows it and a logged event. Through the milter no fault of ours
+  is such a row.
 - The same run asks at the doors spamd (by `spamc`), `/scan` and `/checkv2` all the time, about messages whose verdict
   was asked before the first fault: an answer is that verdict, or says what could not be looked at and still never calls
   clean what policy holds; else it is an error in time, or a connection cut by a fault that kills.

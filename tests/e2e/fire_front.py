@@ -24,6 +24,7 @@ smtpd_recipient_restrictions = check_recipient_access regexp:{{{{/^unknown/ REJE
 local_header_rewrite_clients =
 message_drop_headers =
 message_size_limit = 4000000
+transport_retry_time = 1s
 smtpd_error_sleep_time = 0
 smtpd_soft_error_limit = 1000
 smtpd_hard_error_limit = 1000

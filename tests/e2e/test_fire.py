@@ -179,7 +179,7 @@ def test_custody_under_fire(tmp_path: Path, record_property: Callable[[str, obje
 
 
 def test_an_mta_that_asks_under_fire(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    kinds = ("listener killed", "gateway killed", "disk full", "blobs read-only", "front killed", "front's disk full")
+    kinds = ("listener killed", "gateway killed", "disk full", "front killed", "front's disk full")
     report = fire(Plan(70, len(kinds), 3, doors=("milter",), kinds=kinds), tmp_path, record_property)
     assert report["held"] and report["delivered"]
     assert report["outcomes"]["milter: 451"]
