@@ -217,7 +217,10 @@ class Clients:
         if not any(code == 250 for code in codes[1:]):
             await one.command("RSET")
             return [*codes, 0]
-        return [*codes, (await one.command("DATA"))[0]]
+        codes.append((await one.command("DATA"))[0])
+        if codes[-1] != 354:
+            await one.command("RSET")
+        return codes
 
     async def _content(self, one: _Dialogue, content: bytes, replies: dict[str, int]) -> tuple[str, str]:
         if not any(code == 250 for code in replies.values()):
