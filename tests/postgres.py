@@ -21,9 +21,10 @@ _PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 class Cluster:
     """Runs as the user postgres when we are root, as PostgreSQL demands. `folder` has the socket."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_durable: bool = False) -> None:
         self.folder = folder
         self._data = folder / "data"
+        self._fsync = "on" if is_durable else "off"
         self._as_user: list[str] = []
         if os.geteuid() == 0:
             self._as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
@@ -32,7 +33,7 @@ class Cluster:
 
     def start(self) -> None:
         """Until it takes connections; after a death it recovers first."""
-        options = f"-c listen_addresses= -c unix_socket_directories={self.folder} -c fsync=off"
+        options = f"-c listen_addresses= -c unix_socket_directories={self.folder} -c fsync={self._fsync}"
         self._run("pg_ctl", "-D", str(self._data), "-w", "-o", options, "-l", str(self.folder / "log"), "start")
 
     def stop(self) -> None:
@@ -80,13 +81,13 @@ class Cluster:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
+def cluster(*, is_durable: bool = False) -> Iterator[Cluster]:
     """One that runs, and is gone afterwards."""
     if not _PROGRAMS:
         raise RuntimeError("no PostgreSQL: tests/install_peers.sh installs it")
     folder = Path(tempfile.mkdtemp(prefix="darban-pg-"))
     try:
-        one = Cluster(folder)
+        one = Cluster(folder, is_durable=is_durable)
         try:
             one.start()
             yield one
@@ -94,6 +95,13 @@ def cluster() -> Iterator[Cluster]:
             one.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def server(*, is_durable: bool = False) -> Iterator[Path]:
+    """The folder of the socket of one that runs."""
+    with cluster(is_durable=is_durable) as one:
+        yield one.folder
 
 
 def fresh_database(socket_folder: Path) -> str:

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    false,
+)
 
 metadata = MetaData()
 
@@ -59,49 +73,75 @@ storage_key = Table(
 message_log = Table(
     "message_log",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("queue_id", String(32), nullable=False, index=True),
-    Column("at", Float, nullable=False, index=True),
+    # the time of the row, and what tells rows of one millisecond apart (stores/message_log.py): it orders the log
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("queue_id", String(32), nullable=False),
+    Column("at", Float, nullable=False),
     Column("client_ip", String(64), nullable=False),
     Column("helo", Text, nullable=False),
     Column("reverse_path", Text, nullable=False),
     Column("recipient", Text, nullable=False),
-    Column("message_id", Text, nullable=False, index=True),
+    Column("message_id", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("author", Text, nullable=False),
     Column("size_bytes", Integer, nullable=False),
     Column("action", String(16), nullable=False),
     Column("reply", Text, nullable=False),
     Column("score", Float, nullable=False),
-    Column("hits", Text, nullable=False),
+    Column("hits", Text, nullable=False),  # separated by spaces
     Column("reason", Text, nullable=False),
     Column("next_hop_reply", Text, nullable=False),
+    # what is looked for, besides
+    Column("recipient_domain", Text, nullable=False),
+    Column("reverse_path_domain", Text, nullable=False),
+    Column("author_address", Text),  # lower case; null where it is the reverse-path
+    Column("author_domain", Text),  # null where it is the reverse-path's
+    Column("next_hop_id", Text),  # lower case; null where the next hop's reply has none
 )
+# its indexes: migration 0006, whose names stores/log_search.py knows
 
 account = Table(
     "account",
     metadata,
     Column("name", String(128), primary_key=True),
-    Column("password_hash", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),  # "": no password signs in
     Column("role", String(16), nullable=False),
     Column("created_at", Float, nullable=False),
     Column("domains", Text, nullable=False, server_default=""),  # separated by spaces
     Column("addresses", Text, nullable=False, server_default=""),  # separated by line ends
+    Column("origin", String(8), nullable=False, server_default="local"),  # local, oidc, ldap, link
+    Column("is_disabled", Boolean, nullable=False, server_default=false()),
+    Column("code_secret", Text, nullable=False, server_default=""),  # of one-time codes, base32; "": none asked for
+    Column("code_step", Integer, nullable=False, server_default="0"),  # of the code taken last: none is taken twice
+    Column("signed_in_at", Float, nullable=True),
+)
+
+recovery_code = Table(
+    "recovery_code",
+    metadata,
+    Column("account", String(128), ForeignKey("account.name", ondelete="CASCADE"), primary_key=True),
+    Column("hash", String(64), primary_key=True),
 )
 
 token = Table(
     "token",
     metadata,
     Column("hash", String(64), primary_key=True),
-    Column("kind", String(16), nullable=False),  # session, setup
+    Column("kind", String(16), nullable=False),  # ports.TokenKind
     Column("account", String(128), ForeignKey("account.name", ondelete="CASCADE"), nullable=True),
     Column("expires_at", Float, nullable=False),
+    Column("subject", Text, nullable=False, server_default=""),
+    Column("created_at", Float, nullable=False, server_default="0"),
+    Column("used_at", Float, nullable=False, server_default="0"),
+    Column("client_ip", String(64), nullable=False, server_default=""),
+    Column("agent", Text, nullable=False, server_default=""),
+    Index("token_account", "account", "kind"),
 )
 
 sign_in_failure = Table(
     "sign_in_failure",
     metadata,
-    Column("name", String(128), primary_key=True),
+    Column("name", String(128), primary_key=True),  # name:... or address:...
     Column("failures", Integer, nullable=False),
     Column("last_at", Float, nullable=False),
 )
@@ -121,6 +161,7 @@ audit = Table(
     Column("former", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     Index("audit_domain_number", "domain", "number"),
+    Index("audit_subject", "subject"),
 )
 
 audit_head = Table(
