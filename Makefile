@@ -7,7 +7,7 @@ FIRE_FAULTS ?= 300
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: run demo setup setup-dev test check unit fuzz fire bench bench-peers bench-filters bench-growth bench-log bench-quarantine lock clean
+.PHONY: run demo setup setup-dev test check unit fuzz fire soak bench bench-peers bench-filters bench-growth bench-log bench-quarantine lock clean
 
 run: setup  ## start the gateway on its embedded default
 	@exec $(BIN)/darban run
@@ -55,6 +55,9 @@ fuzz: setup-dev  ## the parsers under bytes made to break them: FUZZ_SECONDS (60
 
 fire: setup-dev  ## custody under fire: FIRE_MESSAGES (20000) and FIRE_FAULTS (300), as root; about 25 minutes
 	@$(BIN)/python -m tests.e2e.fire --messages $(FIRE_MESSAGES) --faults $(FIRE_FAULTS) --out var/fire.jsonl
+
+soak: setup-dev  ## half an hour of steady mail, and whether memory grows
+	@$(BIN)/python -m benchmarks.soak --out benchmarks/results/soak.json
 
 bench: setup-dev  ## what a message costs, and what the gateway carries
 	@$(BIN)/python -m benchmarks.scan --out benchmarks/results/scan.json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -36,7 +37,7 @@ from gateway.types import (
 )
 from tests.builders import dmarc_row
 from tests.fakes import FakeClock
-from tests.postgres import fresh_database
+from tests.postgres import Cluster, fresh_database
 
 CONTENT = b"Subject: x\r\n\r\nbody\r\n"
 
@@ -430,6 +431,30 @@ def test_guessing_has_to_wait(engine: Engine, monkeypatch: pytest.MonkeyPatch) -
     accounts.succeed("name:sara")
     assert accounts.wait_s("name:sara", 5) == 0.0
     accounts.fail("name:" + "x\0" * 300)  # whatever was typed
+
+
+def test_a_postgresql_that_stands_still_is_given_up(postgres_cluster: Cluster) -> None:
+    url = fresh_database(postgres_cluster.folder)
+    migrate(url)
+    counters = SqlCounters(make_engine(url, answer_within_s=1.0))
+    counters.add("k", 1.0, 100)
+    with postgres_cluster.standing_still():
+        for within_s in (3.0, 0.2, 0.2):  # the first one waits, the others know
+            began = time.monotonic()
+            with pytest.raises(StoreError):
+                counters.get_many(["k"])
+            assert time.monotonic() - began < within_s
+        began = time.monotonic()
+        with pytest.raises(StoreError):  # connecting alone is bounded too
+            SqlCounters(make_engine(url)).get_many(["k"])
+        assert time.monotonic() - began < 9
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:  # it moves again
+        with contextlib.suppress(StoreError):
+            assert counters.get("k") == 1.0
+            return
+        time.sleep(0.2)
+    raise AssertionError("it is not asked again")
 
 
 def test_faults_become_store_errors(tmp_path: Path) -> None:
