@@ -33,6 +33,8 @@ from gateway.supervisor import Ready
 from gateway.types import DmarcRow, HeldMessage, JournalRow, LogRow
 
 if TYPE_CHECKING:
+    from gateway.net.next_hop import NextHops
+    from gateway.ports import QuarantineStore
     from gateway.web.health import DnsState
 
 _DNS_WATCH_S = 15.0
@@ -43,6 +45,7 @@ log = structlog.get_logger("darban")
 
 async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList, metrics: SocketList) -> None:
     """Until told to stop."""
+    from gateway.bulk import Bulk
     from gateway.housekeeping import Housekeeping, sign_now_and_then
     from gateway.log_expiry import purge_now_and_then
     from gateway.mailboxes import make_learn
@@ -52,7 +55,9 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     from gateway.sign_in import make_sign_in
     from gateway.stores.accounts import SqlAccounts
     from gateway.stores.audit import SqlAudit
+    from gateway.stores.bulk import SqlBulk
     from gateway.stores.counters import SqlCounters
+    from gateway.stores.desk import SqlDesk
     from gateway.stores.digests import SqlDigests
     from gateway.stores.dmarc_feedback import SqlDmarcFeedback
     from gateway.stores.engine import make_engine
@@ -79,6 +84,10 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),
     ]
     next_hops = make_next_hops(settings)
+    accounts, jobs = SqlAccounts(engine), SqlBulk(engine)
+    review = make_review(settings, make_releaser(settings, next_hops, quarantine), quarantine, teacher, publisher)
+    bulk = Bulk(store=jobs, quarantine=quarantine, review=review, record=audit.append, runner=settings.hostname)
+    tasks.append(asyncio.create_task(bulk.run()))
     pages = create_app(
         quarantine=quarantine,
         accounts=accounts,
@@ -88,7 +97,10 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         sign_in=make_sign_in(settings, accounts),
         message_log=message_log,
         ledger=ledger,
-        review=make_review(settings, make_releaser(settings, next_hops, quarantine), quarantine, teacher, publisher),
+        review=review,
+        desk=SqlDesk(engine),
+        bulk=bulk,
+        jobs=jobs,
         digests=SqlDigests(engine),
         learning=learning,
         why=_why(settings, where),
@@ -96,10 +108,9 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         hostname=settings.hostname,
         translations=read_rules(rule_paths(settings)).translations,
     )
-    if any(domain.digest for domain in settings.domain):
-        tasks.append(asyncio.create_task(make_digests(settings, next_hops, quarantine).run()))
     dns = DnsState()
     tasks.append(asyncio.create_task(_watch_dns(settings, dns)))
+    tasks += _send_digests(settings, next_hops, quarantine)
     servers = [
         await _serve_http(pages, web),
         await _serve_http(health_app(where.processes, quarantine, dns, learning), metrics),
@@ -117,6 +128,13 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         await stop()
     journal.close()
     await next_hops.close()
+
+
+def _send_digests(settings: Settings, next_hops: NextHops, quarantine: QuarantineStore) -> list[asyncio.Task[None]]:
+    """At their times, where there are any."""
+    if not any(domain.digest for domain in settings.domain):
+        return []
+    return [asyncio.create_task(make_digests(settings, next_hops, quarantine).run())]
 
 
 async def keep_rows(

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import jdatetime
 
-from gateway.types import Calendar, DigestContent, DigestItem, DigestLetter
+from gateway.types import Calendar, DigestContent, DigestItem, DigestLetter, HeldMessage
 from gateway.web.language import Language
 from gateway.web.site import Site, seen
 
@@ -65,5 +65,14 @@ def moment(language: Language, calendar: Calendar, time_zone: str) -> Callable[[
 
 
 def _row(site: Site, language: Language, item: DigestItem) -> dict[str, Any]:
-    verdict = json.loads(item.held.verdict_json)
-    return {"held": item.held, "urls": item.urls, "verdict": verdict, "why": site.why(language, verdict)}
+    return {"held": item.held, "urls": item.urls, "why": _why(site, language, item.held)}
+
+
+def _why(site: Site, language: Language, held: HeldMessage) -> str:
+    """In a sentence; "" when nothing spoke against it. What is said of malware stands above it."""
+    verdict, translated = json.loads(held.verdict_json), language.translations.gettext
+    if held.kind == "malware":
+        return site.why(language, verdict)
+    reasons = site.because(language, verdict, translated("its words read like those of spam"))
+    lead = translated("Looks like fraud:" if held.kind == "phishing" else "Looks like spam:")
+    return f"{lead} {reasons}" if reasons else ""
