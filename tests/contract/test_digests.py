@@ -13,10 +13,9 @@ from gateway.stores.blobs import FileBlobs
 from gateway.stores.digests import KEPT_S, KEY_S, SqlDigests
 from gateway.stores.quarantine import SqlQuarantine
 from gateway.types import Digest, DigestSending, HeldMessage
-from tests.contract.test_stores import CONTENT, engine, held
+from tests.contract.test_stores import CONTENT, held
 from tests.fakes import FakeClock
 
-__all__ = ["engine"]
 NOW = 1_000.0
 YOU, HEAD = "you@darban.test", "head@darban.test"
 
