@@ -210,6 +210,9 @@ class QuarantineStore(Protocol):
     def list(self, query: HeldQuery) -> tuple[Sequence[HeldMessage], int]:
         """One page, newest first, and how many there are in all."""
 
+    def neighbours(self, query: HeldQuery, message: HeldMessage) -> tuple[str, str]:
+        """Ids of the next newer and the next older message that the query finds; "" where there is none."""
+
     def of_contents(self, content_hashes: Sequence[str]) -> Mapping[str, str]:
         """Content hash -> the id of a message that has it, for those that there are."""
 

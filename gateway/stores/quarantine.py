@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, insert, or_, select, update
 
 from gateway.errors import StoreError
 from gateway.ports import BlobStore
@@ -75,6 +75,17 @@ class SqlQuarantine:
             rows = connection.execute(page).mappings().all()
             total = connection.scalar(select(func.count()).select_from(held).where(*conditions))
         return [_message(row) for row in rows], int(total or 0)
+
+    def neighbours(self, query: HeldQuery, message: HeldMessage) -> tuple[str, str]:
+        """Two look-ups in the order of `list`; the message itself need not be in the list any more."""
+        at, key = held.c.received_at, held.c.id
+        before = or_(at > message.received_at, and_(at == message.received_at, key < message.id))
+        after = or_(at < message.received_at, and_(at == message.received_at, key > message.id))
+        some = select(key).where(*_conditions(query)).limit(1)
+        with faults("quarantine"), self._read() as connection:
+            newer = connection.scalar(some.where(before).order_by(at, key.desc()))
+            older = connection.scalar(some.where(after).order_by(at.desc(), key))
+        return newer or "", older or ""
 
     def of_contents(self, content_hashes: Sequence[str]) -> Mapping[str, str]:
         """Of several messages with one content the newest."""

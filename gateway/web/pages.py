@@ -16,6 +16,8 @@ from gateway.learning import LearningState
 from gateway.ports import AccountStore, MessageLog, QuarantineStore, TrainingLedger
 from gateway.review import Review
 from gateway.web.act import act_routes
+from gateway.web.download import download_routes
+from gateway.web.held import held_routes
 from gateway.web.learning import learning_routes
 from gateway.web.review import review_routes
 from gateway.web.session import session_routes
@@ -47,7 +49,9 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.middleware("http")(guard)
     app.include_router(session_routes(site, secure_cookies=settings.secure_cookies))
-    app.include_router(review_routes(site, quarantine, message_log, ledger))
+    app.include_router(review_routes(site, quarantine, message_log))
+    app.include_router(held_routes(site, quarantine, ledger))
+    app.include_router(download_routes(site, quarantine))
     app.include_router(act_routes(site, quarantine, review))
     app.include_router(why_routes(site, quarantine, why))
     app.include_router(learning_routes(site, ledger, quarantine, learning))

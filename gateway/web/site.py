@@ -38,7 +38,8 @@ _OF_THE_FRAMEWORK = {
     "Not Found": "There is no such page.",
     "Method Not Allowed": "The request was not understood.",
 }
-_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")  # Unicode's embeddings, overrides, isolates (UAX #9 §2)
+# Unicode's embeddings, overrides, isolates (UAX #9 §2), and the controls that no screen shows
+_UNSEEN = re.compile("[\u202a-\u202e\u2066-\u2069\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]")
 _QUOTED = re.compile("“([^“”]*)”")
 _SET_APART = re.compile("\u2068([^\u202a-\u202e\u2066-\u2069]*)\u2069")  # balanced, so that nothing else turns
 _LIMIT_REACHED = re.compile(r"score (-?[0-9.]+) >= (\w+) (-?[0-9.]+)")
@@ -149,14 +150,21 @@ def find(quarantine: QuarantineStore, held_id: str, who: Account) -> HeldMessage
     return held
 
 
+def content(quarantine: QuarantineStore, held: HeldMessage) -> bytes:
+    """The message as it was received. Raises 410 for one that was deleted, StoreError."""
+    if held.state == "deleted":
+        raise HTTPException(410, "The message was deleted.")
+    return quarantine.content(held.id)
+
+
 def state_name(held: HeldMessage) -> str:
     """The message id of a state's name in the catalogue."""
     return {"held": "Held", "releasing": "Being released", "released": "Released", "deleted": "Deleted"}[held.state]
 
 
 def seen(text: str) -> str:
-    """What turns the reading direction is shown, not obeyed: "invoice_\\u202efdp.exe" reads like a PDF."""
-    return _TURNS.sub(lambda found: f"[U+{ord(found[0]):04X}]", text or "")
+    """Controls and turns of the reading direction are shown, not obeyed: "invoice_\\u202efdp.exe" reads like a PDF."""
+    return _UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", text or "")
 
 
 def evidence(line: str) -> Markup:
@@ -217,6 +225,7 @@ def _environment(language: Language) -> Environment:
         lstrip_blocks=True,
     )
     environment.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
+    plain = Tongue(language.translations.gettext, language.number)
     environment.filters["when"] = language.when
     environment.filters["day"] = lambda at: language.when(at).partition(" ")[0]
     environment.filters["iso_day"] = lambda at: datetime.fromtimestamp(at, UTC).date().isoformat()
@@ -224,6 +233,7 @@ def _environment(language: Language) -> Environment:
     environment.filters["number"] = language.number
     environment.filters["seen"] = seen
     environment.filters["evidence"] = lambda line, name: evidence_text(name, line, tongue(language)) or evidence(line)
+    environment.filters["plain_evidence"] = lambda line, name: seen(evidence_text(name, line, plain) or line)
     environment.filters["person"] = person
     environment.filters["reason"] = lambda text: reason(language, text)
     environment.filters["contribution"] = lambda one: contribution(language, one)
