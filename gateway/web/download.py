@@ -1,7 +1,5 @@
 """Downloads from a held message: all of it, or one part; what is dangerous to open asks first. Each is recorded."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response

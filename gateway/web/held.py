@@ -1,7 +1,5 @@
 """One held message: why, its safe view, its text, source, header fields and parts; and the way to its neighbours."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time
@@ -111,7 +109,8 @@ def held_routes(site: Site, quarantine: QuarantineStore, ledger: TrainingLedger)
         notes = evidence.gather(json.loads(held.verdict_json), message)
         picture = site.language(request).translations.gettext("picture:")
         body = safe_html.view(message, notes, picture)
-        answer = site.page(request, "view.html", body=body, style=safe_html.STYLE, notes=notes)
+        values: dict[str, Any] = {"body": body, "notes": notes, "is_cut": safe_html.is_cut(message)}
+        answer = site.page(request, "view.html", style=safe_html.STYLE, **values)
         answer.headers.update(safe_html.HEADERS)
         return answer
 

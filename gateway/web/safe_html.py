@@ -43,7 +43,7 @@ HEADERS = {
     "X-DNS-Prefetch-Control": "off",
 }
 
-MAX_TEXT = 1_000_000  # characters of all that is shown
+MAX_TEXT = 400_000  # characters of HTML, or of text, that are looked at
 _MAX_DEPTH = 100
 _MAX_SEARCH = 64  # open elements that an end tag looks through
 _MAX_TARGET = 100  # characters of an address beside its link; the list of links has all
@@ -100,6 +100,12 @@ def view(message: Message, evidence: Evidence, picture: str) -> Markup:
         writer.write_page(page[:room])
         room -= len(page[:room])
     return _marked(writer.pieces, evidence)
+
+
+def is_cut(message: Message) -> bool:
+    """Whether the view is only the message's beginning."""
+    pages = [len(part.text) for part in message.parts if part.html is not None and part.text]
+    return (sum(pages) or len(message.text)) > MAX_TEXT
 
 
 def text(plain: str, evidence: Evidence) -> Markup:
