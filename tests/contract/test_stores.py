@@ -21,7 +21,7 @@ from gateway.stores.engine import make_engine, migrate
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
-from gateway.types import DmarcSending, HeldMessage, HeldQuery, Lesson, Lessons, LogRow, Summary, Taught
+from gateway.types import DmarcSending, HeldMessage, HeldQuery, Lesson, Lessons, LogRow, Scope, Summary, Taught
 from tests.builders import dmarc_row
 from tests.fakes import FakeClock
 from tests.postgres import fresh_database
@@ -101,6 +101,20 @@ def test_list_filters_and_pages(quarantine: SqlQuarantine) -> None:
     assert quarantine.list(HeldQuery(text="100%"))[1] == 8
     assert quarantine.list(HeldQuery(text="%x%"))[1] == 0
     assert quarantine.list(HeldQuery(state="released"))[1] == 0
+
+
+def test_neighbours_are_those_of_the_list(quarantine: SqlQuarantine) -> None:
+    quarantine.hold([held(n, received_at=float(n // 3)) for n in range(1, 9)], CONTENT)
+    quarantine.hold([held(10, received_at=1.5, domain="example.ir")], CONTENT)
+    quarantine.transition(held(4).id, ["held"], "released")
+    for query in (HeldQuery(), HeldQuery(domain="darban.test"), HeldQuery(state=""), HeldQuery(text="nothing")):
+        ids = [one.id for one in quarantine.list(query)[0]]
+        for index, found in enumerate(ids):
+            near = quarantine.neighbours(query, quarantine.get(found))
+            assert near == ("".join(ids[index - 1 : index]) if index else "", "".join(ids[index + 1 : index + 2]))
+    gone = quarantine.get(held(4).id)
+    assert quarantine.neighbours(HeldQuery(domain="darban.test"), gone) == (held(3).id, held(5).id)
+    assert quarantine.neighbours(HeldQuery(scope=Scope(domains=("example.ir",))), gone) == (held(10).id, "")
 
 
 def test_messages_are_found_by_their_content(quarantine: SqlQuarantine) -> None:
