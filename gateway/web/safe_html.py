@@ -4,7 +4,8 @@ away.
 Of the tokens only those are taken that are known, and what is written is a few constant tags and escaped text: there
 is no attribute of the message's, no raw text, no foreign element in it, so nothing that a browser could read otherwise
 than it was meant. The result stands in a sandboxed frame under its own content security policy: without the rewriting
-no script would run and no request leave (Chromium opens an idle connection for a frame in it). Linear in the message; tree builders are not (50,000 nested elements took one 36 s).
+no script would run and no request leave (Chromium opens an idle connection for a frame in it). Linear in the message;
+tree builders are not (50,000 nested elements took one 36 s).
 """
 
 from __future__ import annotations
