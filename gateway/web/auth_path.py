@@ -19,7 +19,7 @@ class Step(NamedTuple):
 
     role: Literal["client", "spf", "helo", "dkim", "arc", "dmarc"]
     name: str  # address or domain; "" where there is none
-    result: str  # RFC 8601's word
+    result: str  # RFC 8601's word; "" where it was not looked at
     tone: Tone
     is_aligned: bool = False  # of the author's own organisation
     policy: str = ""  # dmarc: what the domain asks for
@@ -29,7 +29,7 @@ def path(held: HeldMessage, auth: Sequence[AuthResult], message: Message | None)
     """From the client to the author; [] where authentication was not looked at."""
     if not auth:
         return []
-    iprev = next((one.result for one in auth if one.method == "iprev"), "none")
+    iprev = next((one.result for one in auth if one.method == "iprev"), "")
     steps = [Step("client", held.client_ip, iprev, _tone(iprev))]
     for one in auth:
         if one.method == "spf":

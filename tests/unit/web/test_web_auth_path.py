@@ -12,7 +12,7 @@ from tests.builders import message_bytes
 HELD = HeldMessage(
     "a" * 32, "Q", "b" * 64, "a@x.example", "you@darban.test", "darban.test", "192.0.2.1", "h", 0.0, Summary(), 9.0, "", "{}"
 )  # fmt: skip
-CLIENT = Step("client", "192.0.2.1", "none", "unknown")
+CLIENT = Step("client", "192.0.2.1", "", "unknown")
 
 
 @pytest.mark.parametrize(
