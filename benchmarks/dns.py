@@ -22,7 +22,7 @@ from typing import NamedTuple
 import uvloop
 
 from benchmarks.machine import describe
-from gateway.app import load_pipeline
+from gateway.app.pipeline import load_pipeline
 from gateway.checks import CHECKS, ENVELOPE_CHECKS
 from gateway.config.settings import Settings
 from gateway.net.dns import CachingResolver

@@ -35,7 +35,7 @@ from benchmarks.scanners.bogofilter import SPAM_CUTOFF, Bogofilter
 from benchmarks.scanners.darban import CACHE, judged
 from benchmarks.scanners.rspamd import Rspamd
 from benchmarks.scanners.spamassassin import Spamd
-from gateway.app import load_pipeline
+from gateway.app.pipeline import load_pipeline
 from gateway.classify.corpus import Sample, read_source, sources
 from gateway.classify.evaluate.measures import RATES, Curve, share, threshold
 from gateway.classify.evaluate.splits import Split, splits

@@ -33,7 +33,7 @@ from benchmarks.processes import memory_mib
 from benchmarks.scanners import Mail
 from benchmarks.scanners.darban import CACHE, envelope
 from gateway import rules
-from gateway.app import load_pipeline
+from gateway.app.pipeline import load_pipeline
 from gateway.config.load import load_settings
 from gateway.config.settings import Rules, Settings
 from gateway.scan.pipeline import Pipeline

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.machine import ROOT, describe, percentile
 from benchmarks.mail import messages
-from gateway.app import load_pipeline
+from gateway.app.pipeline import load_pipeline
 from gateway.classify.corpus import Sample
 from gateway.config.load import load_settings
 from gateway.scan.pipeline import Pipeline

@@ -21,7 +21,7 @@ import uvloop
 
 from benchmarks.machine import ROOT, describe
 from benchmarks.mail import messages
-from gateway.app import load_pipeline
+from gateway.app.pipeline import load_pipeline
 from gateway.config.load import load_settings
 from gateway.scan.pool import ScorerPool
 from gateway.scan.scorer import ScorerParent, bind

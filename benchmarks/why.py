@@ -18,7 +18,8 @@ from pathlib import Path
 
 from benchmarks.machine import ROOT, describe, percentile
 from benchmarks.mail import messages
-from gateway.app import domain_policies, load_pipeline
+from gateway.app.compose import domain_policies
+from gateway.app.pipeline import load_pipeline
 from gateway.classify.corpus import Sample
 from gateway.config.load import load_settings
 from gateway.mail import parse

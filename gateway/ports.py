@@ -1,6 +1,6 @@
 """The seams of the gateway: what one room asks of another, as Protocols.
 
-Composition happens in app.py alone; every implementation of a store port passes the same suite in tests/contract/.
+Composition happens in gateway/app alone; every implementation of a store port passes the same suite in tests/contract/.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Reviewed:
 
 
 class Review:
-    """For the pages and the command line; composed in app.py."""
+    """For the pages and the command line; composed in gateway/app."""
 
     def __init__(
         self,

@@ -88,7 +88,7 @@ class RecipientVerifier(Protocol):
 
 
 class Gateway:
-    """Everything a listener needs, composed in app.py."""
+    """Everything a listener needs, composed in gateway/app."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.scanners import Mail
 from benchmarks.scanners.darban import CACHE, envelope, judged, receive, send
-from gateway.app import load_pipeline
+from gateway.app.pipeline import load_pipeline
 from gateway.config.settings import Rules, Settings
 from gateway.scan.pipeline import Pipeline
 from gateway.scan.scorer import ScorerParent, bind

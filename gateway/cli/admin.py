@@ -25,7 +25,7 @@ def create(
     config: Path | None = typer.Option(None, "--config", "-c", help="The configuration file (TOML)."),
 ) -> None:
     """Make an account, or a link that makes one."""
-    from gateway.app import open_accounts
+    from gateway.app.command_line import open_accounts
     from gateway.config.load import load_settings
 
     settings = load_settings(config)

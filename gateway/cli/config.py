@@ -17,7 +17,9 @@ def check(config: Path | None = _CONFIG) -> None:
 
     Exit status 2 names the first fault, 1 lists the rule lines that are not obeyed.
     """
-    from gateway.app import cache_dir, check_settings, load_pipeline, rule_problems
+    from gateway.app.check import check_settings
+    from gateway.app.pipeline import load_pipeline, rule_problems
+    from gateway.app.places import cache_dir
     from gateway.config.load import load_settings
 
     settings = load_settings(config)

@@ -89,7 +89,7 @@ def _report(settings: Settings, sent: list[tuple[str, str, str]]) -> None:
 
 def _log_rows(settings: Settings, subjects: list[str]) -> dict[str, LogRow]:
     """The newest message-log row for each subject; rows arrive a moment after the reply."""
-    from gateway.app import open_message_log
+    from gateway.app.command_line import open_message_log
 
     message_log = open_message_log(settings)
     since = time.time() - 60

@@ -57,7 +57,7 @@ def report(
 
 async def _report(settings: Settings, day: int, only: str, out: Path | None, *, send: bool, as_json: bool) -> bool:
     """Was there trouble?"""
-    from gateway.app import open_dmarc_reports
+    from gateway.app.command_line import open_dmarc_reports
     from gateway.digest.dmarc import write_report
 
     is_trouble, number = False, 0

@@ -88,7 +88,8 @@ def _streams(matrix: Matrix, protocol: str, given: Model | None) -> Iterator[Str
 
 def _judge_cases(cases: Sequence[Case], matrix: Matrix, given: Model | None) -> Iterator[Kind]:
     """By the model alone, and by the whole gateway as it ships with that model in it."""
-    from gateway.app import cache_dir, load_pipeline
+    from gateway.app.pipeline import load_pipeline
+    from gateway.app.places import cache_dir
     from gateway.classify.evaluate.cases import tell
     from gateway.classify.evaluate.stream import served
     from gateway.classify.train import fit

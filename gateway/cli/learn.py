@@ -120,7 +120,8 @@ def status(as_json: bool = _JSON, config: Path | None = _CONFIG) -> None:
 def _teach(
     paths: list[str], is_spam: bool, trainer: str, config: Path | None, *, delivered: bool, as_json: bool
 ) -> None:
-    from gateway.app import make_teacher, open_message_log
+    from gateway.app.command_line import open_message_log
+    from gateway.app.compose import make_teacher
     from gateway.provenance import trace_back
 
     messages = list_messages(paths)
@@ -165,7 +166,7 @@ def _with_crlf(read: Callable[[], bytes]) -> bytes:
 
 
 def _open(config: Path | None) -> tuple[Settings, Any]:
-    from gateway.app import open_ledger
+    from gateway.app.command_line import open_ledger
     from gateway.config.load import load_settings
 
     settings = load_settings(config)
@@ -207,7 +208,8 @@ def _object(one: Lesson) -> dict[str, object]:
 
 
 def _status(settings: Settings, ledger: Any) -> dict[str, Any]:
-    from gateway.app import learning_caps, places
+    from gateway.app.compose import learning_caps
+    from gateway.app.places import places
     from gateway.classify import published
     from gateway.classify.features import VERSION
 

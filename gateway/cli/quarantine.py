@@ -136,7 +136,7 @@ def printable(text: str) -> str:
 
 
 def _store(config: Path | None) -> tuple[Settings, Any]:
-    from gateway.app import open_quarantine
+    from gateway.app.command_line import open_quarantine
     from gateway.config.load import load_settings
 
     settings = load_settings(config)
@@ -154,14 +154,14 @@ def _find(store: Any, held_id: str) -> HeldMessage:
 
 
 async def _release(settings: Settings, ids: Sequence[str], who: str, *, learns: bool) -> list[Reviewed]:
-    from gateway.app import open_review
+    from gateway.app.command_line import open_review
 
     async with open_review(settings) as review:
         return [await review.release(held_id, who, learns=learns) for held_id in ids]
 
 
 async def _spam(settings: Settings, ids: Sequence[str], who: str) -> list[Reviewed | None]:
-    from gateway.app import open_review
+    from gateway.app.command_line import open_review
 
     results: list[Reviewed | None] = []
     async with open_review(settings) as review:

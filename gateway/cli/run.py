@@ -9,6 +9,6 @@ import typer
 
 def run(config: Path | None = typer.Option(None, "--config", "-c", help="The configuration file (TOML).")) -> None:
     """Start the gateway. Without a configuration it stands on loopback and delivers to a Maildir under ./var."""
-    from gateway.app import run_gateway
+    from gateway.app.run import run_gateway
 
     raise typer.Exit(run_gateway(config))

@@ -37,7 +37,8 @@ def scan(
     config: Path | None = typer.Option(None, "--config", "-c", help="The configuration file (TOML)."),
 ) -> None:
     """Judge messages and say why."""
-    from gateway.app import cache_dir, load_pipeline
+    from gateway.app.pipeline import load_pipeline
+    from gateway.app.places import cache_dir
     from gateway.config.load import load_settings
 
     settings = load_settings(config)
@@ -52,7 +53,7 @@ class _Context:
     """The envelope all messages are judged with, and the policy that names the action."""
 
     def __init__(self, settings: Any, client_ip: str, helo: str, mail_from: str, rcpt_to: list[str]) -> None:
-        from gateway.app import domain_policies
+        from gateway.app.compose import domain_policies
 
         self.hostname = settings.hostname
         self.client_ip, self.helo, self.mail_from = _checked_ip(client_ip), helo, mail_from.strip("<>")

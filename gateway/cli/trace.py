@@ -28,7 +28,7 @@ def trace(
     config: Path | None = typer.Option(None, "--config", "-c", help="The configuration file (TOML)."),
 ) -> None:
     """Search the message log, newest first. Exit status 1 when something was found, 0 when nothing was."""
-    from gateway.app import open_message_log
+    from gateway.app.command_line import open_message_log
     from gateway.config.load import load_settings
 
     rows = open_message_log(load_settings(config)).search(query, limit)

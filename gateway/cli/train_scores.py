@@ -51,7 +51,8 @@ def scores(
 
 
 def _fit(sources: dict[str, Path], files: list[Path], model: Path, workers: Workers) -> Outcome:
-    from gateway.app import cache_dir, load_pipeline
+    from gateway.app.pipeline import load_pipeline
+    from gateway.app.places import cache_dir
     from gateway.classify.model import read_manifest
     from gateway.config.settings import ClassifierSettings, Rules, Settings
     from gateway.fitting.judged import judge

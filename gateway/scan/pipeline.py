@@ -81,7 +81,7 @@ class Trust(NamedTuple):
 class Pipeline:
     """One for a process; judges many messages side by side, as DNS lets it."""
 
-    def __init__(  # noqa: PLR0913  each is said once, in app.py
+    def __init__(  # noqa: PLR0913  each is said once, in gateway/app
         self,
         *,
         resolver: Resolver,

@@ -283,7 +283,7 @@ def readable_by_others() -> tuple[str, dict[str, str]]:
     for program in (sys.executable, f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"):
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
             subprocess.run(
-                [program, "-c", "import gzip, pydantic, gateway.app"],
+                [program, "-c", "import gzip, pydantic, gateway.app.run"],
                 env=found, cwd="/", capture_output=True, check=True, user="nobody", group="nogroup", extra_groups=[],
             )  # fmt: skip
             return program, found

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.app import load_pipeline
+from gateway.app.pipeline import load_pipeline
 from gateway.cli.demo import samples
 from gateway.config.load import load_settings
 from gateway.scan.pipeline import Pipeline

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import rules
-from gateway.app import make_identity
+from gateway.app.pipeline import make_identity
 from gateway.auth.identity import Person
 from gateway.auth.identity import make_identity as know
 from gateway.checks import CHECKS, FINDINGS, make_checks

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import load_pipeline
+from gateway.app.pipeline import load_pipeline
 from gateway.classify.evaluate.cases import Case, load_cases
 from gateway.config.settings import Settings
 from gateway.mail import parse

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import make_identity
+from gateway.app.pipeline import make_identity
 from gateway.auth.identity import Identity, Person
 from gateway.auth.identity import make_identity as identity_of
 from gateway.checks import CHECKS, make_checks

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.actions.hold import Hold
 from gateway.actions.relay import Relay
-from gateway.app import open_dmarc_reports
+from gateway.app.command_line import open_dmarc_reports
 from gateway.auth import dmarc
 from gateway.cli import app
 from gateway.cli.dmarc import _day_number

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.actions.annotate import annotate
-from gateway.app import open_ledger, open_message_log, open_quarantine
+from gateway.app.command_line import open_ledger, open_message_log, open_quarantine
 from gateway.cli import app
 from gateway.config.load import load_settings
 from gateway.types import HeldMessage, Lesson, Lessons, LogRow, Summary

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import open_quarantine
+from gateway.app.command_line import open_quarantine
 from gateway.cli.demo import samples
 from gateway.config.load import load_settings
 from gateway.types import HeldMessage, Summary

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import make_publisher, open_ledger
+from gateway.app.command_line import open_ledger
+from gateway.app.compose import make_publisher
 from gateway.cli import app
 from gateway.config.load import load_settings
 from gateway.errors import InputError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import open_message_log, open_quarantine
+from gateway.app.command_line import open_message_log, open_quarantine
 from gateway.cli import app
 from gateway.cli.quarantine import printable
 from gateway.config.load import load_settings

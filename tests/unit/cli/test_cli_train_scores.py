@@ -118,7 +118,7 @@ def test_one_class_alone(tmp_path: Path, rules: Path) -> None:
 
 def test_the_trained_sources_are_judged_by_folds(corpora: Path, rules: Path, tmp_path: Path) -> None:
     """A model that has seen the mail is surer of it than folds that have not."""
-    from gateway.app import load_pipeline
+    from gateway.app.pipeline import load_pipeline
     from gateway.classify import corpus
     from gateway.classify.workers import LocalWorkers
     from gateway.config.settings import ClassifierSettings, Rules, Settings

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import domain_policies
+from gateway.app.compose import domain_policies
 from gateway.config.load import describe, load_settings, state_dir
 from gateway.errors import ConfigError
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from gateway.app import load_pipeline
+from gateway.app.pipeline import load_pipeline
 from gateway.classify.corpus import read_source
 from gateway.classify.workers import LocalWorkers
 from gateway.cli.demo import samples

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.app import load_pipeline
+from gateway.app.pipeline import load_pipeline
 from gateway.checks.obfuscation import Obfuscation
 from gateway.classify.facts import facts
 from gateway.classify.normalise import normalise

@@ -16,7 +16,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.app import domain_policies, load_pipeline
+from gateway.app.compose import domain_policies
+from gateway.app.pipeline import load_pipeline
 from gateway.checks.new_domain import NewDomain
 from gateway.config.settings import DnsList, Settings
 from gateway.errors import ScorerError

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import domain_policies, load_pipeline
+from gateway.app.compose import domain_policies
+from gateway.app.pipeline import load_pipeline
 from gateway.auth.organisation import organisational_domain
 from gateway.config.settings import Arc, Settings
 from gateway.policy.decide import decide

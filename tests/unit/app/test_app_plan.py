@@ -1,15 +1,12 @@
-"""Which processes the doors are, and what is wrong with their configuration."""
+"""Which processes the doors are, and where they may listen."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from gateway.app import check_settings, plan
+from gateway.app.plan import plan
 from gateway.config.settings import Settings
-from gateway.errors import ConfigError
 from gateway.sockets import Sockets
 
 USUAL = {"scorers", "admin"}
@@ -36,26 +33,6 @@ def processes(**tables: dict) -> set[str]:
 )
 def test_processes(tables: dict, more: set[str]) -> None:
     assert processes(**tables) == USUAL | more
-
-
-@pytest.mark.parametrize(
-    ("content", "mode", "words"),
-    [
-        (None, 0, "No such file"),
-        ("", 0o600, "is empty; write a long random word"),
-        ("word", 0o644, "others may read or change it; chmod 600 or 640"),
-    ],
-)
-@pytest.mark.parametrize("option", ["token_file", "learn_token_file"])
-def test_a_token_that_cannot_be_used_is_told_in_one_line(
-    tmp_path: Path, option: str, content: str | None, mode: int, words: str
-) -> None:
-    path = tmp_path / "token"
-    if content is not None:
-        path.write_text(content)
-        path.chmod(mode)
-    with pytest.raises(ConfigError, match=rf"\[http\] {option}: {path}: .*{words}"):
-        check_settings(Settings.model_validate({"http": {option: str(path)}}))
 
 
 @pytest.mark.parametrize(

@@ -1,47 +1,37 @@
-"""app.py: what a serving installation loads."""
+"""What is wrong with a configuration is said in one line, before anything is started."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization as form
 
-from gateway.app import check_settings, demo_command, keep_rows, make_sealer
+from gateway.app.check import check_settings
+from gateway.app.compose import make_sealer
 from gateway.config.settings import Arc, Settings
-from gateway.errors import ConfigError, StoreError
-from gateway.types import DmarcRow, LogRow, Summary
+from gateway.errors import ConfigError
 from tests.dkim_keys import ed25519_key, rsa_key
-
-SERVING = """
-import sys
-from pathlib import Path
-from gateway.app import load_pipeline
-from gateway.config.load import load_settings
-import gateway.web.pages, gateway.listeners.smtp, gateway.service, gateway.supervisor
-load_pipeline(load_settings(None), Path("var/cache"), offline=True)()
-print(*sorted({"sklearn", "scipy", "pandas", "joblib", "checkdmarc"} & set(sys.modules)))
-"""
-
-
-def test_serving_loads_nothing_of_training() -> None:
-    done = subprocess.run([sys.executable, "-c", SERVING], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
 
 
 @pytest.mark.parametrize(
-    ("program", "config", "typed"),
+    ("content", "mode", "words"),
     [
-        (".venv/bin/darban", None, ".venv/bin/darban demo"),
-        ("/usr/bin/darban", Path("/etc/darban.toml"), "/usr/bin/darban demo --config /etc/darban.toml"),
-        ("/x/gateway/__main__.py", None, "darban demo"),
+        (None, 0, "No such file"),
+        ("", 0o600, "is empty; write a long random word"),
+        ("word", 0o644, "others may read or change it; chmod 600 or 640"),
     ],
 )
-def test_the_greeting_names_a_command_that_is_there(program: str, config: Path | None, typed: str) -> None:
-    assert demo_command(program, config) == typed
+@pytest.mark.parametrize("option", ["token_file", "learn_token_file"])
+def test_a_token_that_cannot_be_used_is_told_in_one_line(
+    tmp_path: Path, option: str, content: str | None, mode: int, words: str
+) -> None:
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_text(content)
+        path.chmod(mode)
+    with pytest.raises(ConfigError, match=rf"\[http\] {option}: {path}: .*{words}"):
+        check_settings(Settings.model_validate({"http": {option: str(path)}}))
 
 
 def sealing(path: Path, content: bytes, mode: int = 0o600) -> Settings:
@@ -83,23 +73,3 @@ def test_a_key_that_is_not_there(tmp_path: Path) -> None:
     settings = Settings(arc=Arc(seal=True, domain="darban.test", selector="s1", key=str(tmp_path)))
     with pytest.raises(ConfigError, match=r"^\[arc\] key: .*: Is a directory$"):
         make_sealer(settings)
-
-
-async def test_rows_wait_for_a_message_log_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.app._LOG_AGAIN_S", 0.0)
-    kept: list[object] = []
-    faults = [StoreError("disk full"), StoreError("locked")]
-
-    def append(rows: Sequence[LogRow]) -> None:
-        if faults:
-            raise faults.pop()
-        kept.extend(rows)
-
-    def refuse(rows: Sequence[DmarcRow]) -> None:
-        raise StoreError("down")
-
-    row = LogRow(
-        "Q1", 0.0, "192.0.2.1", "h", "a@example.org", "you@darban.test", Summary(), "accept", "250 2.0.0 ok", 0.0
-    )
-    await keep_rows([row], append, refuse)
-    assert kept == [row]

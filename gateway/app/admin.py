@@ -1,0 +1,174 @@
+"""The admin process: pages, metrics, message log, learning, the watch over the DNS."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from gateway.app.compose import (
+    domain_policies,
+    make_next_hops,
+    make_publisher,
+    make_quarantine,
+    make_releaser,
+    make_review,
+    make_teacher,
+    make_watches,
+)
+from gateway.app.pipeline import make_resolver, rule_paths
+from gateway.app.places import Places
+from gateway.app.process import SocketList, on_signal
+from gateway.config.settings import Settings
+from gateway.supervisor import Ready
+from gateway.types import DmarcRow, HeldMessage, JournalRow, LogRow
+
+if TYPE_CHECKING:
+    from gateway.web.health import DnsState
+
+_DNS_WATCH_S = 15.0
+_LOG_AGAIN_S = 1.0
+
+log = structlog.get_logger("darban")
+
+
+async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList, metrics: SocketList) -> None:
+    """Until told to stop."""
+    from gateway.mailboxes import make_learn
+    from gateway.net.journal import serve_journal
+    from gateway.reputation import prune_now_and_then
+    from gateway.rules.reader import read as read_rules
+    from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.counters import SqlCounters
+    from gateway.stores.dmarc_feedback import SqlDmarcFeedback
+    from gateway.stores.engine import make_engine
+    from gateway.stores.ledger import SqlLedger
+    from gateway.stores.message_log import SqlMessageLog
+    from gateway.web import create_app
+    from gateway.web.health import DnsState, health_app
+
+    stopped = on_signal(signal.SIGTERM)
+    engine = make_engine(settings.storage.database)
+    message_log, quarantine = SqlMessageLog(engine), make_quarantine(settings)
+    feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
+
+    journal = await serve_journal(where.journal, lambda rows: keep_rows(rows, message_log.append, feedback.add))
+    ledger = SqlLedger(engine)
+    teacher, publisher = make_teacher(settings, ledger), make_publisher(settings, ledger)
+    learning = None if publisher is None else publisher.state
+    tasks = [
+        asyncio.create_task(prune_now_and_then(SqlCounters(engine))),
+        *([asyncio.create_task(publisher.run())] if publisher is not None else []),
+    ]
+    next_hops = make_next_hops(settings)
+    pages = create_app(
+        quarantine=quarantine,
+        accounts=SqlAccounts(engine),
+        message_log=message_log,
+        ledger=ledger,
+        review=make_review(settings, make_releaser(settings, next_hops, quarantine), quarantine, teacher, publisher),
+        learning=learning,
+        why=_why(settings, where),
+        settings=settings.web,
+        hostname=settings.hostname,
+        translations=read_rules(rule_paths(settings)).translations,
+    )
+    dns = DnsState()
+    tasks.append(asyncio.create_task(_watch_dns(settings, dns)))
+    servers = [
+        await _serve_http(pages, web),
+        await _serve_http(health_app(where.processes, quarantine, dns, learning), metrics),
+    ]
+    watches = make_watches(settings, where, make_learn(teacher, message_log, settings.hostname))
+    for watch in watches:
+        watch.start()
+    ready()
+    await stopped
+    for watch in watches:
+        watch.stop()
+    for task in tasks:
+        task.cancel()
+    for stop in servers:
+        await stop()
+    journal.close()
+    await next_hops.close()
+
+
+async def keep_rows(
+    rows: Sequence[JournalRow],
+    to_message_log: Callable[[Sequence[LogRow]], None],
+    to_dmarc: Callable[[Sequence[DmarcRow]], None],
+) -> None:
+    """Store what listeners say of messages. A message log that is down is tried until it is up: what comes meanwhile
+    waits with the listeners, who count what finds no room there."""
+    from gateway.errors import StoreError
+
+    while True:
+        try:
+            await asyncio.to_thread(to_message_log, [row for row in rows if isinstance(row, LogRow)])
+            break
+        except StoreError as error:
+            log.warning("message log down", error=str(error))
+            await asyncio.sleep(_LOG_AGAIN_S)
+    try:
+        await asyncio.to_thread(to_dmarc, [row for row in rows if isinstance(row, DmarcRow)])
+    except StoreError as error:
+        log.warning("messages are missing in DMARC reports", error=str(error))
+
+
+async def _watch_dns(settings: Settings, state: DnsState) -> None:
+    """Ask the nameservers and the lists' test entries, for ever: what the alerts look at."""
+    from gateway.checks.dns_list import DnsLists
+    from gateway.config.dns_lists import dns_lists
+
+    resolver = make_resolver(settings)
+    lists = DnsLists(dns_lists(settings.dns_list), resolver)
+    state.lists = lists.states()
+    while True:
+        state.is_up = await resolver.is_answering()
+        if state.is_up:  # a DNS that is away says nothing about the lists
+            await lists.test_when_due()
+            state.lists = lists.states()
+        await asyncio.sleep(_DNS_WATCH_S)
+
+
+def _why(settings: Settings, where: Places) -> Callable[[HeldMessage, bytes], Awaitable[dict[str, Any]]]:
+    """What would have had a held message delivered: the scorers are asked, as they are now."""
+    from gateway.errors import ScorerError
+    from gateway.scan.why import Why
+    from gateway.service import held_envelope
+
+    policies, asking = domain_policies(settings), Why(where.scorers, settings.limits.scan_s)
+
+    async def why(held: HeldMessage, content: bytes) -> dict[str, Any]:
+        policy = policies.policy(held.domain)
+        if policy is None:
+            raise ScorerError(f"{held.domain} is no domain of ours any more")
+        envelope = held_envelope(held, settings.hostname)
+        return await asking.ask(envelope, content, held.verdict_json, policy)
+
+    return why
+
+
+async def _serve_http(app: Any, sockets: SocketList) -> Callable[[], Awaitable[None]]:
+    """uvicorn inside our loop, signals left to us; returns the function that stops it."""
+    import uvicorn
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, log_level="warning", access_log=False, lifespan="on", server_header=False, proxy_headers=False
+        )
+    )
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    task = asyncio.create_task(server._serve(list(sockets)))
+    while not server.started and not task.done():
+        await asyncio.sleep(0.01)
+
+    async def stop() -> None:
+        server.should_exit = True
+        await task
+
+    return stop

@@ -1,0 +1,216 @@
+"""Settings -> the objects that several processes and commands are put together from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.app.pipeline import load_model, make_resolver
+from gateway.app.places import Places, places
+from gateway.config.settings import LearningImap, Settings
+from gateway.policy.domains import ConfiguredDomains
+from gateway.types import DomainPolicy, Via
+
+if TYPE_CHECKING:
+    from gateway.classify.online import Caps
+    from gateway.learning import Publisher, Teacher
+    from gateway.listeners.teaching import Teaching
+    from gateway.mailboxes import Learn, MailboxWatch
+    from gateway.net.imap import Server
+    from gateway.net.next_hop import NextHops
+    from gateway.ports import Counters, QuarantineStore, Sealer, TrainingLedger
+    from gateway.reputation import Reputation
+    from gateway.review import Review
+    from gateway.service import Releaser
+
+_OUR_FIELDS = 1 << 18  # bytes that a message grows by at delivery, ours and the servers' behind us
+
+
+def domain_policies(settings: Settings) -> ConfiguredDomains:
+    """The [[domain]] tables."""
+    return ConfiguredDomains(
+        DomainPolicy(
+            name=domain.name,
+            next_hop=domain.next_hop,
+            tag_at=domain.tag_at,
+            quarantine_at=domain.quarantine_at,
+            reject_at=domain.reject_at,
+            on_incomplete=domain.on_incomplete,
+            greylist=domain.greylist,
+            greylist_at=domain.greylist_at,
+            routes=tuple((route.address, route.next_hop) for route in domain.route),
+        )
+        for domain in settings.domain
+    )
+
+
+def make_next_hops(settings: Settings) -> NextHops:
+    """The servers behind us, with a resolver of their own."""
+    from gateway.net.next_hop import NextHops
+
+    return NextHops(settings.hostname, make_resolver(settings))
+
+
+def make_quarantine(settings: Settings) -> Any:
+    """[storage]'s."""
+    from gateway.stores.blobs import FileBlobs
+    from gateway.stores.engine import make_engine
+    from gateway.stores.quarantine import SqlQuarantine
+
+    return SqlQuarantine(make_engine(settings.storage.database), FileBlobs(settings.storage.blobs))
+
+
+def make_sealer(settings: Settings) -> Sealer | None:
+    """Who seals what is relayed; None when [arc] seal is off. Raises ConfigError when its key cannot be used."""
+    if not settings.arc.seal:
+        return None
+    from gateway.auth import seal
+    from gateway.config.load import read_secret
+    from gateway.errors import ConfigError
+
+    try:
+        key = seal.load_key(read_secret(settings.arc.key))
+    except ValueError as error:
+        raise ConfigError(f"[arc] key: {settings.arc.key}: {error}") from None
+    return seal.Sealer(settings.arc.domain, settings.arc.selector, key)
+
+
+def make_releaser(settings: Settings, next_hops: Any, quarantine: Any) -> Releaser:
+    """Who sends held messages on."""
+    from gateway.service import Releaser
+    from gateway.stores.counters import SqlCounters
+    from gateway.stores.engine import make_engine
+
+    return Releaser(
+        policies=domain_policies(settings),
+        next_hop=next_hops.get,
+        quarantine=quarantine,
+        hostname=settings.hostname,
+        reputation=make_reputation(settings, SqlCounters(make_engine(settings.storage.database))),
+        sealer=make_sealer(settings),
+    )
+
+
+def make_reputation(settings: Settings, counters: Counters) -> Reputation:
+    """What is remembered of senders, and held against them."""
+    from gateway.policy.greylist import Delays
+    from gateway.policy.rates import Limits
+    from gateway.reputation import Reputation, load_secret
+
+    said, hourly = settings.reputation, settings.rates
+    return Reputation(
+        counters,
+        load_secret(places(settings).secret),
+        trusted=said.trusted_networks,
+        limits=Limits(hourly.messages, hourly.recipients, hourly.unknown_recipients, hourly.domain_messages),
+        delays=Delays(said.greylist_wait_s, said.greylist_window_s),
+        domains_quiet_s=said.domains_quiet_s,
+    )
+
+
+def read_token(settings: Settings, table: str, option: str) -> bytes:
+    """What a door asks of its clients; b"" where none is wanted. Raises ConfigError."""
+    from gateway.config.load import read_secret
+    from gateway.errors import ConfigError
+
+    path = getattr(getattr(settings, table), option)
+    if not path:
+        return b""
+    try:
+        token = read_secret(path).strip()
+    except ValueError as error:
+        raise ConfigError(f"[{table}] {option}: {path}: {error}") from None
+    if not token:
+        raise ConfigError(f"[{table}] {option}: {path}: is empty; write a long random word")
+    return token
+
+
+def make_teacher(settings: Settings, ledger: TrainingLedger) -> Teacher:
+    """Who writes lessons, for every door people teach through."""
+    from gateway.learning import Teacher
+
+    return Teacher(ledger, settings.learning.daily_lessons)
+
+
+def make_teaching(settings: Settings, trainer: str, via: Via) -> Teaching:
+    """Who is taught through a door."""
+    from gateway.listeners.teaching import Teaching
+    from gateway.stores.engine import make_engine
+    from gateway.stores.ledger import SqlLedger
+
+    ledger = SqlLedger(make_engine(settings.storage.database))
+    return Teaching(make_teacher(settings, ledger), ledger, settings.hostname, trainer, via)
+
+
+def learning_caps(settings: Settings) -> Caps:
+    """[learning]'s."""
+    from gateway.classify.online import Caps
+
+    said = settings.learning
+    return Caps(said.lesson_cap, said.trainer_day_cap, said.trainer_cap, said.day_cap)
+
+
+def make_publisher(settings: Settings, ledger: TrainingLedger) -> Publisher | None:
+    """Who makes the online model; None when [learning] is off. Raises ConfigError."""
+    from gateway.learning import Publisher
+
+    if not settings.learning.enabled:
+        return None
+    return Publisher(ledger, load_model(settings), learning_caps(settings), places(settings).model)
+
+
+def make_review(
+    settings: Settings,
+    releaser: Releaser,
+    quarantine: QuarantineStore,
+    teacher: Teacher,
+    publisher: Publisher | None = None,
+) -> Review:
+    """Who carries out what people decide about held messages."""
+    from gateway.review import Review
+    from gateway.stores.counters import SqlCounters
+    from gateway.stores.engine import make_engine
+
+    return Review(
+        quarantine=quarantine,
+        release=releaser.release,
+        teacher=teacher,
+        reputation=make_reputation(settings, SqlCounters(make_engine(settings.storage.database))),
+        hostname=settings.hostname,
+        is_spent=publisher.is_spent if publisher is not None else lambda _: False,
+    )
+
+
+def make_watches(settings: Settings, where: Places, learn: Learn) -> list[MailboxWatch]:
+    """Who looks into the mailboxes of [[learning.imap]]. Raises ConfigError."""
+    from gateway.mailboxes import MailboxWatch, Watched
+
+    return [
+        MailboxWatch(
+            Watched(
+                server=make_imap_server(one),
+                users=one.users,
+                junk=one.junk,
+                folders=one.folders,
+                trainer=one.trainer,
+                every_s=one.every_s,
+                max_size=settings.smtp.max_message_size + _OUR_FIELDS,
+            ),
+            where.mailboxes,
+            learn,
+        )
+        for one in settings.learning.imap
+    ]
+
+
+def make_imap_server(said: LearningImap) -> Server:
+    """The server of one [[learning.imap]]. Raises ConfigError."""
+    from gateway.config.load import read_secret
+    from gateway.errors import ConfigError
+    from gateway.net.imap import Server
+
+    host, _, port = said.server.rpartition(":")
+    try:
+        password = read_secret(said.password_file).decode().strip("\r\n")
+    except ValueError as error:
+        raise ConfigError(f"[[learning.imap]] password_file: {said.password_file}: {error}") from None
+    return Server(host.strip("[]"), int(port), said.tls, password, said.master, said.ca)
