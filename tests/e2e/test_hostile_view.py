@@ -412,11 +412,9 @@ def test_no_charset_brings_a_script_back(context: BrowserContext, desk: Desk, co
 
 
 @pytest.mark.parametrize("number", range(len(TEXTS)))
-@pytest.mark.parametrize("language", ["en", "fa"])
-def test_no_field_of_a_message_is_more_than_text(
-    context: BrowserContext, desk: Desk, number: int, language: str
-) -> None:
-    text = desk.canary.armed(TEXTS[number])
+def test_no_field_of_a_message_is_more_than_text(context: BrowserContext, desk: Desk, number: int) -> None:
+    """One language and the other in turn: what is escaped is so in both."""
+    text, language = desk.canary.armed(TEXTS[number]), ("en", "fa")[number % 2]
     held = desk.hold(multipart(f"<p title='{text}'>{text}".encode(), text=text), text)
     with watched(context, desk) as page:
         page.goto(f"/language/{language}")
