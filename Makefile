@@ -64,6 +64,7 @@ bench: setup-dev  ## what a message costs, and what the gateway carries
 	@$(BIN)/python -m benchmarks.dns --out benchmarks/results/dns.json
 	@$(BIN)/python -m benchmarks.scorers --out benchmarks/results/scorers.json
 	@$(BIN)/python -m benchmarks.smtp_load --out benchmarks/results/smtp_load.json
+	@$(BIN)/python -m benchmarks.smtp_listener --out benchmarks/results/smtp_listener.json
 	@$(BIN)/python -m benchmarks.milter --out benchmarks/results/milter.json
 
 bench-peers: setup-dev  ## Darban beside Rspamd, spamd and bogofilter, over the same messages

@@ -56,11 +56,14 @@ def family(root: int) -> list[int]:
 
 def cpu_s(roots: Iterable[int]) -> float:
     """User and system seconds of the processes and all below them, those that ended and were waited for included."""
-    return sum(_cpu_s(pid) for root in roots for pid in family(root))
+    return sum(own_cpu_s(pid) for root in roots for pid in family(root))
 
 
-def _cpu_s(pid: int) -> float:
-    """schedstat counts nanoseconds where stat counts ticks, but of living threads only: whichever knows of more."""
+def own_cpu_s(pid: int) -> float:
+    """Of this process, and of those it waited for.
+
+    schedstat counts nanoseconds where stat counts ticks, but of living threads only: whichever knows of more.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -59,7 +59,7 @@ def main() -> None:
     absent = {one.name: one.missing() for one in asked if one.missing()}
     result: dict[str, Any] = {"machine": describe(), "absent": absent, "idle": options.idle, "doors": {}}
     with sink() as port:
-        result["straight_to_sink"] = _run(port, port, chosen, options.connections[0], 0, [])
+        result["straight_to_sink"] = run(port, port, chosen, options.connections[0], 0, [])
     for door in asked:
         if door.name not in absent:
             result["doors"][door.name] = door.facts() | {
@@ -77,13 +77,14 @@ def _measure(door: Door, contents: Sequence[bytes], connections: int, idle: int)
         folder.chmod(0o755)  # the peers' users must come in
         with door.open(folder, sink_port, connections + idle) as standing:
             warm_up = list(contents[:_WARM_UP])  # first use of everything
-            _run(standing.port, sink_port, warm_up, min(connections, 10), 0, [])
-            return _run(standing.port, sink_port, contents, connections, idle, standing.roots)
+            run(standing.port, sink_port, warm_up, min(connections, 10), 0, [])
+            return run(standing.port, sink_port, contents, connections, idle, standing.roots)
 
 
-def _run(
+def run(
     port: int, sink_port: int, contents: Sequence[bytes], connections: int, idle: int, roots: Sequence[int]
 ) -> dict[str, Any]:
+    """Send them all, and wait until the sink has them; CPU and memory are those of `roots`."""
     before, had = cpu_s(roots), taken(sink_port)
     began = time.perf_counter()
     answers, memory = uvloop.run(load(port, contents, connections, idle, roots))

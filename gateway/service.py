@@ -16,12 +16,12 @@ from dataclasses import replace
 from typing import Protocol
 
 import structlog
-from prometheus_client import Counter, Histogram
 
 from gateway.actions.annotate import annotate_release, client_name
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.mail.received import MAX_HOPS, count_hops
 from gateway.mail.route import next_hop_of
+from gateway.metrics import Counter, Histogram
 from gateway.policy.custody import after
 from gateway.policy.decide import decide, reconcile, share_copy
 from gateway.policy.feedback import dmarc_rows

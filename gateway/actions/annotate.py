@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 from email.utils import formatdate
+from functools import lru_cache
 
 from gateway import __version__
 from gateway.mail.authentication_results import write
@@ -30,6 +31,8 @@ def annotate(
     sealer: Sealer | None = None,
 ) -> bytes:
     """The content as it is relayed to these recipients, whose threshold is `required_score`."""
+    if sealer is not None:
+        content = to_crlf(content)  # as it is sent
     fields = _verdict_fields(envelope, verdict, required_score)
     return _sealed(_edit(envelope, content, fields, verdict.auth, recipients), envelope, verdict.auth, sealer)
 
@@ -99,7 +102,7 @@ def annotate_release(
         ("X-Darban-Id", envelope.queue_id),
         ("X-Darban-Released", formatdate(localtime=True)),
     ]
-    return _sealed(_edit(envelope, content, fields, auth, recipients), envelope, auth, sealer)
+    return _sealed(_edit(envelope, to_crlf(content), fields, auth, recipients), envelope, auth, sealer)
 
 
 def _verdict_fields(envelope: Envelope, verdict: Verdict, required_score: float) -> list[tuple[str, str]]:
@@ -136,7 +139,7 @@ def _edit(
     prepend.append(format_field("Received", _received(envelope, auth, recipients)))
     domains = {recipient.domain for recipient in recipients}
     return edit_header(
-        to_crlf(content), lambda name, raw: inbound_field_to_strip(name, raw, envelope.hostname, domains), prepend
+        content, lambda name, raw: inbound_field_to_strip(name, raw, envelope.hostname, domains), prepend
     )
 
 
@@ -155,8 +158,13 @@ def _received(envelope: Envelope, auth: Sequence[AuthResult], recipients: Sequen
     helo = client.helo or "unknown"
     return (
         f"from {helo} ({name} [{literal}]){tls} by {envelope.hostname} with {client.protocol} "
-        f"id {envelope.queue_id}{destination}; {formatdate(envelope.received_at, localtime=True)}"
+        f"id {envelope.queue_id}{destination}; {_date(int(envelope.received_at))}"
     )
+
+
+@lru_cache(maxsize=16)
+def _date(seconds: int) -> str:
+    return formatdate(seconds, localtime=True)
 
 
 def _status(verdict: Verdict, required_score: float, is_spam: bool) -> str:

@@ -30,7 +30,9 @@ class Relay:
         self, envelope: Envelope, content: bytes, verdict: Verdict, wanted: Sequence[Disposition]
     ) -> tuple[Delivery, ...]:
         """One delivery for each disposition, in order; the replies are the next hops' own."""
-        envelope = replace(envelope, client=replace(envelope.client, name=client_name(verdict.auth)))
+        name = client_name(verdict.auth)
+        if name != envelope.client.name:
+            envelope = replace(envelope, client=replace(envelope.client, name=name))
         groups: dict[tuple[NextHopUrls, float], list[Disposition]] = {}
         replies: dict[str, Reply] = {}
         for one in wanted:
@@ -39,9 +41,8 @@ class Relay:
                 replies[one.recipient.address] = _NOT_OURS
             else:
                 groups.setdefault((next_hop_of(policy, one.recipient), one.required_score), []).append(one)
-        for handed in await asyncio.gather(
-            *(self._hand_over(envelope, content, verdict, url, group) for (url, _), group in groups.items())
-        ):
+        work = [self._hand_over(envelope, content, verdict, url, group) for (url, _), group in groups.items()]
+        for handed in await asyncio.gather(*work) if len(work) > 1 else [await one for one in work]:
             replies.update(handed)
         return tuple(Delivery(one.recipient, one.action, replies[one.recipient.address], one.reason) for one in wanted)
 

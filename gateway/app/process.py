@@ -17,7 +17,12 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
     """Until it returns."""
     import uvloop
 
-    uvloop.run(main)
+    from gateway import metrics
+
+    try:
+        uvloop.run(main)
+    finally:
+        metrics.flush()
 
 
 def on_signal(number: signal.Signals) -> asyncio.Future[None]:

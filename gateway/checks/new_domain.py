@@ -4,9 +4,9 @@ Asked about are organisational domains: those of links, and with them the author
 Left out are addresses, our own and the recipients' domains, partners', and those that stand in everybody's mail.
 
 Cost: none for mail without such links, and nearly none where all its domains were found old on the same day (UTC), or
-new within ten seconds, as in a flood; else one question to the memory, however many links. Without a memory, or when it
-cannot tell, nothing is said. Limits: seven domains of links and the author's; of more, those a reader can follow, the
-first and the last.
+new or nothing within ten seconds, as in a flood; else one question to the memory, however many links. Without a memory,
+or when it cannot tell, nothing is said. Limits: seven domains of links and the author's; of more, those a reader can
+follow, the first and the last.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class NewDomain:
         self._known = frozenset(map(organisational_domain, known)) | COMMON
         self._old = _Answers(_OLD_S)
         self._new = _Answers(_NEW_S)
+        self._untold = _Answers(_NEW_S)  # the memory is young, or does not answer
 
     async def check(self, mail: MailObject, resolver: Resolver) -> Iterable[Finding | Missing]:
         """One finding, with up to three domains."""
@@ -54,8 +55,11 @@ class NewDomain:
         new = self._new.at(at).intersection(names)
         asked = [one for one in names if one not in old and one not in new]
         if asked:
+            if self._untold.at(at).issuperset(asked):
+                return ()
             answer = await self._memory.lookup_new(asked)
             if answer is None:
+                self._untold.add(asked)
                 return ()
             self._new.add(answer)
             self._old.add(one for one in asked if one not in answer)

@@ -54,7 +54,9 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base32: no letter 
 
 def line(reply: Reply) -> bytes:
     """The reply as it goes over the wire; its text cannot begin another line."""
-    text = "".join(char if " " <= char <= "~" else "?" for char in reply.text)[:400]
+    text = reply.text[:400]
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(char if " " <= char <= "~" else "?" for char in text)
     enhanced = f"{reply.enhanced} " if reply.enhanced else ""
     return f"{reply.code} {enhanced}{text}\r\n".encode("ascii")
 

@@ -133,7 +133,9 @@ def _properties(result: AuthResult) -> list[tuple[str, str]]:
 
 def _value(text: str) -> str:
     """A value as RFC 8601 §2.2 takes it: bare, or a quoted string. ASCII only, as the next hop may know no SMTPUTF8."""
-    clean = "".join(char if char.isascii() else "?" for char in text[:_VALUE] if char.isprintable())
+    clean = text[:_VALUE]
+    if not (clean.isascii() and clean.isprintable()):
+        clean = "".join(char if char.isascii() else "?" for char in clean if char.isprintable())
     if _BARE.fullmatch(clean):
         return clean
     return '"' + clean.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -7,7 +7,8 @@ space before the colon and bare CR included, or a forged field would slip by.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import lru_cache
 
 from gateway.mail.authentication_results import may_be_of
 from gateway.mail.header import Header, Piece, split_header
@@ -36,6 +37,8 @@ def edit_header(content: bytes, remove: Callable[[str, bytes], bool], prepend: S
         ],
         header.end,
     )
+    if header.has_separator and kept == header.pieces and (not kept or kept[-1][2] == header.end):
+        return b"".join((*prepend, content))
     # what has no empty line before its body gets one: its first line could be taken for a field in new surroundings
     is_changed = prepend or len(kept) < len(header.pieces)
     has_no_bound = is_changed and not header.has_separator and header.end < len(content)
@@ -68,18 +71,35 @@ def _without_orphans(pieces: Sequence[Piece], end: int) -> list[Piece]:
 
 def format_field(name: str, value: str) -> bytes:
     """The field as bytes, folded at white space; no name or value can begin another field."""
-    lines, line = [], f"{_NOT_NAME.sub('', name)[:76]}:"
-    for word in _UNSAFE.sub(" ", value).split(" "):
-        if len(line) + 1 + len(word) > _LINE and line.strip() and not line.endswith(":"):
-            lines.append(line)
-            line = ""
-        line = f"{line} {word}"
-        while len(line) > _HARD_LINE:
-            lines.append(line[:_HARD_LINE])
-            line = f" {line[_HARD_LINE:]}"
-    lines.append(line)
-    # a line of white space alone would end the header for some readers (RFC 5322 §3.2.2)
-    return "\r\n".join(part for part in lines if part.strip()).encode("utf-8", "replace") + b"\r\n"
+    text = f"{_clean_name(name)}: {value if value.isprintable() else _UNSAFE.sub(' ', value)}"
+    if len(text) > _LINE:
+        text = "\r\n".join(_folded(text))
+    return text.encode("utf-8", "replace") + b"\r\n"
+
+
+@lru_cache(maxsize=256)
+def _clean_name(name: str) -> str:
+    return _NOT_NAME.sub("", name)[:76]
+
+
+def _folded(text: str) -> Iterator[str]:
+    """The lines: none of white space alone, which would end the header for some readers (RFC 5322 §3.2.2)."""
+    value = text.index(":") + 2  # no line ends before it has begun
+    start, indent = 0, ""
+    while len(indent) + len(text) - start > _LINE:
+        hard = start + _HARD_LINE - len(indent)
+        cut = text.rfind(" ", max(value, start + 1), start + _LINE - len(indent) + 1)
+        if cut < 0:
+            cut = text.find(" ", max(value, start + 1), hard + 1)
+        if cut < 0:
+            cut = hard
+        yield from _unless_blank(indent + text[start:cut])
+        start, indent = cut, "" if text.startswith(" ", cut) else " "
+    yield from _unless_blank(indent + text[start:])
+
+
+def _unless_blank(line: str) -> Sequence[str]:
+    return () if line.isspace() else (line,)
 
 
 def to_crlf(content: bytes) -> bytes:
@@ -98,6 +118,8 @@ def inbound_field_to_strip(name: str, raw: bytes, hostname: str, domains: Collec
         domains: those of the recipients; an Authentication-Results field of a host there pretends to come from behind
             us. ARC-Authentication-Results stay, as a chain is nothing without them, and are no such claim.
     """
+    if name[:1] not in "xXaA":  # most fields
+        return False
     lower = name.lower()
     if lower.startswith(_OURS) or lower == "x-spam":
         return True

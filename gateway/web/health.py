@@ -1,4 +1,4 @@
-"""/metrics for Prometheus, /healthz (this process answers), /readyz (every process is up, a message could be held).
+"""/metrics for Prometheus, /healthz (this process answers), /readyz (every process runs, a message could be held).
 
 Counters of all processes are summed from the files that prometheus-client maps (its multiprocess mode).
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from prometheus_client.registry import Collector
 from gateway import __version__
 from gateway.errors import StoreError
 from gateway.learning import LearningState
+from gateway.metrics import FLUSH_S
 from gateway.ports import QuarantineStore
 from gateway.web.learning_metrics import LearningMetrics
 
@@ -46,9 +48,9 @@ class _Now(Collector):
         held = GaugeMetricFamily("darban_quarantine_messages", "Messages in the quarantine by state.", labels=["state"])
         for state, number in _counts(self._quarantine).items():
             held.add_metric([state], number)
-        up = GaugeMetricFamily("darban_process_up", "1 when the process is ready.", labels=["process"])
+        up = GaugeMetricFamily("darban_process_up", "1 when the process is ready and runs.", labels=["process"])
         for process in _read(self._processes):
-            up.add_metric([str(process["name"])], 1.0 if process["ready"] else 0.0)
+            up.add_metric([str(process["name"])], 1.0 if _is_up(process) else 0.0)
         build = GaugeMetricFamily("darban_build_info", "The running version.", labels=["version"])
         build.add_metric([__version__], 1.0)
         dns = GaugeMetricFamily("darban_dns_up", "1 when a nameserver answers.")
@@ -76,6 +78,7 @@ def health_app(
 
     @app.get("/metrics")
     def metrics() -> Response:
+        time.sleep(2 * FLUSH_S)  # until every process has written down what it had counted when we were asked
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/healthz")
@@ -84,7 +87,7 @@ def health_app(
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        missing = [str(process["name"]) for process in _read(processes) if not process["ready"]] or _silent(processes)
+        missing = [str(process["name"]) for process in _read(processes) if not _is_up(process)] or _silent(processes)
         try:
             await asyncio.to_thread(quarantine.check)
         except StoreError:
@@ -109,6 +112,15 @@ def _read(processes: Path) -> list[dict[str, object]]:
     except (OSError, ValueError):
         return []
     return found if isinstance(found, list) else []
+
+
+def _is_up(process: Mapping[str, object]) -> bool:
+    """It said that it serves, and is not stopped (SIGSTOP, a debugger) or dead since; one that hangs looks the same."""
+    try:
+        state = Path(f"/proc/{process['pid']}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return bool(process["ready"]) and state not in "TtZX"
 
 
 def _silent(processes: Path) -> list[str]:

@@ -138,6 +138,14 @@ def test_smtp_load(folder: Path) -> None:
         assert door["4"]["memory_mib"] > 10
 
 
+def test_smtp_listener(folder: Path) -> None:
+    result = run("smtp_listener", *"--connections 4 --passes 2".split(), "--messages", str(folder))
+    assert result["replies"] == {"250": 40}
+    assert len(result["cpu_ms_of_each_pass"]) == 2
+    assert 0 < result["cpu_ms"] == min(result["cpu_ms_of_each_pass"])
+    assert result["others_cpu_ms"] < result["cpu_ms"]
+
+
 def test_milter(folder: Path) -> None:
     result = run("milter", "--messages", str(folder))
     assert all(result[f"{number} a connection"]["cpu_us"] > 0 for number in (1, 10))

@@ -22,10 +22,13 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from gateway.config.settings import Web
 from gateway.errors import ScorerError
 from gateway.learning import LearningState, Teacher
+from gateway.policy.retention import Retention
+from gateway.privacy import Privacy, Stores
 from gateway.reputation import Reputation
 from gateway.review import Review
 from gateway.scan.explain import verdict_json
 from gateway.stores.accounts import SqlAccounts
+from gateway.stores.audit import SqlAudit
 from gateway.stores.blobs import FileBlobs
 from gateway.stores.counters import SqlCounters
 from gateway.stores.engine import make_engine, migrate
@@ -254,7 +257,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     migrate(url)
     engine = make_engine(url)
     quarantine, ledger = SqlQuarantine(engine, FileBlobs(f"file://{folder}/blobs")), SqlLedger(engine)
-    accounts = SqlAccounts(engine)
+    accounts, audit = SqlAccounts(engine), SqlAudit(engine)
     accounts.create("sara", PASSWORD)
 
     async def cannot(*_: object) -> None:
@@ -265,7 +268,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         hostname="mx.test", is_spent=lambda _: False,
     )  # fmt: skip
     app = create_app(
-        quarantine=quarantine, accounts=accounts, message_log=SqlMessageLog(engine), ledger=ledger, review=review,
+        quarantine=quarantine, accounts=accounts, audit=audit, message_log=SqlMessageLog(engine), ledger=ledger, review=review,
+        privacy=Privacy(
+            Stores(quarantine, SqlMessageLog(engine), ledger, accounts, audit, SqlCounters(engine)), b"x", lambda ip: ""
+        ),
+        retention=Retention({"spam": 30.0, "phishing": 30.0, "malware": 30.0, "released": 5.0, "rows": 90.0}),
         learning=LearningState("shipped"), why=cannot, settings=Web(), hostname="mx.test", translations={},
     )  # fmt: skip
     canary = Canary()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from itertools import pairwise
 
 import authres
 from hypothesis import given
@@ -16,7 +18,7 @@ from gateway.mail.charset import decode
 from gateway.mail.date import parse_date
 from gateway.mail.domain import to_a_label, to_u_label
 from gateway.mail.edit import edit_header, format_field, inbound_field_to_strip, to_crlf
-from gateway.mail.header import MAX_FIELDS, read_header, split_header
+from gateway.mail.header import MAX_FIELDS, _split_any, read_header, split_header
 from gateway.mail.html import render
 from gateway.mail.link import find_links, host_of
 from gateway.mail.summary import clean, summarise
@@ -136,7 +138,7 @@ def test_stripping_before_or_after_line_ends_are_mended_is_the_same(content: byt
 @given(MAIL)
 def test_the_usual_header_is_read_as_every_header_is_split(content: bytes) -> None:
     header, fields = read_header(content)
-    assert header == split_header(content)
+    assert header == split_header(content) == _split_any(content, 0, len(content))
     assert [(field.name, field.raw) for field in fields] == [
         (name, content[start:end]) for name, start, end in header.pieces if name
     ]
@@ -149,6 +151,19 @@ def test_a_formatted_field_is_one_field(name: str, value: str) -> None:
     assert len(header.pieces) == 1
     assert header.pieces[0][1:] == (0, len(raw))
     assert max(map(len, raw.split(b"\r\n"))) <= 998
+    told = raw.decode().partition(":")[2]
+    assert re.sub(r"[\x00-\x20\x7f]", "", told) == re.sub(r"[\x00-\x20\x7f]", "", value)
+
+
+WORD = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60)
+
+
+@given(st.lists(WORD, min_size=1, max_size=40))
+def test_a_formatted_field_is_folded_as_late_as_can_be(words: list[str]) -> None:
+    lines = format_field("X", " ".join(words)).decode().split("\r\n")[:-1]
+    assert "".join(lines) == f"X: {' '.join(words)}"
+    for line, following in pairwise(lines):
+        assert len(line) <= 78 < len(line) + len(following.partition(" ")[2].partition(" ")[0]) + 1
 
 
 HOST = st.from_regex(r"[a-z][a-z0-9-]{0,10}[a-z0-9]\.example", fullmatch=True)

@@ -12,6 +12,7 @@ from gateway.actions.relay import Relay
 from gateway.auth import arc
 from gateway.auth.seal import Sealer
 from gateway.mail import parse
+from gateway.mail.edit import to_crlf
 from gateway.policy.domains import ConfiguredDomains
 from gateway.ports import NextHop
 from gateway.scan.explain import auth_from_json, verdict_json
@@ -63,7 +64,7 @@ async def test_what_is_relayed(
         said, found = message.by_name["arc-authentication-results"][0].text, message.by_name["authentication-results"]
         assert said.partition("; ")[2] == found[0].text
         assert len(found) == 1
-    unsealed = annotate(envelope(), content, verdict(1.0, auth=auth), TO, 5.0)
+    unsealed = annotate(envelope(), to_crlf(content), verdict(1.0, auth=auth), TO, 5.0)
     assert [one.raw for one in message.fields if not one.name.startswith("ARC-")] == [
         one.raw for one in parse(unsealed).fields if not one.name.startswith("ARC-")
     ]

@@ -76,9 +76,12 @@ async def test_without_a_memory_or_an_answer_nothing_is_said() -> None:
     assert await look(NewDomain(), "http://new.example/\r\n") == []
     memory = Memory(can_tell=False)
     check = NewDomain(memory)
-    for _ in range(2):
+    for _ in range(3):  # a flood does not ask each time
         assert await look(check, "http://new.example/\r\n") == []
-    assert len(memory.asked) == 2, "what could not be told is not taken for old"
+    assert await look(check, "http://new.example/ http://other.example/\r\n") == []
+    assert [len(asked) for asked in memory.asked] == [2, 3]
+    memory.can_tell = True
+    assert len(await look(check, "http://new.example/\r\n", AT + 10)) == 1, "it is not taken for old"
 
 
 async def test_what_is_old_is_asked_once_a_day_and_what_is_new_every_ten_seconds() -> None:
@@ -102,6 +105,10 @@ async def test_what_is_believed_has_an_end(monkeypatch: pytest.MonkeyPatch) -> N
     for number in range(50):
         await look(check, f"http://d{number}.example/\r\n")
     assert max(len(check._old.at(AT)), len(check._new.at(AT))) <= 6
+    check = NewDomain(Memory(can_tell=False))
+    for number in range(50):
+        await look(check, f"http://d{number}.example/\r\n")
+    assert len(check._untold.at(AT)) <= 6
 
 
 async def test_messages_side_by_side_hear_the_same() -> None:
