@@ -34,6 +34,9 @@ from gateway.types import (
     Recipient,
     Reply,
     Role,
+    Scope,
+    SenderEntry,
+    SenderQuery,
     Taught,
     Verdict,
 )
@@ -269,6 +272,31 @@ class AccountStore(Protocol):
 
     def audit(self, name: str, act: str, held_id: str = "", detail: str = "") -> None:
         """Who did what."""
+
+
+class SenderStore(Protocol):
+    """Senders that people allow and block. Blocking. Raises StoreError."""
+
+    def add(self, entry: SenderEntry) -> SenderEntry:
+        """As it is stored; in the place of one with the same act, pattern, recipient and network. InputError: full."""
+
+    def get(self, number: int, scope: Scope) -> SenderEntry | None:
+        """The entry, if it is of the scope and was not removed."""
+
+    def list(self, query: SenderQuery) -> tuple[Sequence[SenderEntry], int]:
+        """One page, newest first, and how many there are in all without `before`."""
+
+    def remove(self, number: int, scope: Scope) -> bool:
+        """False when there is none of the scope."""
+
+    def since(self, revision: int, limit: int) -> Sequence[SenderEntry]:
+        """Those that changed after this revision, removed ones too, in the order of the changes."""
+
+    def count_hits(self, hits: Mapping[int, tuple[int, float]]) -> None:
+        """Number -> (how many more, when the last was)."""
+
+    def purge(self, older_than_s: float) -> int:
+        """Forget entries that were removed or have expired so long ago; how many went."""
 
 
 class MessageLog(Protocol):

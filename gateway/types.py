@@ -17,7 +17,9 @@ AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
 DnsStatus = Literal["noerror", "nodata", "nxdomain", "servfail", "timeout", "refused", "invalid", "limit"]
 DmarcSending = Literal["sent", "refused", "failed"]
 QuarantineState = Literal["held", "releasing", "released", "deleted"]
+HeldKind = Literal["spam", "phishing", "malware"]
 Role = Literal["owner", "domain_admin", "reviewer", "auditor", "recipient"]
+SenderAct = Literal["allow", "block"]
 Via = Literal["release", "review", "digest", "imap", "command", "spamd", "http"]
 TaughtHow = Literal["learned", "relearned", "known", "limited"]
 # docs/next-hops.md: one URL, or several in the order they are tried in, equal ones in one text with "|" between them
@@ -478,6 +480,52 @@ class DmarcRow:
 
 
 JournalRow = LogRow | DmarcRow
+
+
+# --- senders that people allow and block --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SenderEntry:
+    """Somebody's word on a sender: what is done with his mail to whom, until when. policy/senders.py has the rule."""
+
+    act: SenderAct
+    # "sara@example.org"; "example.org", and nothing below it; ".example.org", with all that is below it; lower-case
+    pattern: str
+    recipient: str  # whose mail: an address of ours, lower case, or a domain; "" for everybody's
+    expires_at: float | None  # None: never
+    by: str  # the account that said so
+    at: float
+    note: str = ""  # why
+    held_id: str = ""  # of the message it was made from
+    # allow: the client's network, in which nobody has to be proven; "": the sender has to be
+    network: str = ""
+    number: int = 0  # of its row; 0: not stored yet
+    hits: int = 0  # messages and recipients it decided
+    last_hit_at: float | None = None
+    is_removed: bool = False
+    revision: int = 0  # higher with every change of any entry
+
+
+@dataclass(frozen=True, slots=True)
+class SenderQuery:
+    """A page of entries, newest first. Empty means any."""
+
+    text: str = ""  # part of pattern, recipient, note or account
+    act: SenderAct | Literal[""] = ""
+    is_in_force: bool = False  # those that have expired are left out
+    limit: int = 50
+    before: int | None = None  # SenderEntry.number: only older ones
+    scope: Scope = Scope(is_all=True)  # the command line's; who signs in has his own (policy/access.py)
+
+
+class Ruling(NamedTuple):
+    """What an entry comes to for one message and recipient."""
+
+    action: ActionName | None  # at least this for a block, this for an allow; None: it does not count
+    reason: str  # "allowed by sara's entry until 2027-01-03 (dkim=example.org)", or why it does not count
+    number: int  # SenderEntry.number
+    required_score: float = 0.0  # allow: from this score on it would not count
 
 
 # --- what people teach --------------------------------------------------------------------------------------------

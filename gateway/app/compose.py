@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.ports import Counters, QuarantineStore, Sealer, TrainingLedger
     from gateway.reputation import Reputation
     from gateway.review import Review
+    from gateway.senders import Senders
     from gateway.service import Releaser
 
 _OUR_FIELDS = 1 << 18  # bytes that a message grows by at delivery, ours and the servers' behind us
@@ -105,6 +106,17 @@ def make_reputation(settings: Settings, counters: Counters) -> Reputation:
         delays=Delays(said.greylist_wait_s, said.greylist_window_s),
         domains_quiet_s=said.domains_quiet_s,
     )
+
+
+def make_senders(settings: Settings) -> Senders:
+    """Whom people allow and block."""
+    from gateway.policy.senders import Limits
+    from gateway.senders import Senders
+    from gateway.stores.engine import make_engine
+    from gateway.stores.senders import SqlSenders
+
+    store, said = SqlSenders(make_engine(settings.storage.database)), settings.senders
+    return Senders(store, Limits(said.blocked, said.allow_below))
 
 
 def read_token(settings: Settings, table: str, option: str) -> bytes:

@@ -455,6 +455,22 @@ class Learning(Section):
     imap: tuple[LearningImap, ...] = Field((), description="Mailboxes that are watched.")
 
 
+class Senders(Section):
+    """[senders]: those whom people allow and block (docs/senders.md)."""
+
+    blocked: Literal["quarantine", "reject"] = Field(
+        "quarantine", description="What becomes of a blocked sender's mail: it is held, or refused."
+    )
+    allow_below: float = Field(
+        25.0,
+        gt=0,
+        description="An allowed sender's message with this score or more is judged as if it were not allowed.",
+    )
+    allow_days: int = Field(
+        30, ge=1, le=366, description="Days for which a sender is allowed, if nobody says otherwise."
+    )
+
+
 class Storage(Section):
     """[storage]: where state is kept."""
 
@@ -576,6 +592,7 @@ class Settings(Section):
     rules: Rules = Rules()
     classifier: ClassifierSettings = ClassifierSettings()
     learning: Learning = Learning()
+    senders: Senders = Senders()
     storage: Storage = Storage()
     web: Web = Web()
     metrics: Metrics = Metrics()

@@ -170,3 +170,34 @@ lesson_revision = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),  # one row
     Column("revision", Integer, nullable=False),
 )
+
+sender = Table(
+    "sender",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("act", String(8), nullable=False),  # allow, block
+    Column("pattern", String(320), nullable=False),
+    Column("recipient", String(320), nullable=False),  # an address, a domain; "": everybody
+    Column("recipient_domain", String(255), nullable=False),
+    Column("network", String(64), nullable=False),
+    Column("expires_at", Float, nullable=True),
+    Column("by", String(320), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("held_id", String(32), nullable=False),
+    Column("hits", Integer, nullable=False),
+    Column("last_hit_at", Float, nullable=True),
+    Column("removed_at", Float, nullable=True),
+    Column("revision", Integer, nullable=False),
+    Index("sender_key", "pattern", "recipient", "act", "network", unique=True),
+    Index("sender_changed", "revision"),
+    Index("sender_recipient", "recipient"),
+    Index("sender_domain", "recipient_domain"),
+)
+
+sender_revision = Table(
+    "sender_revision",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),  # one row
+    Column("revision", Integer, nullable=False),
+)
