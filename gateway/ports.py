@@ -10,6 +10,9 @@ from typing import Protocol
 
 from gateway.types import (
     Account,
+    AuditEntry,
+    AuditHead,
+    AuditQuery,
     Contribution,
     Delivery,
     Disposition,
@@ -239,6 +242,9 @@ class AccountStore(Protocol):
     def has_admin(self) -> bool:
         """Whether anybody can sign in."""
 
+    def exists(self, name: str) -> bool:
+        """Whether there is such an account."""
+
     def new_setup_token(self) -> str:
         """A token that makes one account, once."""
 
@@ -270,8 +276,29 @@ class AccountStore(Protocol):
     def end_session(self, text: str) -> None:
         """Sign out."""
 
-    def audit(self, name: str, act: str, held_id: str = "", detail: str = "") -> None:
-        """Who did what."""
+
+class AuditLog(Protocol):
+    """Who did what, in a chain that shows what was changed or cut off. Blocking. Raises StoreError."""
+
+    def append(
+        self, account: str, act: str, subject: str = "", detail: str = "", *, domain: str = "", client: str = ""
+    ) -> int:
+        """The entry's number. Without a domain it is that of the held message or address the subject is."""
+
+    def list(self, query: AuditQuery) -> tuple[Sequence[AuditEntry], int]:
+        """One page, newest first, and how many there are in all."""
+
+    def entries(self) -> Iterable[AuditEntry]:
+        """All, oldest first."""
+
+    def heads(self) -> Sequence[AuditHead]:
+        """The signed ones, oldest first."""
+
+    def about(self, address: str, scope: Scope) -> Sequence[AuditEntry]:
+        """Every entry of the scope that names the address, oldest first."""
+
+    def erase(self, address: str, pseudonym: str, *, by: str, detail: str, client: str) -> Sequence[int]:
+        """Put the pseudonym for the address, and say so in a new entry; the numbers of those that were changed."""
 
 
 class SenderStore(Protocol):

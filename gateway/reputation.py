@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import structlog
 from prometheus_client import Counter
@@ -39,6 +39,11 @@ DOMAINS_BLIND = Counter(
     "darban_domains_blind_total", "Messages judged without the memory of domains, as the store failed or was late."
 )
 LOST = Counter("darban_reputation_lost_total", "Lessons that could not be written.")
+
+for _result in ("asked to come again", "came again too soon", "passed", "store failed"):
+    GREYLISTED.labels(_result)  # a series that is there from the start can be drawn
+for _what in get_args(What):
+    LIMITED.labels(_what)
 
 _RECALL_S = 0.3  # a look-up takes less than a thousandth of that
 _GREYLIST_S = 5.0  # it writes, and may have to wait for the database's other writers

@@ -63,6 +63,7 @@ class Scanner:
         self._score = score
         self._policies = policies
         self._journal = journal
+        SCAN_SECONDS.labels(door)
         for action in ("accept", "tag", "quarantine", "reject", "failed"):
             SCANS.labels(door, action)  # a series that is there from the start can be alarmed on
 

@@ -4,7 +4,8 @@ Children are forked from this small process, each with one function to run and a
 ready. A dead child is started again, with a growing pause when it dies at once. SIGTERM or SIGINT: every child is
 asked to finish (SIGTERM), doors first, and killed after the grace time. SIGHUP: a whole new generation is started
 beside the old one; when all of it is ready the old doors are told to let nobody in any more (SIGUSR1), and have
-drain_s for their sessions; those they need end behind them. If the new one does not get ready the old one stays.
+drain_s for their sessions; those they need end behind them. Two old generations may be at that; the one before them is
+told to end. If the new one does not get ready the old one stays.
 The service manager hears of all that (systemd.py).
 """
 
@@ -29,6 +30,7 @@ from gateway.systemd import Notifier
 _PR_SET_PDEATHSIG = 1
 _PAUSES_S = (0.0, 0.2, 1.0, 5.0, 15.0)
 _SHORT_LIFE_S = 10.0
+_MAX_DRAINING = 2  # old generations: each has its listeners, scorers and share of memory
 
 log = structlog.get_logger("darban.supervisor")
 
@@ -60,6 +62,7 @@ class _Leaving:
     """A child that was asked to finish, or will be, and what it hears next."""
 
     at: float  # monotonic
+    generation: int
     signal: signal.Signals = signal.SIGTERM
     behind: frozenset[int] = frozenset()  # after these have gone
 
@@ -100,6 +103,7 @@ class Supervisor:
         self._ready_s = ready_s
         self._slots: list[_Slot] = []
         self._leaving: dict[int, _Leaving] = {}  # by pid
+        self._dismissed = 0  # generations
         self._stop = self._reload = False
         self._wake_read, self._wake_write = os.pipe()
 
@@ -281,6 +285,7 @@ class Supervisor:
     def _dismiss(self, slots: Sequence[_Slot], *, drains: bool = True) -> None:
         """Doors let nobody in and may finish, what they need ends behind them, all else at once."""
         now = time.monotonic()
+        self._dismissed += 1
         children = [slot.child for slot in slots if slot.child]
         doors = frozenset(child.pid for child in children if child.spec.place == "door")
         for child in children:
@@ -288,9 +293,18 @@ class Supervisor:
             is_told = drains and child.is_ready and child.spec.drain_s > 0 and _tell(child.pid, signal.SIGUSR1)
             self._leaving[child.pid] = _Leaving(
                 at=now + child.spec.drain_s if is_told else now,
+                generation=self._dismissed,
                 behind=doors if child.spec.place == "behind" else frozenset(),
             )
+        self._end_oldest()
         self._hurry()
+
+    def _end_oldest(self) -> None:
+        """However often it is reloaded, only so many generations are left to their sessions."""
+        draining = sorted({one.generation for one in self._leaving.values() if one.signal == signal.SIGTERM})
+        for one in self._leaving.values():
+            if one.generation in draining[:-_MAX_DRAINING] and one.signal == signal.SIGTERM:
+                one.at = 0.0
 
     def _hurry(self) -> None:
         """Say what is due: SIGTERM, and SIGKILL after the grace time."""

@@ -405,7 +405,8 @@ class HeldMessage:
     is_smtputf8: bool = False
     state: QuarantineState = "held"
     state_at: float = 0.0
-    note: str = ""  # the next hop's last words about a release
+    note: str = ""  # the next hop's last words about a release; why it was deleted
+    kind: HeldKind = "spam"  # how long it is kept (policy/retention.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,6 +438,48 @@ class Account:
     role: Role
     domains: tuple[str, ...] = ()  # whose mail it is about; of owners, and of none named, all
     addresses: tuple[str, ...] = ()  # a recipient's own; lower case
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what, as it is chained (stores/audit_chain.py)."""
+
+    number: int  # from 1 on, without gaps
+    at: float  # to the millisecond
+    account: str
+    act: str
+    subject: str  # the held message's id, the account's name, an address ...
+    domain: str  # whose mail it was about; "" where that is nobody's or everybody's
+    detail: str
+    client: str  # the address it was done from; "command" on the gateway's own machine
+    proofs: tuple[str, ...]  # a salt (hex) for each text; of an erased one "-" and its commitment
+    former: str  # the hash of the entry before
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditHead:
+    """An entry that was the last one, and a signature on that; signature "" before it is signed."""
+
+    number: int
+    hash: str
+    at: float = 0.0
+    key: str = ""  # public key, Ed25519, hex
+    signature: str = ""  # hex
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Which entries, for all that is given."""
+
+    text: str = ""  # part of account, subject, detail or client
+    act: str = ""
+    account: str = ""
+    since: float = 0.0
+    until: float | None = None
+    limit: int = 50
+    offset: int = 0
+    scope: Scope = Scope(is_all=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from pathlib import Path
 
 from gateway.config.settings import Defence, Smtp
 from gateway.listeners import smtp
+from gateway.policy.tally import Tally
 from gateway.types import Client, Envelope, Outcome, Recipient, Reply
 
 FOLDER = Path(__file__).parent / "cases" / "dialogues"
@@ -89,12 +90,15 @@ class Dialogue:
 
 @contextlib.asynccontextmanager
 async def listening(
-    service: RecordingService, defence: dict[str, object] | None = None, **settings: object
+    service: RecordingService,
+    defence: dict[str, object] | None = None,
+    tally: Tally | None = None,
+    **settings: object,
 ) -> AsyncIterator[tuple[smtp.Server, int]]:
     """The real listener on a port of its own; with `defence` nobody is trusted."""
     door = socket.create_server(("127.0.0.1", 0))
     about = () if defence is None else (Defence(**defence), ())  # type: ignore[arg-type]
-    server = await smtp.serve(Smtp(**settings), HOSTNAME, service, [door], *about)  # type: ignore[arg-type]
+    server = await smtp.serve(Smtp(**settings), HOSTNAME, service, [door], *about, tally=tally)  # type: ignore[arg-type]
     try:
         yield server, door.getsockname()[1]
     finally:

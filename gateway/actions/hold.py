@@ -10,7 +10,7 @@ import structlog
 
 from gateway.errors import StoreError
 from gateway.ports import QuarantineStore
-from gateway.types import Delivery, Disposition, Envelope, HeldMessage, Reply, Verdict
+from gateway.types import Delivery, Disposition, Envelope, HeldKind, HeldMessage, Hit, Reply, Verdict
 
 HELD = Reply(250, "2.0.0", "Message accepted")  # the client is not told that it was held
 _STORE_DOWN = Reply(451, "4.3.0", "Temporary problem, please try again later")
@@ -26,9 +26,16 @@ def held_id(content_hash: str, reverse_path: str, recipient: str) -> str:
 class Hold:
     """Stores all recipients' rows in one transaction, or none."""
 
-    def __init__(self, store: QuarantineStore, to_json: Callable[[Verdict, Disposition], str]) -> None:
+    def __init__(
+        self,
+        store: QuarantineStore,
+        to_json: Callable[[Verdict, Disposition], str],
+        kind_of: Callable[[Sequence[Hit]], HeldKind],
+    ) -> None:
+        """`kind_of` is policy.retention's."""
         self._store = store
         self._to_json = to_json
+        self._kind_of = kind_of
 
     async def apply(
         self, envelope: Envelope, content: bytes, verdict: Verdict, wanted: Sequence[Disposition]
@@ -64,4 +71,5 @@ class Hold:
             is_8bitmime=envelope.is_8bitmime,
             is_smtputf8=envelope.is_smtputf8,
             state_at=envelope.received_at,
+            kind=self._kind_of(verdict.hits),
         )

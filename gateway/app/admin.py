@@ -11,10 +11,14 @@ import structlog
 
 from gateway.app.compose import (
     domain_policies,
+    load_audit_key,
+    make_keys,
     make_next_hops,
+    make_privacy,
     make_publisher,
     make_quarantine,
     make_releaser,
+    make_retention,
     make_review,
     make_teacher,
     make_watches,
@@ -37,11 +41,13 @@ log = structlog.get_logger("darban")
 
 async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList, metrics: SocketList) -> None:
     """Until told to stop."""
+    from gateway.housekeeping import Housekeeping, sign_now_and_then
     from gateway.mailboxes import make_learn
     from gateway.net.journal import serve_journal
     from gateway.reputation import prune_now_and_then
     from gateway.rules.reader import read as read_rules
     from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.audit import SqlAudit
     from gateway.stores.counters import SqlCounters
     from gateway.stores.dmarc_feedback import SqlDmarcFeedback
     from gateway.stores.engine import make_engine
@@ -56,10 +62,13 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
 
     journal = await serve_journal(where.journal, lambda rows: keep_rows(rows, message_log.append, feedback.add))
-    ledger = SqlLedger(engine)
+    ledger, audit = SqlLedger(engine), SqlAudit(engine)
     teacher, publisher = make_teacher(settings, ledger), make_publisher(settings, ledger)
     learning = None if publisher is None else publisher.state
+    housekeeping = Housekeeping(quarantine, make_retention(settings), audit, make_keys(settings, engine))
     tasks = [
+        asyncio.create_task(housekeeping.run(settings.retention.every_s)),
+        asyncio.create_task(sign_now_and_then(audit, load_audit_key(settings))),
         asyncio.create_task(prune_now_and_then(SqlCounters(engine))),
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),
     ]
@@ -67,6 +76,9 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     pages = create_app(
         quarantine=quarantine,
         accounts=SqlAccounts(engine),
+        audit=audit,
+        privacy=make_privacy(settings),
+        retention=make_retention(settings),
         message_log=message_log,
         ledger=ledger,
         review=make_review(settings, make_releaser(settings, next_hops, quarantine), quarantine, teacher, publisher),

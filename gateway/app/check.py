@@ -10,6 +10,7 @@ from gateway.config.settings import Settings
 def check_settings(settings: Settings) -> None:
     """What can be known to be wrong before a process is started. Raises ConfigError."""
     from gateway.config.dns_lists import dns_lists
+    from gateway.config.load import read_master_keys
     from gateway.listeners.smtp import tls_context
     from gateway.net.next_hop import NextHops
 
@@ -21,6 +22,8 @@ def check_settings(settings: Settings) -> None:
     dns_lists(settings.dns_list)
     tls_context(settings.smtp)
     make_sealer(settings)
+    if settings.storage.encryption_key:
+        read_master_keys(settings.storage.encryption_key)
     for one in settings.learning.imap:
         make_imap_server(one)
     for table, option in (("http", "token_file"), ("http", "learn_token_file")):

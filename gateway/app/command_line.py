@@ -6,12 +6,21 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from gateway.app.compose import make_next_hops, make_quarantine, make_releaser, make_review, make_teacher
+from gateway.app.compose import (
+    make_keys,
+    make_next_hops,
+    make_privacy,
+    make_quarantine,
+    make_releaser,
+    make_review,
+    make_teacher,
+)
 from gateway.app.pipeline import make_resolver
 from gateway.config.settings import Settings
 
 if TYPE_CHECKING:
     from gateway.digest.dmarc import DmarcReports, DmarcSender
+    from gateway.privacy import Privacy
     from gateway.review import Review
 
 
@@ -39,6 +48,31 @@ def open_message_log(settings: Settings) -> Any:
 
     migrate(settings.storage.database)
     return SqlMessageLog(make_engine(settings.storage.database))
+
+
+def open_audit(settings: Settings) -> Any:
+    """The audit log, for the command line."""
+    from gateway.stores.audit import SqlAudit
+    from gateway.stores.engine import make_engine, migrate
+
+    migrate(settings.storage.database)
+    return SqlAudit(make_engine(settings.storage.database))
+
+
+def open_keys(settings: Settings) -> Any:
+    """The keys that contents are encrypted by, for the command line; None without [storage] encryption_key."""
+    from gateway.stores.engine import make_engine, migrate
+
+    migrate(settings.storage.database)
+    return make_keys(settings, make_engine(settings.storage.database))
+
+
+def open_privacy(settings: Settings) -> Privacy:
+    """What is kept of a person, for the command line."""
+    from gateway.stores.engine import migrate
+
+    migrate(settings.storage.database)
+    return make_privacy(settings)
 
 
 def open_accounts(settings: Settings) -> Any:

@@ -5,23 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.app.pipeline import load_model, make_resolver
-from gateway.app.places import Places, places
+from gateway.app.places import Places, message_holders, places
 from gateway.config.settings import LearningImap, Settings
 from gateway.policy.domains import ConfiguredDomains
 from gateway.types import DomainPolicy, Via
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from gateway.classify.online import Caps
     from gateway.learning import Publisher, Teacher
+    from gateway.listeners.budget import Budget
     from gateway.listeners.teaching import Teaching
     from gateway.mailboxes import Learn, MailboxWatch
     from gateway.net.imap import Server
     from gateway.net.next_hop import NextHops
+    from gateway.policy.retention import Retention
     from gateway.ports import Counters, QuarantineStore, Sealer, TrainingLedger
+    from gateway.privacy import Privacy
     from gateway.reputation import Reputation
     from gateway.review import Review
     from gateway.senders import Senders
     from gateway.service import Releaser
+    from gateway.stores.vault import SqlKeys
 
 _OUR_FIELDS = 1 << 18  # bytes that a message grows by at delivery, ours and the servers' behind us
 
@@ -44,6 +50,14 @@ def domain_policies(settings: Settings) -> ConfiguredDomains:
     )
 
 
+def make_budget(settings: Settings, where: Places) -> Budget:
+    """What messages may take of this process's memory and disk, for all its doors."""
+    from gateway.listeners import budget
+
+    budget.give_memory_back()
+    return budget.make_budget(settings.smtp, message_holders(settings), where.spool)
+
+
 def make_next_hops(settings: Settings) -> NextHops:
     """The servers behind us, with a resolver of their own."""
     from gateway.net.next_hop import NextHops
@@ -57,7 +71,71 @@ def make_quarantine(settings: Settings) -> Any:
     from gateway.stores.engine import make_engine
     from gateway.stores.quarantine import SqlQuarantine
 
-    return SqlQuarantine(make_engine(settings.storage.database), FileBlobs(settings.storage.blobs))
+    engine = make_engine(settings.storage.database)
+    return SqlQuarantine(engine, FileBlobs(settings.storage.blobs), make_keys(settings, engine))
+
+
+def make_keys(settings: Settings, engine: Any) -> SqlKeys | None:
+    """The keys that contents are encrypted by; None without [storage] encryption_key."""
+    path = settings.storage.encryption_key
+    if not path:
+        return None
+    from gateway.config.load import read_master_keys
+    from gateway.stores.vault import SqlKeys
+
+    return SqlKeys(engine, lambda: read_master_keys(path))
+
+
+def make_retention(settings: Settings) -> Retention:
+    """[retention], and what [[domain]] tables say instead."""
+    from gateway.policy.retention import Retention
+
+    said = settings.retention
+    return Retention(
+        days={
+            "spam": said.spam_days,
+            "phishing": said.phishing_days,
+            "malware": said.malware_days,
+            "released": said.released_days,
+            "rows": said.rows_days,
+        },
+        domain_days={one.name: one.keep_days for one in settings.domain if one.keep_days},
+        max_size=said.max_quarantine_size,
+        domain_sizes={one.name: one.max_quarantine_size for one in settings.domain if one.max_quarantine_size},
+    )
+
+
+def make_privacy(settings: Settings) -> Privacy:
+    """What is kept of a person."""
+    from gateway.policy.reputation import Networks
+    from gateway.privacy import Privacy, Stores
+    from gateway.reputation import load_secret
+    from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.audit import SqlAudit
+    from gateway.stores.counters import SqlCounters
+    from gateway.stores.engine import make_engine
+    from gateway.stores.ledger import SqlLedger
+    from gateway.stores.message_log import SqlMessageLog
+
+    engine = make_engine(settings.storage.database)
+    stores = Stores(
+        make_quarantine(settings),
+        SqlMessageLog(engine),
+        SqlLedger(engine),
+        SqlAccounts(engine),
+        SqlAudit(engine),
+        SqlCounters(engine),
+    )
+    networks = Networks(settings.reputation.trusted_networks)
+    return Privacy(stores, load_secret(places(settings).secret), networks.of)
+
+
+def load_audit_key(settings: Settings) -> Ed25519PrivateKey:
+    """The installation's key that signs the audit log's heads; made when there is none."""
+    from gateway.reputation import load_secret
+    from gateway.stores.audit_chain import key_of
+
+    return key_of(load_secret(places(settings).audit_key))
 
 
 def make_sealer(settings: Settings) -> Sealer | None:

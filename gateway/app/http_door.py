@@ -6,7 +6,7 @@ import signal
 
 import structlog
 
-from gateway.app.compose import domain_policies, make_teaching, read_token
+from gateway.app.compose import domain_policies, make_budget, make_teaching, read_token
 from gateway.app.places import Places, scorer_count
 from gateway.app.process import SocketList, leave, on_signal
 from gateway.config.settings import Settings
@@ -36,6 +36,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, sockets: Socket
             said,
             settings.hostname,
             settings.smtp.max_message_size,
+            make_budget(settings, where),
             scanner=Scanner("checkv2", pool.score, policies, journal),
             explainer=Scanner("scan", pool.explain, policies, journal),
             teaching=make_teaching(settings, said.trainer, "http") if said.learn_token_file else None,

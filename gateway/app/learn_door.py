@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from gateway.app.compose import make_teaching
+from gateway.app.compose import make_budget, make_teaching
 from gateway.app.places import Places
 from gateway.app.process import GRACE_S, on_signal
 from gateway.config.settings import Settings
@@ -18,7 +18,8 @@ async def serve(settings: Settings, where: Places, ready: Ready) -> None:
 
     stopped = on_signal(signal.SIGTERM)
     teaching = make_teaching(settings, settings.spamd.trainer, "spamd")
-    door = spamd.Server(settings.spamd, settings.hostname, settings.smtp.max_message_size, None, teaching.tell)
+    limit, budget = settings.smtp.max_message_size, make_budget(settings, where)
+    door = spamd.Server(settings.spamd, settings.hostname, limit, None, teaching.tell, budget)
     await door.start([bind(f"unix:{where.learn}")])
     ready()
     await stopped

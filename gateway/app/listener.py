@@ -11,6 +11,7 @@ import structlog
 
 from gateway.app.compose import (
     domain_policies,
+    make_budget,
     make_next_hops,
     make_quarantine,
     make_reputation,
@@ -21,10 +22,12 @@ from gateway.app.pipeline import make_resolver
 from gateway.app.places import Places, listener_count, scorer_count
 from gateway.app.process import Door, SocketList, leave, on_signal
 from gateway.config.settings import Settings
+from gateway.policy.tally import Tally
 from gateway.supervisor import Ready
 
 if TYPE_CHECKING:
     from gateway.admission import Admission, Lists
+    from gateway.listeners.budget import Budget
     from gateway.net.dns import CachingResolver
     from gateway.net.journal import JournalSender
     from gateway.service import Gateway
@@ -40,13 +43,21 @@ class Doors(NamedTuple):
     spamd: SocketList
 
 
-async def serve(settings: Settings, where: Places, ready: Ready, sockets: Doors) -> None:
+class _Shared(NamedTuple):
+    """What the doors of this process have in common."""
+
+    budget: Budget
+    tally: Tally  # with the other listeners too
+
+
+async def serve(settings: Settings, where: Places, ready: Ready, sockets: Doors, tally: Tally) -> None:
     """Until told to stop, or replaced by a new generation and left by the last client."""
-    from gateway.listeners.budget import give_memory_back
     from gateway.net.journal import JournalSender
 
-    give_memory_back()
     stopped, left = on_signal(signal.SIGTERM), on_signal(signal.SIGUSR1)
+    shared = _Shared(make_budget(settings, where), tally)
+    for kind in ("door", "open"):
+        tally.counts(kind).clear()  # of a process that died in our place
     async with AsyncExitStack() as held:  # closed in reverse
         journal = JournalSender(where.journal)
         journal.start()
@@ -54,34 +65,34 @@ async def serve(settings: Settings, where: Places, ready: Ready, sockets: Doors)
         service = await held.enter_async_context(_open_gateway(settings, where, journal))
         admission = _admission(settings, service, journal)
         held.callback(admission.close)
-        doors = [await _open_smtp(settings, where, admission, sockets.smtp)]
+        doors = [await _open_smtp(settings, admission, shared, sockets.smtp)]
         if settings.spamd.listen:
-            doors.append(await held.enter_async_context(_open_spamd(settings, where, journal, sockets.spamd)))
+            doors.append(await held.enter_async_context(_open_spamd(settings, where, journal, shared, sockets.spamd)))
         if settings.milter.listen:
-            doors.append(await _open_milter(settings, service, sockets.milter))
+            doors.append(await _open_milter(settings, service, shared, sockets.milter))
         ready()
         await leave(doors, stopped, left, settings.process.drain_s)
 
 
-async def _open_smtp(settings: Settings, where: Places, admission: Admission, sockets: SocketList) -> Door:
+async def _open_smtp(settings: Settings, admission: Admission, shared: _Shared, sockets: SocketList) -> Door:
     from gateway.listeners import smtp
-    from gateway.listeners.budget import make_budget
 
     trusted = settings.reputation.trusted_networks
-    budget = make_budget(settings.smtp, listener_count(settings), where.spool)
-    return await smtp.serve(settings.smtp, settings.hostname, admission, sockets, settings.defence, trusted, budget)
+    return await smtp.serve(settings.smtp, settings.hostname, admission, sockets, settings.defence, trusted, *shared)
 
 
-async def _open_milter(settings: Settings, service: Gateway, sockets: SocketList) -> Door:
+async def _open_milter(settings: Settings, service: Gateway, shared: _Shared, sockets: SocketList) -> Door:
     from gateway.listeners import milter
 
     max_size, sealer = settings.smtp.max_message_size, make_sealer(settings)
-    return await milter.serve(settings.milter, max_size, settings.hostname, service, sockets, sealer)
+    return await milter.serve(
+        settings.milter, max_size, settings.hostname, service, sockets, shared.budget, sealer, shared.tally
+    )
 
 
 @asynccontextmanager
 async def _open_spamd(
-    settings: Settings, where: Places, journal: JournalSender, sockets: SocketList
+    settings: Settings, where: Places, journal: JournalSender, shared: _Shared, sockets: SocketList
 ) -> AsyncIterator[Door]:
     from gateway.listeners import spamd
     from gateway.listeners.place import is_private
@@ -95,7 +106,7 @@ async def _open_spamd(
     await pool.start()
     scanner = Scanner("spamd", pool.score, domain_policies(settings), journal)
     tell = spamd.forward(where.learn, settings.limits.scan_s) if said.learn else None
-    door = spamd.Server(said, settings.hostname, limit, scanner, tell)
+    door = spamd.Server(said, settings.hostname, limit, scanner, tell, *shared)
     await door.start(sockets)
     try:
         yield door
@@ -110,6 +121,7 @@ async def _open_spamd(
 async def _open_gateway(settings: Settings, where: Places, journal: JournalSender) -> AsyncIterator[Gateway]:
     from gateway.actions.hold import Hold
     from gateway.actions.relay import Relay
+    from gateway.policy.retention import kind_of
     from gateway.scan.explain import verdict_json
     from gateway.scan.pool import ScorerPool
     from gateway.service import Gateway
@@ -130,7 +142,7 @@ async def _open_gateway(settings: Settings, where: Places, journal: JournalSende
             policies=policies,
             scorer=pool,
             relay=Relay(policies, next_hops.get, make_sealer(settings)),
-            hold=Hold(make_quarantine(settings), verdict_json),
+            hold=Hold(make_quarantine(settings), verdict_json, kind_of),
             verifier=next_hops,
             journal=journal,
             counters=counters,

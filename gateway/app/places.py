@@ -44,6 +44,11 @@ class Places:
         return self.state / "secret"
 
     @property
+    def audit_key(self) -> Path:
+        """What signs the audit log."""
+        return self.state / "audit.key"
+
+    @property
     def model(self) -> Path:
         """The online model."""
         return self.state / "model"
@@ -86,6 +91,12 @@ def listener_count(settings: Settings) -> int:
     """One for every two cores: what judges is the scorers."""
     workers = settings.smtp.workers
     return max(1, (os.cpu_count() or 1) // 2) if workers == "auto" else workers
+
+
+def message_holders(settings: Settings) -> int:
+    """Processes that hold messages on their way in: [smtp] memory and spool are theirs together."""
+    learns = bool(settings.spamd.listen) and settings.spamd.learn
+    return listener_count(settings) + learns + bool(settings.http.listen)
 
 
 def scorer_count(settings: Settings) -> int:

@@ -11,6 +11,7 @@ from gateway.app import admin, http_door, learn_door, listener, scorers
 from gateway.app.places import listener_count, places
 from gateway.app.process import SocketList, run_loop
 from gateway.config.settings import Settings
+from gateway.policy.tally import Tally
 from gateway.sockets import Sockets
 from gateway.supervisor import ProcessSpec, Ready
 
@@ -37,9 +38,11 @@ def plan(settings: Settings, sockets: Sockets) -> list[ProcessSpec]:
 
     drains = {"place": "door", "drain_s": settings.process.drain_s}
 
+    tally = Tally(listeners)
+
     def listen(number: int, mine: listener.Doors) -> ProcessSpec:
         def run(ready: Ready) -> None:
-            run_loop(listener.serve(settings, where, ready, mine))
+            run_loop(listener.serve(settings, where, ready, mine, tally.of(number - 1)))
 
         return spec(f"listener-{number}", run, [*mine.smtp, *mine.milter, *mine.spamd], **drains)
 

@@ -123,6 +123,7 @@ def _kept(settings: Settings) -> list[Path]:
         file,
         *beside,
         where.secret,
+        where.audit_key,
         where.model,
         where.mailboxes,
         where.cache,

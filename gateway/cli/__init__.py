@@ -5,7 +5,23 @@ from __future__ import annotations
 import typer
 
 from gateway import __version__, log
-from gateway.cli import admin, config, demo, dmarc, domain, evaluate, learn, quarantine, rules, run, scan, trace, train
+from gateway.cli import (
+    admin,
+    audit,
+    config,
+    demo,
+    dmarc,
+    domain,
+    evaluate,
+    learn,
+    privacy,
+    quarantine,
+    rules,
+    run,
+    scan,
+    trace,
+    train,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +41,8 @@ app.add_typer(learn.app, name="learn")
 app.add_typer(domain.app, name="domain")
 app.add_typer(config.app, name="config")
 app.add_typer(admin.app, name="admin")
+app.add_typer(audit.app, name="audit")
+app.add_typer(privacy.app, name="privacy")
 app.add_typer(dmarc.app, name="dmarc")
 
 

@@ -26,15 +26,18 @@ def create(
 ) -> None:
     """Make an account, or a link that makes one."""
     from gateway.app.command_line import open_accounts
+    from gateway.cli.audit import record
     from gateway.config.load import load_settings
 
     settings = load_settings(config)
     accounts = open_accounts(settings)
     if link:
+        record(settings, "account", "", "a one-time link")
         typer.echo(f"http://{settings.web.listen}/setup/{accounts.new_setup_token()}")
         return
     if not name:
         raise InputError("write the account's name, or --link")
     password = sys.stdin.readline().rstrip("\n") if password_stdin else typer.prompt("Password", hide_input=True)
     accounts.create(name, password)
+    record(settings, "account", name, "by the command line, as owner")
     typer.echo(f"{name} can sign in at http://{settings.web.listen}/")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from gateway.cli.audit import record
 from gateway.cli.quarantine import printable
 from gateway.cli.scan import list_messages, progress
 from gateway.errors import InputError
@@ -88,8 +89,10 @@ def revoke(
     config: Path | None = _CONFIG,
 ) -> None:
     """Leave lessons out: the model becomes what it would be without them. Exit status 1 when none was in use."""
-    which, (_, ledger) = _chosen(ids, trainer, day), _open(config)
-    _done(ledger.revoke(which, getpass.getuser()), "revoked", as_json=as_json)
+    which, (settings, ledger) = _chosen(ids, trainer, day), _open(config)
+    number = ledger.revoke(which, getpass.getuser())
+    record(settings, "revoke", "", f"{number} lessons: {' '.join(ids or ())} {trainer} {day}".strip())
+    _done(number, "revoked", as_json=as_json)
 
 
 @app.command("restore")
@@ -101,8 +104,10 @@ def restore(
     config: Path | None = _CONFIG,
 ) -> None:
     """Take revoked lessons back in. Exit status 1 when none was revoked."""
-    which, (_, ledger) = _chosen(ids, trainer, day), _open(config)
-    _done(ledger.restore(which), "restored", as_json=as_json)
+    which, (settings, ledger) = _chosen(ids, trainer, day), _open(config)
+    number = ledger.restore(which)
+    record(settings, "restore", "", f"{number} lessons: {' '.join(ids or ())} {trainer} {day}".strip())
+    _done(number, "restored", as_json=as_json)
 
 
 @app.command("status")
@@ -147,8 +152,10 @@ def _teach(
         counted[what] += 1
         if as_json:
             typer.echo(json.dumps({"path": path, "what": what, "lesson_id": lesson_id}))
+    said = ", ".join(f"{number} {what}" for what, number in sorted(counted.items()))
+    record(settings, "teach", "", f"{_label(is_spam)} in the name of {who}: {said or 'no message there'}")
     if not as_json:
-        typer.echo(", ".join(f"{number} {what}" for what, number in sorted(counted.items())) or "no message there")
+        typer.echo(said or "no message there")
         if counted["limited"]:
             typer.echo(f"{printable(who)} has taught {settings.learning.daily_lessons} messages today; go on tomorrow")
     raise typer.Exit(1 if counted["limited"] else 0)

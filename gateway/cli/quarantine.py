@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from gateway.cli.audit import record
 from gateway.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,8 +62,9 @@ def show(
     config: Path | None = _CONFIG,
 ) -> None:
     """Why it is held."""
-    _, store = _store(config)
+    settings, store = _store(config)
     held = _find(store, held_id)
+    record(settings, "download" if raw else "view", held.id)
     if raw:
         sys.stdout.buffer.write(store.content(held.id))
         return
@@ -91,6 +93,7 @@ def release(
     ids = [_find(store, held_id).id for held_id in held_ids]
     results = asyncio.run(_release(settings, ids, trainer or getpass.getuser(), learns=learn))
     for done in results:
+        record(settings, "release", done.held.id, f"{done.held.state}: {done.held.note}{_learned(done)}")
         typer.echo(f"{done.held.id} {done.held.state}{_learned(done)}: {printable(done.held.note)}")
     raise typer.Exit(0 if all(done.held.state == "released" for done in results) else 1)
 
@@ -106,6 +109,8 @@ def spam(
     ids = [_find(store, held_id).id for held_id in held_ids]
     results = asyncio.run(_spam(settings, ids, trainer or getpass.getuser()))
     for held_id, done in zip(ids, results, strict=True):
+        if done:
+            record(settings, "spam", held_id, f"deleted{_learned(done)}")
         typer.echo(f"{held_id} {f'deleted{_learned(done)}' if done else 'is not held'}")
     raise typer.Exit(0 if all(results) else 1)
 
@@ -116,10 +121,12 @@ def delete(
     config: Path | None = _CONFIG,
 ) -> None:
     """Delete messages; their contents go for good. Exit status 1 when one was not held."""
-    _, store = _store(config)
+    settings, store = _store(config)
     done = []
     for held in [_find(store, held_id) for held_id in held_ids]:
         done.append(store.transition(held.id, ("held",), "deleted"))
+        if done[-1]:
+            record(settings, "delete", held.id)
         typer.echo(f"{held.id} {'deleted' if done[-1] else f'is {held.state}, not held'}")
     raise typer.Exit(0 if all(done) else 1)
 

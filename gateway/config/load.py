@@ -6,8 +6,12 @@ Relative paths are taken from the file's folder, or from the current one without
 from __future__ import annotations
 
 import difflib
+import os
+import re
+import secrets
 import stat
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +53,49 @@ def read_secret(path: str) -> bytes:
     if mode & (stat.S_IRWXO | stat.S_IWGRP):
         raise ValueError("others may read or change it; chmod 600 or 640")
     return content
+
+
+def read_master_keys(path: str) -> tuple[bytes, ...]:
+    """Of [storage] encryption_key: one a line, the first is the one in use. Raises ConfigError."""
+    try:
+        lines = read_secret(path).decode("ascii", "replace").split()
+    except ValueError as error:
+        raise ConfigError(f"[storage] encryption_key: {path}: {error}") from None
+    if not lines or not all(re.fullmatch("[0-9a-fA-F]{64}", line) for line in lines):
+        raise ConfigError(f"[storage] encryption_key: {path}: holds no key; write one by: openssl rand -hex 32")
+    return tuple(bytes.fromhex(line) for line in lines)
+
+
+def add_master_key(path: str) -> None:
+    """A new one before those that are there. Raises ConfigError, OSError."""
+    _write_master_keys(path, (secrets.token_bytes(32), *read_master_keys(path)))
+
+
+def keep_newest_master_key(path: str) -> None:
+    """Raises ConfigError, OSError."""
+    _write_master_keys(path, read_master_keys(path)[:1])
+
+
+def _write_master_keys(path: str, keys: Sequence[bytes]) -> None:
+    """Whole or not at all, with the rights and the owner that the file has."""
+    place, said = Path(path).resolve(), Path(path).stat()
+    fresh = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+    try:
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123
+            if os.geteuid() == 0:
+                os.fchown(file.fileno(), said.st_uid, said.st_gid)
+            os.fchmod(file.fileno(), stat.S_IMODE(said.st_mode))
+            file.write("".join(f"{key.hex()}\n" for key in keys))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(place)
+    finally:
+        fresh.unlink(missing_ok=True)
+    folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def state_dir(settings: Settings) -> Path:
@@ -247,6 +294,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
                 update={
                     "database": _sqlite_url(storage.database, base),
                     "blobs": _file_url(storage.blobs, base),
+                    "encryption_key": at(storage.encryption_key),
                 }
             ),
         }
@@ -283,6 +331,7 @@ def _check_files(settings: Settings, name: str) -> None:
         "[smtp] tls_certificate": [smtp.tls_certificate],
         "[smtp] tls_key": [smtp.tls_key],
         "[arc] key": [settings.arc.key],
+        "[storage] encryption_key": [settings.storage.encryption_key],
         "[rules] paths": list(settings.rules.paths),
         "[classifier] model": [settings.classifier.model],
         "[[learning.imap]] ca": [one.ca for one in settings.learning.imap],

@@ -91,6 +91,7 @@ def check_next_hops(value: object) -> object:
 _NEXT_HOP = re.compile(r"(smtp://|smtp\+mx://|lmtp://|lmtp\+unix:/|maildir:).+")
 
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+AnySize = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 HostPort = Annotated[str, AfterValidator(check_host_port)]
 Network = Annotated[str, AfterValidator(check_network)]
 NextHopSetting = Annotated[NextHopUrls, BeforeValidator(check_next_hops)]
@@ -112,7 +113,9 @@ class Smtp(Section):
     max_recipients: int = Field(
         100, ge=1, le=10_000, description="Recipients of one message; more are deferred with 452."
     )
-    max_connections: int = Field(1000, ge=1, description="Connections of one listener process; more are answered 421.")
+    max_connections: int = Field(
+        1000, ge=1, description="Connections of all listeners together; more are answered 421."
+    )
     timeout_s: float = Field(
         300.0, gt=0, description="One command line, or silence within content, may take so long (RFC 5321 4.5.3.2.7)."
     )
@@ -147,13 +150,13 @@ class Smtp(Section):
     )
     memory: Literal["auto"] | Size = Field(
         "auto",
-        description="What messages may take of it in all listeners together; beyond, clients hear 421 or 452 (RFC 3463 "
+        description="What messages may take of it at all doors together; beyond, clients hear 421 or 452 (RFC 3463 "
         "X.3.1). auto: a quarter of the machine's, or of the container's.",
     )
     spool_above: Size = Field(
         256 << 10, description="A message larger than that is on disk while it comes in, and waits there for its turn."
     )
-    spool: Size = Field(4 << 30, description="Disk that messages on their way in may take, all listeners together.")
+    spool: Size = Field(4 << 30, description="Disk that messages on their way in may take, at all doors together.")
     tls_certificate: str = Field(
         "", description="PEM file with the certificate chain; STARTTLS is offered when it is set."
     )
@@ -182,11 +185,12 @@ class Route(Section):
     next_hop: NextHopSetting = Field(description="As the domain's.")
 
 
+KeptName = Literal["spam", "phishing", "malware", "released", "rows"]
 RefusalName = Literal["", "defer", "refuse"]
 
 
 class Defence(Section):
-    """[defence]: what one client may do to the door, counted by each listener process (docs/smtp.md).
+    """[defence]: what one client may do to the door, counted by all listeners together (docs/smtp.md).
 
     Nothing of it is for [reputation] trusted_networks.
     """
@@ -244,6 +248,12 @@ class Domain(Section):
     greylist: bool = Field(False, description="Defer doubtful first contacts once (docs/reputation.md).")
     greylist_at: float = Field(2.5, description="From this score on a first contact is doubtful.")
     route: tuple[Route, ...] = Field((), description="Recipients whose mail goes elsewhere.")
+    keep_days: dict[KeptName, Annotated[float, Field(gt=0, le=36_500)]] = Field(
+        {}, description="What differs from [retention], in days: { spam = 7, released = 3 }."
+    )
+    max_quarantine_size: AnySize = Field(
+        0, description="The domain's contents in the quarantine at most, the oldest go first; 0: no limit of its own."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Domain:
@@ -480,6 +490,28 @@ class Storage(Section):
         description="Contents of held messages: file:///PATH; relative to the configuration's folder.",
     )
     redis: str = Field("", description="redis://... when several gateways share counters.")
+    encryption_key: str = Field(
+        "",
+        description="File with the master key, 64 hexadecimal digits, that others must not read: contents of held "
+        "messages are encrypted when it is set (docs/privacy.md). Lose it, and they are lost.",
+    )
+
+
+_Days = Annotated[float, Field(gt=0, le=36_500)]
+
+
+class Retention(Section):
+    """[retention]: how long held messages are kept (docs/privacy.md). [[domain]] keep_days overrides it."""
+
+    spam_days: _Days = Field(30.0, description="Held spam.")
+    phishing_days: _Days = Field(30.0, description="Held messages with a sign of phishing.")
+    malware_days: _Days = Field(14.0, description="Held messages with a sign of malware.")
+    released_days: _Days = Field(14.0, description="Contents of released messages, from the release on.")
+    rows_days: _Days = Field(90.0, description="What is known of a message after its content was deleted.")
+    max_quarantine_size: AnySize = Field(
+        0, description="All contents in the quarantine at most; released ones go first, then the oldest. 0: no limit."
+    )
+    every_s: float = Field(600.0, ge=1, description="Time between two looks.")
 
 
 class Web(Section):
@@ -499,7 +531,7 @@ class Spamd(Section):
     """[spamd]: the door for spamc, Exim and whatever else speaks to SpamAssassin's daemon (docs/doors.md)."""
 
     listen: Endpoint = Field("", description="host:port or unix:/path, or empty for off; others must not reach it.")
-    max_connections: int = Field(200, ge=1, description="Connections of one listener process; more are turned away.")
+    max_connections: int = Field(200, ge=1, description="Connections of all listeners together; more are turned away.")
     timeout_s: float = Field(60.0, gt=0, description="A request may take so long to come in.")
     learn: bool = Field(False, description="TELL teaches: whoever reaches this door may.")
     trainer: str = Field(
@@ -541,7 +573,7 @@ class Milter(Listener):
         ("127.0.0.0/8", "::1/128"),
         description="The MTA's own clients (its mynetworks): what they send to domains not named here is not judged.",
     )
-    max_connections: int = Field(1000, ge=1, description="Connections of one listener process; more are closed.")
+    max_connections: int = Field(1000, ge=1, description="Connections of all listeners together; more are closed.")
     timeout_s: float = Field(
         3600.0, gt=0, description="An MTA silent for so long is disconnected; longer than its clients may be silent."
     )
@@ -594,6 +626,7 @@ class Settings(Section):
     learning: Learning = Learning()
     senders: Senders = Senders()
     storage: Storage = Storage()
+    retention: Retention = Retention()
     web: Web = Web()
     metrics: Metrics = Metrics()
     milter: Milter = Milter()

@@ -1,4 +1,5 @@
-"""What messages may take of a listener's memory and disk, so that no load makes it swap (RFC 3463 X.3.1).
+"""What messages may take of a process's memory and disk, so that no load makes it swap (RFC 3463 X.3.1): one budget for
+all its doors.
 
 One half of the memory is for messages as long as `spool_above` at most: they are held as they come, and when it is full
 nobody begins a new one. Whatever is longer, or comes while that is half full, is in an unlinked file until all of it is
@@ -37,7 +38,7 @@ log = structlog.get_logger("darban.budget")
 
 
 class Budget:
-    """Of one listener process; in its loop only."""
+    """Of one process; in its loop only."""
 
     def __init__(
         self, memory: int, spool: int, spool_above: int, folder: Path | None, patience_s: float = _PATIENCE_S
@@ -183,12 +184,13 @@ class Incoming:
         """All of it; None when there is no room for it."""
         if self.has_failed:
             return None
-        if self._file is None and not self._budget.is_full:
+        is_long = self._file is not None or self.size > self._budget.spool_above
+        if not is_long and not self._budget.is_full:
             self._hold(self.size * (_COPIES - 1))
             content = b"".join(self._pieces)
             self._pieces.clear()
             return content
-        if self._file is not None and self._pieces:
+        if is_long and self._pieces:
             await self.flush()  # it is read in one piece
         if self.has_failed or not await self._budget.turn(self.size):
             return None

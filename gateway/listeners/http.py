@@ -9,7 +9,8 @@ says "soft reject", so that a client which does not look at the status has the m
 
 A message stands in the body, and nowhere else: what names a file of ours, or is encrypted, is refused.
 
-Bounded: connections, the bytes of all messages together, the time a request takes to come in, what is inflated.
+Bounded: connections, what messages take of the process's memory and disk (budget.py), the time a request takes to come
+in, what is inflated.
 """
 
 from __future__ import annotations
@@ -19,9 +20,8 @@ import hmac
 import json
 import socket
 import time
-import zlib
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,8 @@ from gateway import __version__
 from gateway.config.settings import Http
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.listeners import rspamd
-from gateway.listeners.room import FullError, Room, Share
+from gateway.listeners.budget import NO_ROOM, Budget, Incoming
+from gateway.listeners.inflate import make_inflater
 from gateway.listeners.scan_envelope import read_recipient, scan_envelope
 from gateway.mail.edit import to_crlf
 from gateway.mail.handover import without_handover
@@ -49,11 +50,10 @@ if TYPE_CHECKING:  # heavy, and not every door learns
 
 REQUESTS = Counter("darban_http_requests_total", "Requests by path and status.", ["path", "status"])
 
-MESSAGES_AT_ONCE = 8  # of the largest size
 _REAP_EVERY_S = 1.0
 _KEEP_ALIVE_S = 5
 _ACCEPTED_S = 0.2  # for requests that are on their way
-_ZSTD_STEP = 1 << 10  # bytes inflated at once: 32 MiB at the worst
+_CODINGS = ("gzip", "x-gzip", "deflate", "zstd")
 _ELSEWHERE = ("file", "path", "shm", "key")  # Rspamd's: the message is in a file or in memory, or encrypted
 
 log = structlog.get_logger("darban.http")
@@ -79,6 +79,7 @@ class Door:
         settings: Http,
         hostname: str,
         max_message_size: int,
+        budget: Budget,
         *,
         scanner: Scanner,
         explainer: Scanner,
@@ -95,7 +96,7 @@ class Door:
         self._teaching = teaching
         self._token = token
         self._learn_token = learn_token
-        self._room = Room(MESSAGES_AT_ONCE * max_message_size)
+        self._budget = budget
         self._stat = _Stat()
 
     def app(self) -> FastAPI:
@@ -208,11 +209,9 @@ class Door:
         """The outermost: every fault is an answer, and is counted."""
 
         async def guarded(request: Request) -> Response:
+            incoming = request.state.incoming = self._budget.begin()
             try:
-                with self._room.share() as request.state.share:
-                    answer = await handler(request)
-            except FullError:
-                answer = _error(503, "too much at once")
+                answer = await handler(request)
             except HTTPException as error:
                 answer = await self._on_error(request, error)
             except InputError as error:
@@ -222,6 +221,8 @@ class Door:
             except Exception as error:
                 log.error("request failed", path=request.url.path, error=type(error).__name__, exc_info=error)
                 answer = _json(rspamd.no_verdict("temporary problem"), 503)
+            finally:
+                incoming.close()
             REQUESTS.labels(request.url.path, str(answer.status_code)).inc()
             return answer
 
@@ -247,78 +248,62 @@ class Door:
 
     async def _content(self, request: Request) -> bytes:
         """The body, inflated where it is compressed."""
+        incoming: Incoming = request.state.incoming
+        declared = request.headers.get("content-length", "")
+        size = int(declared) if declared.isdecimal() and len(declared) < 19 else 0
+        if size > self._max_content:
+            raise self._too_large()
+        if self._budget.refuses(size):
+            raise _no_room("data")
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                body = await self._body(request)
+                async for piece in self._body(request):
+                    if incoming.size + len(piece) > self._max_content:
+                        raise self._too_large()
+                    if incoming.add(piece):
+                        await incoming.flush()
+                    if incoming.has_failed:
+                        raise _no_room("content")
         except TimeoutError:
             raise HTTPException(408, "the request is too slow") from None
+        content = await incoming.whole()
+        if content is None:
+            raise _no_room("content")
+        return content
+
+    async def _body(self, request: Request) -> AsyncIterator[bytes]:
+        """As it comes, without its Content-Encoding."""
         coding = request.headers.get("content-encoding", "").strip().lower()
         if not coding and request.headers.get("compression", "").lower() == "zstd":
             coding = "zstd"
         if coding in ("", "identity"):
-            return body
-        content = inflate(body, coding, self._max_content)
-        request.state.share.grow(len(content))
-        return content
-
-    async def _body(self, request: Request) -> bytes:
-        declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and len(declared) < 19 and int(declared) > self._max_content:
-            raise self._too_large()
-        chunks: list[bytes] = []
-        share: Share = request.state.share
-        async for chunk in request.stream():
-            chunks.append(chunk)
-            share.grow(len(chunk))
-            if share.size_bytes > self._max_content:
-                raise self._too_large()
-        return b"".join(chunks)
+            async for chunk in request.stream():
+                yield chunk
+            return
+        inflater = make_inflater(coding, self._max_content) if coding in _CODINGS else None
+        if inflater is None:
+            raise HTTPException(415, f"Content-Encoding {coding[:40]!r} is not known; there are gzip, deflate and zstd")
+        seen = 0
+        try:
+            async for chunk in request.stream():
+                seen += len(chunk)
+                if seen > self._max_content:
+                    raise self._too_large()
+                for piece in inflater.feed(chunk):
+                    yield piece
+        except ValueError:
+            raise HTTPException(400, f"the body is not {coding}") from None
+        if not inflater.is_whole:
+            words = f"the body is cut short, or something follows it: it is no single {coding} stream"
+            raise HTTPException(400, words)
 
     def _too_large(self) -> HTTPException:
         return HTTPException(413, f"message larger than {self._max_content} bytes")
 
 
-def inflate(body: bytes, coding: str, limit: int) -> bytes:
-    """The body without its Content-Encoding (gzip, deflate or zstd). Raises HTTPException."""
-    try:
-        found, is_whole = _inflate(body, coding, limit)
-    except ValueError:
-        raise HTTPException(400, f"the body is not {coding}") from None
-    if len(found) > limit:
-        raise HTTPException(413, f"message larger than {limit} bytes")
-    if not is_whole:
-        raise HTTPException(400, f"the body is cut short, or something follows it: it is no single {coding} stream")
-    return found
-
-
-def _inflate(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
-    if coding in ("gzip", "x-gzip", "deflate"):
-        stream = zlib.decompressobj(zlib.MAX_WBITS | 32)  # either header
-        try:
-            return stream.decompress(body, limit + 1), stream.eof and not stream.unused_data
-        except zlib.error as error:
-            raise ValueError(str(error)) from None
-    if coding == "zstd":
-        return _unzstd(body, limit)
-    raise HTTPException(415, f"Content-Encoding {coding[:40]!r} is not known; there are gzip, deflate and zstd")
-
-
-def _unzstd(body: bytes, limit: int) -> tuple[bytes, bool]:
-    import zstandard
-
-    # RFC 8878 §3.1.1.1.2 asks for windows of 8 MB; a block of 4 bytes inflates to 128 KiB at most (§3.1.1.2.3)
-    stream = zstandard.ZstdDecompressor(max_window_size=1 << 23).decompressobj()
-    found, size, place = [], 0, 0
-    try:
-        for place in range(0, len(body), _ZSTD_STEP):
-            found.append(stream.decompress(body[place : place + _ZSTD_STEP]))
-            size += len(found[-1])
-            if size > limit or stream.eof:
-                break
-    except zstandard.ZstdError as error:
-        raise ValueError(str(error)) from None
-    is_alone = not stream.unused_data and place + _ZSTD_STEP >= len(body)
-    return b"".join(found), stream.eof and is_alone
+def _no_room(step: str) -> HTTPException:
+    NO_ROOM.labels(step).inc()
+    return HTTPException(503, "too much at once")
 
 
 def _text(value: bytes) -> str:

@@ -12,15 +12,18 @@ import socket
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from prometheus_client import Counter, Gauge
 
 from gateway.actions.annotate import fields_on_top
 from gateway.config.settings import Milter
+from gateway.listeners.budget import Budget
 from gateway.listeners.milter_codec import PROGRESS, TEMPFAIL, Decoder, ProtocolError
-from gateway.listeners.milter_session import Desk, Judge, Leave, Room, Session
+from gateway.listeners.milter_session import Desk, Judge, Leave, Session
+from gateway.policy.connections import Door
+from gateway.policy.tally import Tally
 from gateway.ports import Sealer
 from gateway.types import Envelope, Filtered, Mta
 
@@ -32,7 +35,6 @@ _HANDSHAKE_S = 30.0
 _CONTENT_S = 60.0  # the MTA has all of it, so it comes at once
 _PROGRESS_S = 3.0
 _LINGER_S = 5.0
-_MIN_ROOM = 256 << 20  # bytes of content in one listener; or four of the largest messages
 _LONG = 1 << 18  # bytes whose body takes longer to sign (1 ms) than a thread takes to be asked
 
 log = structlog.get_logger("darban.milter")
@@ -49,16 +51,24 @@ class Server:
     """The listening sockets and the connections."""
 
     def __init__(
-        self, settings: Milter, max_message_size: int, hostname: str, service: Service, sealer: Sealer | None = None
+        self,
+        settings: Milter,
+        max_message_size: int,
+        hostname: str,
+        service: Service,
+        budget: Budget,
+        sealer: Sealer | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self.settings = settings
         self.max_message_size = max_message_size
         self.hostname = hostname
         self.service = service
         self.sealer = sealer
-        self.room = Room(max(_MIN_ROOM, 4 * max_message_size))
+        self.budget = budget
+        self.door = Door("milter", settings.max_connections, tally or Tally())
         self.connections: set[_Connection] = set()
-        self.judging: set[asyncio.Future[Filtered]] = set()
+        self.judging: set[asyncio.Future[Any]] = set()
         self.is_stopping = False
         self._servers: list[asyncio.Server] = []
 
@@ -86,18 +96,20 @@ class Server:
             connection.cut()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.is_stopping or len(self.connections) >= self.settings.max_connections:
+        if self.is_stopping or self.door.taken >= 1:
             CONNECTIONS.labels("refused").inc()
             writer.close()
             return
         CONNECTIONS.labels("accepted").inc()
         connection = _Connection(self, reader, writer)
         self.connections.add(connection)
+        self.door.begin()
         OPEN.inc()
         try:
             await connection.run()
         finally:
             self.connections.discard(connection)
+            self.door.end()
             OPEN.dec()
 
 
@@ -107,10 +119,12 @@ async def serve(
     hostname: str,
     service: Service,
     sockets: Sequence[socket.socket],
+    budget: Budget,
     sealer: Sealer | None = None,
+    tally: Tally | None = None,
 ) -> Server:
     """Serve on these sockets."""
-    server = Server(settings, max_message_size, hostname, service, sealer)
+    server = Server(settings, max_message_size, hostname, service, budget, sealer, tally)
     await server.start(sockets)
     return server
 
@@ -123,7 +137,9 @@ class _Connection:
         self._reader = reader
         self._writer = writer
         self._decoder = Decoder()
-        self._session = Session(server.settings, server.max_message_size, server.hostname, server.service, server.room)
+        self._session = Session(
+            server.settings, server.max_message_size, server.hostname, server.service, server.budget
+        )
         self._is_waiting = False
 
     async def run(self) -> None:
@@ -133,6 +149,7 @@ class _Connection:
             while block := await self._read():
                 for event in self._decoder.feed(block):
                     answer = session.take(event)
+                    await session.flush()
                     if answer:
                         await self._say(answer if isinstance(answer, bytes) else await self._judge(answer))
         except (Leave, ConnectionError):
@@ -178,19 +195,30 @@ class _Connection:
     async def _judge(self, message: Judge) -> bytes:
         """The answer. It is judged to the end, also when the MTA goes away meanwhile, who hears that we are at it."""
         server = self._server
-        task = asyncio.ensure_future(server.service.filter(*message))
+        task = asyncio.ensure_future(self._judged(message))
         server.judging.add(task)
         task.add_done_callback(server.judging.discard)
         while not (await asyncio.wait({task}, timeout=_PROGRESS_S))[0]:
             await self._say(PROGRESS)
-        filtered = task.result()
-        return self._session.answer(filtered, await self._fields(message, filtered))
+        judged = task.result()
+        return self._session.defer() if judged is None else self._session.answer(*judged)
 
-    async def _fields(self, message: Judge, filtered: Filtered) -> Sequence[bytes]:
+    async def _judged(self, message: Judge) -> tuple[Filtered, Sequence[bytes]] | None:
+        """What became of it, and what goes on top of it; None when there is no room for it."""
+        try:
+            content = await message.content.whole()
+            if content is None:
+                return None
+            filtered = await self._server.service.filter(message.envelope, content, message.mta)
+            return filtered, await self._fields(message, content, filtered)
+        finally:
+            message.content.close()
+
+    async def _fields(self, message: Judge, content: bytes, filtered: Filtered) -> Sequence[bytes]:
         """What goes on top of a message that goes on."""
         verdict, sealer = filtered.outcome.verdict, self._server.sealer
         if filtered.outcome.reply.code // 100 != 2 or verdict is None:
             return ()
-        work = partial(fields_on_top, *message[:2], verdict, filtered.required_score, message.mta, sealer)
-        is_long = sealer is not None and len(message.content) > _LONG
+        work = partial(fields_on_top, message.envelope, content, verdict, filtered.required_score, message.mta, sealer)
+        is_long = sealer is not None and len(content) > _LONG
         return await asyncio.to_thread(work) if is_long else work()

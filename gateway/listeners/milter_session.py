@@ -20,6 +20,7 @@ from prometheus_client import Counter
 from gateway.config.settings import Milter
 from gateway.listeners import milter_codec as codec
 from gateway.listeners import reply as replies
+from gateway.listeners.budget import NO_ROOM, Budget, Incoming
 from gateway.listeners.command import parse_path
 from gateway.listeners.milter_codec import (
     Abort,
@@ -55,7 +56,6 @@ for _reason in ("authenticated", "goes out"):
 _MAX_RECIPIENTS = 10_000
 _MAX_FORGED = 1000  # fields of ours on one message
 _MAX_ADDRESS = 1000  # characters
-_TOO_BUSY = Reply(451, "4.3.2", "Too much mail at once, please try again later")
 _TOO_FORGED = Reply(550, "5.6.0", "Too many fields that only this server may write")
 
 _STEPS = (
@@ -114,25 +114,17 @@ class Leave(Exception):
 
 
 class Judge(NamedTuple):
-    """A whole message: to be judged, and answered with Session.answer()."""
+    """A whole message: to be judged, and answered with Session.answer(); `content` is to be closed."""
 
     envelope: Envelope
-    content: bytes
+    content: Incoming
     mta: Mta
-
-
-class Room:
-    """Bytes of content that all sessions hold together."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.used = 0
 
 
 class _Message:
     """One transaction as far as it has come."""
 
-    def __init__(self, mail: Mail, *, is_authenticated: bool) -> None:
+    def __init__(self, mail: Mail, content: Incoming, *, is_authenticated: bool) -> None:
         self.reverse_path, _ = read_path(mail.path, "FROM")
         self.parameters = {one.upper() for one in mail.parameters}
         self.is_authenticated = is_authenticated
@@ -141,11 +133,16 @@ class _Message:
         self.has_others = False
         self.refusal: Reply | None = None  # what is said at the end, whatever else comes
         self.domains: set[str] = set()  # of those judged for
-        self.content = bytearray()
-        self.size = 0  # of content
+        self.content = content
         self.is_header = True  # the empty line has not come yet
         self.forged: list[tuple[int, bytes]] = []  # (which of its name, name) of fields to take out, top to bottom
         self._seen: dict[str, int] = {}
+
+    @property
+    def announced(self) -> int:
+        """Bytes, where MAIL said SIZE= (RFC 1870)."""
+        said = next((one[5:] for one in self.parameters if one.startswith("SIZE=")), "")
+        return int(said) if said.isascii() and said.isdecimal() and len(said) <= 20 else 0
 
     def note_field(self, name: bytes, raw: bytes, hostname: str) -> None:
         """Remember a field that only we may write. All of such a name are counted, as the MTA counts them."""
@@ -162,13 +159,14 @@ class _Message:
 class Session:
     """Events of one connection, in order."""
 
-    def __init__(self, settings: Milter, max_message_size: int, hostname: str, desk: Desk, room: Room) -> None:
+    def __init__(self, settings: Milter, max_message_size: int, hostname: str, desk: Desk, budget: Budget) -> None:
         self.state: State = "new"
         self._settings = settings
         self._max_message_size = max_message_size
         self._hostname = hostname
         self._desk = desk
-        self._room = room
+        self._budget = budget
+        self._is_over = False  # content is to go to disk
         self._own_networks = [ipaddress.ip_network(one) for one in settings.own_networks]
         self._unanswered: frozenset[type] = frozenset()  # events that the MTA waits for no answer to
         self._has_space = False  # fields' values come with the space behind the colon
@@ -192,6 +190,12 @@ class Session:
         answer = _HANDLERS[kind](self, event)
         self.state = "ready" if self._message is None else after
         return b"" if kind in self._unanswered else answer
+
+    async def flush(self) -> None:
+        """After each event: what is too much for memory goes to disk."""
+        if self._is_over and self._message is not None:
+            await self._message.content.flush()
+        self._is_over = False
 
     def forget(self) -> None:
         """No message is open any more."""
@@ -229,7 +233,7 @@ class Session:
 
     def _on_mail(self, event: Mail) -> bytes:
         self._drop_content()  # an MTA may begin anew without Abort; what it says of the new one came before
-        self._message = _Message(event, is_authenticated=bool(self._facts.get("auth_authen")))
+        self._message = _Message(event, self._budget.begin(), is_authenticated=bool(self._facts.get("auth_authen")))
         return codec.CONTINUE
 
     def _on_rcpt(self, event: Rcpt) -> bytes:
@@ -240,6 +244,9 @@ class Session:
             return codec.CONTINUE
         if len(message.recipients) >= _MAX_RECIPIENTS:
             return codec.reply_code(line(replies.TOO_MANY_RECIPIENTS))
+        if not message.recipients and self._budget.refuses(message.announced):
+            NO_ROOM.labels("mail").inc()
+            return codec.reply_code(line(replies.NO_ROOM))
         client = self._envelope_client()
         deferred = None if message.is_admitted else self._desk.admit(client, message.reverse_path)
         message.is_admitted = deferred is None
@@ -310,7 +317,8 @@ class Session:
             has_others=message.has_others,
             holds=self._settings.quarantine == "mta",
         )
-        content, message.content = bytes(message.content), bytearray()
+        content, message.content = message.content, self._budget.begin()  # whose it is now gives it back
+        self._is_over = False
         return Judge(self._envelope(message), content, mta)
 
     def _open(self) -> _Message:
@@ -325,20 +333,14 @@ class Session:
     def _keep(self, message: _Message, piece: bytes) -> None:
         if not message.recipients or message.refusal is not None:
             return
-        message.content += piece
-        message.size += len(piece)
-        self._room.used += len(piece)
-        if message.size > self._max_message_size:
+        self._is_over |= message.content.add(piece)
+        if message.content.size > self._max_message_size:
             message.refusal = replies.TOO_LARGE
-        elif self._room.used > self._room.limit:
-            message.refusal = _TOO_BUSY
-        if message.refusal is not None:
             self._drop_content()
 
     def _drop_content(self) -> None:
         if self._message is not None:
-            self._room.used -= self._message.size
-            self._message.content, self._message.size = bytearray(), 0
+            self._message.content.close()
 
     def _drop_facts(self, names: Sequence[str]) -> None:
         for name in names:
@@ -365,6 +367,13 @@ class Session:
         )
         self.forget()
         return codec.ACCEPT
+
+    def defer(self) -> bytes:
+        """There is no room to judge it."""
+        NO_ROOM.labels("content").inc()
+        self.forget()
+        self.state = "ready"
+        return codec.reply_code(line(replies.NO_ROOM))
 
     def answer(self, filtered: Filtered, on_top: Sequence[bytes]) -> bytes:
         """What the MTA is told about the message that was judged.

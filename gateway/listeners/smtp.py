@@ -32,8 +32,9 @@ from gateway.listeners.command import Path, is_relay_trick, parse_bdat, parse_he
 from gateway.listeners.input import BLOCK, DRAIN, Input, unstuff
 from gateway.listeners.reply import line, new_queue_id
 from gateway.metrics import Counter
-from gateway.policy.connections import ConnectionLimits, Connections
+from gateway.policy.connections import ConnectionLimits, Connections, Door
 from gateway.policy.reputation import Networks
+from gateway.policy.tally import Tally
 from gateway.types import Client, Envelope, Outcome, Recipient, Reply
 
 CONNECTIONS = Counter("darban_smtp_connections_total", "Connections by how they began.", ["result"])
@@ -96,9 +97,12 @@ class Server:
         defence: Defence,
         trusted: Sequence[str],
         budget: Budget | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self.settings = settings
         self.budget = budget or make_budget(settings)
+        tally = tally or Tally()
+        self.door = Door("smtp", settings.max_connections, tally)
         self.defence = defence
         self.network_of = Networks(trusted).of
         self.connections = Connections(
@@ -111,6 +115,7 @@ class Server:
             ),
             self.network_of,
             time.monotonic,
+            tally,
         )
         self.tarpitted = 0
         self.hostname = hostname
@@ -159,9 +164,10 @@ async def serve(
     defence: Defence | None = None,
     trusted: Sequence[str] = ("127.0.0.0/8", "::1/128"),
     budget: Budget | None = None,
+    tally: Tally | None = None,
 ) -> Server:
     """Serve on these sockets; `trusted` networks are not limited. Raises ConfigError for a certificate of no use."""
-    server = Server(settings, hostname, service, defence or Defence(), trusted, budget)
+    server = Server(settings, hostname, service, defence or Defence(), trusted, budget, tally)
     await server.start(sockets)
     return server
 
@@ -237,6 +243,7 @@ class Session(SMTP):
         self._is_secure = not is_first
         if is_first:
             self._server.sessions.add(self)
+            self._server.door.begin()
             OPEN.inc()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -247,10 +254,15 @@ class Session(SMTP):
     def _forget(self) -> None:
         if self in self._server.sessions:
             self._server.sessions.discard(self)
+            self._server.door.end()
             OPEN.dec()
-            if self._counted_ip:
-                self._server.connections.end(self._counted_ip)
-                self._server.connections.misused(self._counted_ip, self._wrong)
+            self._uncount()
+
+    def _uncount(self) -> None:
+        if self._counted_ip:
+            self._server.connections.end(self._counted_ip)
+            self._server.connections.misused(self._counted_ip, self._wrong)
+            self._counted_ip = ""
 
     def eof_received(self) -> bool | None:
         """A client that says no more may still be waiting for our answer: do not cancel the command loop."""
@@ -307,7 +319,7 @@ class Session(SMTP):
     def _patience_s(self) -> float:
         """timeout_s; little for a command while connections are scarce, as some hold them for nothing."""
         server = self._server
-        is_scarce = len(server.sessions) > server.settings.max_connections * _SCARCE
+        is_scarce = server.door.taken > _SCARCE
         timeout_s = server.settings.timeout_s
         return min(timeout_s, _SCARCE_TIMEOUT_S) if is_scarce and self._content_timer is None else timeout_s
 
@@ -353,7 +365,8 @@ class Session(SMTP):
     async def _greet(self) -> None:
         self._say_and_leave(self._refused_as_full())
         await self._learn_client()
-        self._say_and_leave(self._refused_by_limit())
+        if not self._may_name:  # a proxy's are counted when it has said whose they are
+            self._say_and_leave(self._refused_by_limit())
         if await self._is_early():
             self._notice("SMTP_EARLY_TALKER", "greeting")
         CONNECTIONS.labels("accepted").inc()
@@ -366,7 +379,7 @@ class Session(SMTP):
 
     def _refused_as_full(self) -> Reply | None:
         server = self._server
-        if server.is_stopping or len(server.sessions) > server.settings.max_connections:
+        if server.is_stopping or server.door.taken > 1:
             CONNECTIONS.labels("refused").inc()
             return replies.SHUTTING_DOWN if server.is_stopping else replies.TOO_BUSY
         if server.budget.is_full:
@@ -377,7 +390,7 @@ class Session(SMTP):
 
     def _refused_by_limit(self) -> Reply | None:
         """The client's own, and its network's."""
-        server, ip = self._server, self._peer()[0]
+        server, ip = self._server, self._client().ip
         passed = server.connections.begin(ip)
         if passed is None:
             self._counted_ip = ip
@@ -785,7 +798,12 @@ class Session(SMTP):
             return replies.BAD_ARGUMENT if named is None else replies.NESTED_MAIL
         self._reset()
         self._xclient = proxy.joined(self._xclient, named)
-        self._accepted = self._refused = 0  # of another client
+        if named.ip is not None:
+            self._uncount()
+            refused = self._refused_by_limit() if named.ip else None
+            if refused is not None:
+                return refused
+        self._accepted = self._refused = self._wrong = 0  # of another client
         self._helo, self._is_extended = self._xclient.helo or "", self._xclient.protocol == "ESMTP"
         return Reply(220, "", f"{self.hostname} ESMTP")
 

@@ -6,7 +6,8 @@ message as it came to that server. Exit codes are spamc's: nothing is refused he
 (75), so that Exim defers and spamc hands the message on as it was. TELL teaches where that is configured, in a process
 of its own.
 
-Bounded: connections, the bytes of all messages together, the time a request takes to come in and an answer to be read.
+Bounded: connections, what messages take of the process's memory and disk (budget.py), the time a request takes to come
+in and an answer to be read.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -26,18 +28,19 @@ from gateway.config.settings import Spamd
 from gateway.errors import InputError, ScorerError
 from gateway.listeners import rspamd
 from gateway.listeners import spamd_codec as codec
-from gateway.listeners.room import FullError, Room, Share
+from gateway.listeners.budget import NO_ROOM, Budget, Incoming
 from gateway.listeners.scan_envelope import read_recipients, scan_envelope
 from gateway.listeners.spamd_codec import ProtocolError, Reader, Request
 from gateway.mail.edit import to_crlf
 from gateway.mail.handover import read_handover, without_handover
 from gateway.mail.header import split_header
+from gateway.policy.connections import Door
+from gateway.policy.tally import Tally
 from gateway.scanning import Scanned, Scanner
 from gateway.types import Envelope
 
 REQUESTS = Counter("darban_spamd_requests_total", "Requests by command and exit code.", ["command", "code"])
 
-MESSAGES_AT_ONCE = 8  # of the largest size
 _BLOCK = 1 << 16
 _LINGER_S = 5.0
 _ACCEPTED_S = 0.05  # for connections that are accepted, but not begun
@@ -55,7 +58,14 @@ class Server:
     """The listening sockets and their connections."""
 
     def __init__(
-        self, settings: Spamd, hostname: str, max_message_size: int, scanner: Scanner | None, tell: Tell | None
+        self,
+        settings: Spamd,
+        hostname: str,
+        max_message_size: int,
+        scanner: Scanner | None,
+        tell: Tell | None,
+        budget: Budget,
+        tally: Tally | None = None,
     ) -> None:
         """Without a scanner it only tells, without `tell` it only scans."""
         self._settings = settings
@@ -63,7 +73,8 @@ class Server:
         self._max_content = max_message_size
         self._scanner = scanner
         self._tell = tell
-        self._room = Room(MESSAGES_AT_ONCE * max_message_size)
+        self._budget = budget
+        self._door = Door("spamd", settings.max_connections, tally or Tally())
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
 
@@ -92,9 +103,10 @@ class Server:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._door.begin()
         task.add_done_callback(self._tasks.discard)
         try:
-            if len(self._tasks) > self._settings.max_connections:
+            if self._door.taken > 1:
                 answer, is_read = (
                     self._refuse(ProtocolError(codec.EX_TEMPFAIL, "EX_TEMPFAIL Too many connections")),
                     False,
@@ -105,23 +117,28 @@ class Server:
         except (OSError, asyncio.CancelledError):
             pass  # the client went away, or the time to stop is over: nobody awaits this task
         finally:
+            self._door.end()
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader) -> tuple[bytes, bool]:
         """The answer, and whether the client has said all it had to say."""
-        with self._room.share() as share:
+        incoming = self._budget.begin()
+        try:
             try:
                 async with asyncio.timeout(self._settings.timeout_s):
-                    request = await self._read(reader, share)
+                    request = await self._read(reader, incoming)
             except ProtocolError as error:
                 return self._refuse(error), False
-            except FullError:
-                return self._refuse(ProtocolError(codec.EX_TEMPFAIL, "EX_TEMPFAIL Too much at once")), False
             except TimeoutError:
                 return self._refuse(ProtocolError(codec.EX_TIMEOUT, "Timeout: the request is too slow")), False
             if request is None:
                 return b"", True
-            answer = await self._answer(request)
+            content = await incoming.whole()
+            if content is None:
+                return self._refuse(_no_room("content")), True
+            answer = await self._answer(replace(request, content=content))
+        finally:
+            incoming.close()
         code = "0" if answer[:12].endswith(b" 0 ") or not answer else answer.split(b" ", 2)[1].decode("ascii")
         REQUESTS.labels(request.command, code).inc()
         return answer, True
@@ -130,19 +147,24 @@ class Server:
         REQUESTS.labels("other", str(error.code)).inc()
         return codec.failure(error.code, error.text)
 
-    async def _read(self, reader: asyncio.StreamReader, share: Share) -> Request | None:
-        """None where nothing was asked. Raises ProtocolError, FullError."""
-        incoming = Reader(self._max_content)
+    async def _read(self, reader: asyncio.StreamReader, incoming: Incoming) -> Request | None:
+        """What is asked, its content in `incoming`; None where nothing was. Raises ProtocolError."""
+        asked, is_begun = Reader(self._max_content), False
         while data := await reader.read(_BLOCK):
-            share.grow(len(data))
-            request = incoming.feed(data)
-            if request is not None:
-                break
-        else:
-            request = incoming.finish() if share.size_bytes else None
-        if request is not None:
-            share.grow(max(0, len(request.content) - share.size_bytes))  # what was inflated
-        return request
+            is_begun = True
+            for piece in asked.feed(data):
+                if not incoming.size and self._budget.refuses(asked.announced):
+                    raise _no_room("data")
+                if incoming.add(piece):
+                    await incoming.flush()
+                if incoming.has_failed:
+                    raise _no_room("content")
+            if asked.is_whole:
+                return asked.request
+        if not is_begun:
+            return None
+        asked.finish()
+        return asked.request
 
     async def _answer(self, request: Request) -> bytes:
         if request.command == "PING":
@@ -178,6 +200,11 @@ class Server:
         if self._tell is None:
             return codec.failure(codec.EX_UNAVAILABLE, "Service Unavailable: TELL is not enabled, set [spamd] learn")
         return await self._tell(request)
+
+
+def _no_room(step: str) -> ProtocolError:
+    NO_ROOM.labels(step).inc()
+    return ProtocolError(codec.EX_TEMPFAIL, "EX_TEMPFAIL Too much at once")
 
 
 def envelope_of(request: Request, hostname: str) -> tuple[Envelope, bytes]:

@@ -1,18 +1,20 @@
-"""The spamd protocol, without sockets: bytes -> one Request, what was found -> bytes.
+"""The spamd protocol, without sockets: bytes -> one Request and its content, what was found -> bytes.
 
 By SpamAssassin's spamd/PROTOCOL, versions 1.0 to 1.5, and what Debian's spamc and Exim really send; and by the words
 RSPAMC of Rspamd before its HTTP, which Exim speaks still (`variant=rspamd`): the same form, envelope in fields. One
 request a connection; it ends with Content-length bytes, or where the client stops sending. Unknown fields are kept and
-mean nothing. Bounded: 64 KiB of head, 255 fields, and a message of the size given to the Reader, also when inflated.
+mean nothing. Bounded: 64 KiB of head, 255 fields, and a message of the size given to the Reader, also when inflated;
+its content is handed on as it comes.
 """
 
 from __future__ import annotations
 
 import re
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from gateway.listeners.inflate import Inflater, make_inflater
 
 # sysexits.h, and spamc's own word for a time-out
 EX_OK, EX_DATAERR, EX_UNAVAILABLE, EX_TEMPFAIL, EX_PROTOCOL, EX_TIMEOUT = 0, 65, 69, 75, 76, 79
@@ -44,7 +46,7 @@ class Request:
     is_rspamc: bool = False
     version: tuple[int, int] = (1, 5)
     fields: tuple[tuple[str, str], ...] = ()  # names lower-case, in order
-    content: bytes = b""  # the message, inflated
+    content: bytes = b""  # the message
 
     def field(self, name: str) -> str:
         """The last value of this name, "" for none."""
@@ -54,57 +56,79 @@ class Request:
 class _Head(NamedTuple):
     request: Request
     length: int | None
-    is_compressed: bool
+    inflater: Inflater | None
 
 
 class Reader:
-    """Bytes as they come in -> one Request."""
+    """Bytes as they come in -> one Request, and its content in pieces, which are not kept."""
 
     def __init__(self, max_content: int) -> None:
+        self.is_whole = False
         self._max_content = max_content
-        self._buffer = bytearray()
+        self._buffer = bytearray()  # of the head
         self._head: _Head | None = None
         self._searched = 0  # so far no end of the head was found
+        self._seen = 0  # bytes of content as they were sent
 
     @property
     def size_bytes(self) -> int:
         """What is kept of what came in."""
         return len(self._buffer)
 
-    def feed(self, data: bytes) -> Request | None:
-        """The request when it is whole, else None. Raises ProtocolError; then nothing more may be fed."""
-        self._buffer += data
-        if self._head is None:
-            request = self._read_head()
-            if request is not None or self._head is None:
-                return request
-        length = self._head.length
-        if length is None:
-            if len(self._buffer) > self._max_content:
-                raise self._too_large()
-            return None
-        if len(self._buffer) < length:
-            return None
-        with memoryview(self._buffer) as view:
-            return self._whole(bytes(view[:length]))
+    @property
+    def request(self) -> Request:
+        """What is asked, without its content, once that begins."""
+        assert self._head is not None
+        return self._head.request
 
-    def finish(self) -> Request:
-        """The client stops sending: the request. Raises ProtocolError when it is not whole."""
+    @property
+    def announced(self) -> int:
+        """Bytes of content that the client says it sends; 0 when it does not say."""
+        return (self._head.length or 0) if self._head is not None else 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The content in it, inflated; what stands behind it is read over. To be taken to the end.
+
+        Raises ProtocolError; then nothing more may be fed.
+        """
+        if self.is_whole:
+            return
+        head = self._head
+        if head is None:
+            self._buffer += data
+            head = self._read_head()
+            if head is None:
+                return
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        length = head.length
+        if length is not None:
+            data = data[: length - self._seen]
+        self._seen += len(data)
+        over = self._seen - self._max_content
+        yield from self._inflated(data[:-over] if over > 0 else data)
+        if over > 0:
+            raise self._too_large()
+        if self._seen == length:
+            self._end()
+
+    def finish(self) -> None:
+        """The client stops sending. Raises ProtocolError when the request is not whole."""
         if self._head is None:
             command = _read_first_line(bytes(self._buffer[: _MAX_LINE + 1]).partition(b"\n")[0])
-            if command.command in _BODILESS and len(self._buffer) < _MAX_LINE:
-                return command
-            raise ProtocolError(EX_PROTOCOL, "Bad header line: (EOF during headers)")
-        if self._head.length is not None:
-            length, seen = self._head.length, len(self._buffer)
+            if command.command not in _BODILESS or len(self._buffer) >= _MAX_LINE:
+                raise ProtocolError(EX_PROTOCOL, "Bad header line: (EOF during headers)")
+            self._head = _Head(command, None, None)
+        length = self._head.length
+        if length is not None and not self.is_whole:
             raise ProtocolError(
                 EX_PROTOCOL,
-                f"Bad header line: (Content-Length mismatch: Expected {length} bytes, got {seen} bytes)",
+                f"Bad header line: (Content-Length mismatch: Expected {length} bytes, got {self._seen} bytes)",
             )
-        return self._whole(bytes(self._buffer))
+        self._end()
 
-    def _read_head(self) -> Request | None:
-        """A request without a body; else the head is taken off the buffer when it is whole."""
+    def _read_head(self) -> _Head | None:
+        """Take it off the buffer; None where it goes on, or nothing follows it."""
         first, newline, _ = self._buffer[: _MAX_LINE + 1].partition(b"\n")
         if not newline:
             if len(first) > _MAX_LINE:
@@ -113,7 +137,8 @@ class Reader:
         request = _read_first_line(bytes(first))
         # before 1.5 nothing follows a PING
         if request.command in _BODILESS and request.version < (1, 5):
-            return request
+            self._head, self.is_whole = _Head(request, None, None), True
+            return None
         end = _HEAD_END.search(self._buffer, max(0, self._searched - 2), _MAX_HEAD)
         self._searched = len(self._buffer)
         if end is None:
@@ -122,31 +147,33 @@ class Reader:
             return None
         head = bytes(self._buffer[: end.start()])
         del self._buffer[: end.end()]
-        self._head = _read_fields(request, head.split(b"\n")[1:])
-        if request.command in _BODILESS:
-            return self._head.request
-        if self._head.length is not None and self._head.length > self._max_content:
+        self._head = _read_fields(request, head.split(b"\n")[1:], self._max_content)
+        self.is_whole = request.command in _BODILESS
+        if self.is_whole:
+            return None
+        if self.announced > self._max_content:
             raise self._too_large()
-        return None
+        return self._head
 
-    def _whole(self, content: bytes) -> Request:
+    def _inflated(self, data: bytes) -> Iterator[bytes]:
         assert self._head is not None
-        one = self._head.request
-        if self._head.is_compressed:
-            content = self._inflate(content)
-        return Request(one.command, one.is_rspamc, one.version, one.fields, content)
-
-    def _inflate(self, content: bytes) -> bytes:
-        stream = zlib.decompressobj()
+        if self._head.inflater is None:
+            if data:
+                yield data
+            return
         try:
-            found = stream.decompress(content, self._max_content + 1)
-        except zlib.error:
+            for piece in self._head.inflater.feed(data):
+                if self._head.inflater.size > self._max_content:
+                    raise self._too_large()
+                yield piece
+        except ValueError:
             raise ProtocolError(EX_DATAERR, "Service Unavailable: zlib: not a zlib stream") from None
-        if len(found) > self._max_content:
-            raise self._too_large()
-        if not stream.eof or stream.unused_data:
+
+    def _end(self) -> None:
+        self.is_whole = True
+        inflater = self._head.inflater if self._head is not None else None
+        if inflater is not None and not inflater.is_whole:
             raise ProtocolError(EX_DATAERR, "Service Unavailable: zlib: failed to find end of zlib stream")
-        return found
 
     def _too_large(self) -> ProtocolError:
         return ProtocolError(EX_DATAERR, f"Message larger than {self._max_content} bytes")
@@ -162,7 +189,7 @@ def _read_first_line(line: bytes) -> Request:
     return Request(command, match[2] == b"RSPAMC", (int(match[3]), int(match[4])))
 
 
-def _read_fields(request: Request, lines: list[bytes]) -> _Head:
+def _read_fields(request: Request, lines: list[bytes], limit: int) -> _Head:
     if len(lines) > _MAX_FIELDS:
         raise ProtocolError(EX_PROTOCOL, "Bad header line: (too many headers)")
     fields = []
@@ -177,7 +204,7 @@ def _read_fields(request: Request, lines: list[bytes]) -> _Head:
         raise ProtocolError(EX_PROTOCOL, "Bad header line: (Content-Length contains non-numeric bytes)")
     if compress and "zlib" not in compress.lower():
         raise ProtocolError(EX_PROTOCOL, "Bad header line: (compression type not supported)")
-    return _Head(one, int(length) if length else None, bool(compress))
+    return _Head(one, int(length) if length else None, make_inflater("zlib", limit) if compress else None)
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------

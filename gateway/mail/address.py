@@ -57,6 +57,11 @@ def domain_of(address: str) -> str:
     return to_a_label(address.rpartition("@")[2]) if "@" in address else ""
 
 
+def mention_of(address: str) -> re.Pattern[str]:
+    """Finds the address in a text, in any case: not as the end or beginning of a longer one."""
+    return re.compile(rf"(?<![\w!#$%&'*+/=?^`{{|}}~.-]){re.escape(address)}(?![\w-]|\.\w)", re.IGNORECASE)
+
+
 @dataclass(slots=True)
 class _Mailbox:
     """A mailbox being read."""

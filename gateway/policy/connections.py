@@ -1,23 +1,21 @@
 """How many connections a client and its network may have, open and in a minute, and what becomes of those who misuse
 them: wrong commands and refused recipients are remembered for an hour, as counts that fade.
 
-Counted by each listener process for itself: a limit of N is at most N times the listeners. Nothing of a trusted network
-is counted. Cost: about 5 µs a connection. Memory: the last 20,000 clients and networks, some 4 MB at the worst.
+Counted by all listener processes together (tally.py). Nothing of a trusted network is counted.
 """
 
 from __future__ import annotations
 
-import math
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+
+from gateway.policy.tally import FadingCounts, Tally
 
 Passed = Literal["client", "network", "client_rate", "network_rate", "errors"]
 
 _MINUTE_S = 60.0
 _HOUR_S = 3600.0
-_MAX_COUNTS = 20_000
 _LEAST_TOLERANCE = 2
 
 
@@ -32,36 +30,46 @@ class ConnectionLimits:
     errors: int = 0  # wrong commands of a network in an hour
 
 
-class _Faded:
-    """Counts of which after `life_s` 37 % are left; a steady N in that time counts as N."""
+class Door:
+    """The connections of one door, in all processes."""
 
-    def __init__(self, life_s: float, now: Callable[[], float]) -> None:
-        self._life_s = life_s
-        self._now = now
-        self._counts: OrderedDict[str, tuple[float, float]] = OrderedDict()
+    def __init__(self, name: str, limit: int, tally: Tally) -> None:
+        self._name = name
+        self._limit = limit
+        self._counts = tally.counts("door")
 
-    def get(self, key: str) -> float:
-        value, at = self._counts.get(key, (0.0, 0.0))
-        return value * math.exp(-max(0.0, self._now() - at) / self._life_s) if value else 0.0
+    @property
+    def taken(self) -> float:
+        """The part of its connections that are open."""
+        return self._counts.get(self._name) / self._limit
 
-    def add(self, key: str, amount: float) -> None:
-        self._counts[key] = (self.get(key) + amount, self._now())
-        self._counts.move_to_end(key)
-        if len(self._counts) > _MAX_COUNTS:
-            self._counts.popitem(last=False)
+    def begin(self) -> None:
+        """A connection."""
+        self._counts.add(self._name, 1.0)
+
+    def end(self) -> None:
+        """It is over."""
+        self._counts.add(self._name, -1.0)
 
 
 class Connections:
-    """The counts of one process."""
+    """Of clients and networks, in all processes."""
 
-    def __init__(self, limits: ConnectionLimits, network_of: Callable[[str], str], now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        limits: ConnectionLimits,
+        network_of: Callable[[str], str],
+        now: Callable[[], float],
+        tally: Tally | None = None,
+    ) -> None:
         """`network_of` says an address's network, "" for a trusted one (policy.reputation.Networks.of)."""
         self._limits = limits
         self._network_of = network_of
-        self._open: dict[str, int] = {}
-        self._new = _Faded(_MINUTE_S, now)
-        self._errors = _Faded(_HOUR_S, now)
-        self._stopped = _Faded(_HOUR_S, now)
+        tally = tally or Tally()
+        self._open = tally.counts("open")
+        self._new = FadingCounts(tally.counts("new"), _MINUTE_S, now)
+        self._errors = FadingCounts(tally.counts("errors"), _HOUR_S, now)
+        self._stopped = FadingCounts(tally.counts("stopped"), _HOUR_S, now)
 
     def begin(self, ip: str) -> Passed | None:
         """A connection: the limit it passes, else None, and it is counted until `end`."""
@@ -72,21 +80,17 @@ class Connections:
         if self._is_over(limits.errors, self._errors.get(network)):
             return "errors"
         passed = self._passed(ip, network)
-        self._new.add(ip, 1.0)  # also of those refused: who goes on trying stays out
-        self._new.add(network, 1.0)
-        if passed is None:
-            for key in (ip, network):
-                self._open[key] = self._open.get(key, 0) + 1
+        for key in (ip, network):
+            self._new.add(key, 1.0)  # also of those refused: who goes on stays out
+            if passed is None:
+                self._open.add(key, 1.0)
         return passed
 
     def end(self, ip: str) -> None:
         """One that `begin` let in is over."""
-        for key in filter(None, (ip, self._network_of(ip))):
-            left = self._open.get(key, 0) - 1
-            if left > 0:
-                self._open[key] = left
-            else:
-                self._open.pop(key, None)
+        network = self._network_of(ip)
+        for key in (ip, network) if network else ():
+            self._open.add(key, -1.0)
 
     def misused(self, ip: str, errors: int) -> None:
         """So many commands of it were wrong."""
@@ -113,9 +117,9 @@ class Connections:
 
     def _passed(self, ip: str, network: str) -> Passed | None:
         limits = self._limits
-        if self._is_over(limits.per_client, self._open.get(ip, 0)):
+        if self._is_over(limits.per_client, self._open.get(ip)):
             return "client"
-        if self._is_over(limits.per_network, self._open.get(network, 0)):
+        if self._is_over(limits.per_network, self._open.get(network)):
             return "network"
         if self._is_over(limits.client_rate, self._new.get(ip) + 0.5):
             return "client_rate"

@@ -1,4 +1,4 @@
-"""Who may review: accounts (argon2), one-time setup links, sessions, the audit trail. Only hashes of tokens are kept.
+"""Who may review: accounts (argon2), one-time setup links, sessions. Only hashes of tokens are kept.
 
 Blocking, and verifying a password takes about 200 ms of CPU by design: call it in a thread.
 """
@@ -13,11 +13,11 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Connection, Engine, Insert, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Insert, delete, func, insert, or_, select, update
 
 from gateway.errors import InputError
 from gateway.stores.engine import faults
-from gateway.stores.schema import account, audit, sign_in_failure, token
+from gateway.stores.schema import account, sign_in_failure, token
 from gateway.types import Account, Role
 
 _SETUP_TTL_S = 24 * 3600.0
@@ -39,6 +39,36 @@ class SqlAccounts:
         """Whether anybody can sign in."""
         with faults("accounts"), self._read() as connection:
             return bool(connection.scalar(select(func.count()).select_from(account)))
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such an account."""
+        with faults("accounts"), self._read() as connection:
+            return bool(connection.scalar(select(func.count()).where(account.c.name == name)))
+
+    def about(self, address: str) -> Sequence[Account]:
+        """Accounts of this name, and those that have the address among theirs."""
+        with faults("accounts"), self._read() as connection:
+            rows = connection.execute(select(account).where(_has(address))).mappings().all()
+        found = [_account(row) for row in rows]
+        return [one for one in found if address in (one.name.lower(), *one.addresses)]
+
+    def erase(self, address: str) -> tuple[int, Sequence[str]]:
+        """Take out the address and the recipient's account that has no other. How many, and who is left as he is:
+        an account of another role that bears the address as its name."""
+        left = []
+        found = self.about(address)
+        with faults("accounts"), self._engine.begin() as connection:
+            for one in found:
+                others = tuple(name for name in one.addresses if name != address)
+                mine = account.c.name == one.name
+                if one.role == "recipient" and (one.name.lower() == address or not others):
+                    connection.execute(delete(account).where(mine))
+                elif one.name.lower() == address:
+                    left.append(one.name)
+                else:
+                    connection.execute(update(account).where(mine).values(addresses="\n".join(others)))
+            connection.execute(delete(sign_in_failure).where(func.lower(sign_in_failure.c.name) == address))
+        return len(found) - len(left), left
 
     def new_setup_token(self) -> str:
         """A token that makes one account, once, within a day."""
@@ -118,13 +148,6 @@ class SqlAccounts:
         with faults("accounts"), self._engine.begin() as connection:
             connection.execute(delete(token).where(token.c.hash == _digest(text)))
 
-    def audit(self, name: str, act: str, held_id: str = "", detail: str = "") -> None:
-        """Who did what, for ever."""
-        with faults("audit"), self._engine.begin() as connection:
-            connection.execute(
-                insert(audit).values(at=time.time(), account=name, act=act, held_id=held_id, detail=detail)
-            )
-
     # --- pieces -------------------------------------------------------------------------------------------------------
 
     def _read(self) -> Connection:
@@ -184,6 +207,10 @@ class SqlAccounts:
                 connection.execute(
                     insert(sign_in_failure).values(name=name, failures=(known or 0) + 1, last_at=time.time())
                 )
+
+
+def _has(address: str) -> ColumnElement[bool]:
+    return or_(func.lower(account.c.name) == address, account.c.addresses.contains(address, autoescape=True))
 
 
 def _insert_account(who: Account, hashed: str) -> Insert:

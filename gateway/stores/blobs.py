@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway.errors import StoreError
@@ -17,37 +19,61 @@ class FileBlobs:
         self._folder = Path(url.removeprefix("file://"))
 
     def put(self, content: bytes) -> str:
-        """Temporary file, fsync, rename, fsync of the folders."""
+        """Under its hash."""
         key = hashlib.sha256(content).hexdigest()
-        path = self._path(key)
+        self.write(key, len(content), lambda: content)
+        return key
+
+    def write(self, name: str, size: int, content: Callable[[], bytes]) -> None:
+        """Temporary file, fsync, rename, fsync of the folders. What is there in this size stays; else `content` is
+        asked for."""
+        path = self._path(name)
         with faults("blob"):
-            if path.exists() and path.stat().st_size == len(content):
-                return key
+            if path.exists() and path.stat().st_size == size:
+                return
             _make_folder(path.parent)
-            fresh = path.with_name(f".{key}.{os.getpid()}.{os.urandom(4).hex()}")
+            fresh = path.with_name(f".{name}.{os.getpid()}.{os.urandom(4).hex()}")
             try:
                 with fresh.open("wb") as file:
-                    file.write(content)
+                    file.write(content())
                     file.flush()
                     os.fsync(file.fileno())
                 fresh.rename(path)
             finally:
                 fresh.unlink(missing_ok=True)
             _sync_folder(path.parent)
-        return key
 
     def get(self, key: str) -> bytes:
         """Checked against its name."""
-        with faults(f"blob {key[:12]}"):
-            content = self._path(key).read_bytes()
+        content = self.read(key)
         if hashlib.sha256(content).hexdigest() != key:
             raise StoreError(f"blob {key[:12]}: content does not match its hash; the file was changed or damaged")
         return content
 
+    def read(self, name: str) -> bytes:
+        """As it is."""
+        with faults(f"blob {name[:12]}"):
+            return self._path(name).read_bytes()
+
     def delete(self, key: str) -> None:
-        """Gone, or was not there."""
+        """Gone, also after a loss of power, or was not there."""
+        path = self._path(key)
         with faults(f"blob {key[:12]}"):
-            self._path(key).unlink(missing_ok=True)
+            if path.exists():
+                path.unlink(missing_ok=True)
+                _sync_folder(path.parent)
+
+    def discard(self, name: str) -> None:
+        """A half-written file, which begins with "."."""
+        with faults("blobs"):
+            (self._path(name.split(".")[1]).parent / name).unlink(missing_ok=True)
+
+    def names(self, shard: int, older_than_s: float) -> Sequence[str]:
+        """Of one of 256 folders, the files that have been there for so long; also what was half written."""
+        before = time.time() - older_than_s
+        with faults("blobs"):
+            found = (self._folder / f"{shard % 256:02x}").glob("*/*")
+            return [one.name for one in found if one.is_file() and one.stat().st_mtime < before]
 
     def check(self) -> None:
         """A block is written and taken away again: a full disk and a folder that may not be written are found."""

@@ -89,6 +89,16 @@ class SqlCounters:
                 found.update(get(list(keys[start : start + _CHUNK])))
         return found
 
+    def remove(self, keys: Sequence[str]) -> int:
+        """How many there were."""
+        gone = 0
+        with faults("counters"):
+            for start in range(0, len(keys), _CHUNK):
+                with self._engine.begin() as connection:
+                    chosen = counter.c.key.in_(keys[start : start + _CHUNK])
+                    gone += connection.execute(delete(counter).where(chosen)).rowcount
+        return gone
+
     def prune(self, prefix: str, keep: int) -> int:
         """Looks at every key: for once an hour. Deletes in chunks, so that nobody waits long for the writer."""
         mine = counter.c.key.startswith(prefix, autoescape=True)

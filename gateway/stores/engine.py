@@ -59,7 +59,7 @@ def storable(value: object) -> Any:
     return value
 
 
-def migrate(url: str) -> None:
+def migrate(url: str, to: str = "head") -> None:
     """Bring the schema up to date; processes that start together wait for each other. Raises StoreError."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -70,7 +70,7 @@ def migrate(url: str) -> None:
                 if engine.dialect.name == "postgresql":
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
                 config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                command.upgrade(config, to)
         except CommandError as error:
             raise StoreError(f"migration: {error}; was the database made by a newer version?") from None
         finally:

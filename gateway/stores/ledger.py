@@ -91,6 +91,17 @@ class SqlLedger:
         """The contrary of revoke."""
         return self._set(which, True, {"revoked_at": None, "revoked_by": ""})
 
+    def erase(self, trainer: str, pseudonym: str) -> int:
+        """Put another name for a trainer's; his lessons count as before. How many there are."""
+        name, put = storable(trainer)[:320], storable(pseudonym)[:320]
+        with faults(_WHAT), self._engine.begin() as connection:
+            _lock(connection)
+            mine = func.lower(table.c.trainer) == name.lower()
+            changed = connection.execute(update(table).where(mine).values(trainer=put)).rowcount
+            by = func.lower(table.c.revoked_by) == name.lower()
+            connection.execute(update(table).where(by).values(revoked_by=put))
+        return changed
+
     def counts(self, features_version: int) -> LedgerCounts:
         """One look at every row but its features."""
         kind = case(

@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Engine, delete, insert, or_, select
+from sqlalchemy import ColumnElement, Engine, delete, insert, or_, select, update
 
+from gateway.mail.address import mention_of
 from gateway.stores.engine import faults, storable
 from gateway.stores.schema import message_log
 from gateway.types import LogRow, Summary
@@ -48,10 +49,41 @@ class SqlMessageLog:
         with faults("message log"), self._engine.connect().execution_options(read_only=True) as connection:
             return [_log_row(row) for row in connection.execute(query.limit(_MAX_PAGE)).mappings()]
 
+    def about(self, address: str, *, as_sender: bool) -> Sequence[LogRow]:
+        """Rows of messages to this address, and from it when that is asked for; oldest first."""
+        query = select(message_log).where(_names(address, as_sender=as_sender)).order_by(message_log.c.number)
+        with faults("message log"), self._engine.connect().execution_options(read_only=True) as connection:
+            found = [_log_row(row) for row in connection.execute(query).mappings()]
+        named = mention_of(address)
+        return [one for one in found if any(map(named.search, (one.recipient, one.reverse_path, one.summary.author)))]
+
+    def erase(self, address: str, pseudonym: str, *, as_sender: bool) -> int:
+        """Take out the rows of messages to this address; of those from it take out name, subject and Message-ID."""
+        named = mention_of(address)
+        columns = (message_log.c.number, message_log.c.recipient, message_log.c.reverse_path, message_log.c.author)
+        query = select(*columns).where(_names(address, as_sender=as_sender))
+        with faults("message log"), self._engine.begin() as connection:
+            rows = connection.execute(query).all()
+            to = [row.number for row in rows if named.search(row.recipient)]
+            sent = [row.number for row in rows if named.search(row.reverse_path) or named.search(row.author)]
+            words = {"reverse_path": pseudonym, "author": pseudonym, "subject": "", "message_id": "", "reason": ""}
+            for start in range(0, len(to), _MAX_PAGE):
+                chosen = message_log.c.number.in_(to[start : start + _MAX_PAGE])
+                connection.execute(delete(message_log).where(chosen))
+            for start in range(0, len(sent), _MAX_PAGE):
+                chosen = message_log.c.number.in_(sent[start : start + _MAX_PAGE])
+                connection.execute(update(message_log).where(chosen).values(words))
+        return len({*to, *sent})
+
     def purge(self, older_than_s: float) -> int:
         """Forget rows older than so many seconds; how many went."""
         with faults("message log"), self._engine.begin() as connection:
             return connection.execute(delete(message_log).where(message_log.c.at < time.time() - older_than_s)).rowcount
+
+
+def _names(address: str, *, as_sender: bool) -> ColumnElement[bool]:
+    columns = (message_log.c.recipient, message_log.c.reverse_path, message_log.c.author)
+    return or_(*(one.icontains(address, autoescape=True) for one in (columns if as_sender else columns[:1])))
 
 
 def _log_row(row: Mapping[Any, Any]) -> LogRow:

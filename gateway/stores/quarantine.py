@@ -2,45 +2,94 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, insert, or_, select, update
+import structlog
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, or_, select, update
 
-from gateway.errors import StoreError
-from gateway.ports import BlobStore
+from gateway.errors import InputError, StoreError
+from gateway.mail.address import mention_of
+from gateway.stores.blobs import FileBlobs
 from gateway.stores.engine import faults
-from gateway.stores.schema import held
-from gateway.types import HeldMessage, HeldQuery, QuarantineState, Scope, Summary
+from gateway.stores.schema import condemned, held, storage_key
+from gateway.stores.vault import OVERHEAD, Key, SqlKeys, destroy, is_alive
+from gateway.types import HeldKind, HeldMessage, HeldQuery, QuarantineState, Scope, Summary
 
 _PLAIN = tuple(name for name in HeldMessage.__slots__ if name != "summary")
 _SUMMARY = tuple(Summary.__slots__)
 _MAX_PAGE = 1000
 
 
-class SqlQuarantine:
-    """Implements ports.QuarantineStore."""
+log = structlog.get_logger("darban.quarantine")
 
-    def __init__(self, engine: Engine, blobs: BlobStore) -> None:
+
+class _Place(NamedTuple):
+    """Where a content is for one domain: the file's name, and its key where it is encrypted."""
+
+    blob: str
+    key: Key | None = None
+
+    def columns(self) -> dict[str, str]:
+        """Of the row."""
+        return {"blob": self.blob, "storage_key": self.key.id if self.key else ""}
+
+
+class SqlQuarantine:
+    """Implements ports.QuarantineStore. With keys, new contents are encrypted."""
+
+    def __init__(self, engine: Engine, blobs: FileBlobs, keys: SqlKeys | None = None) -> None:
         self._engine = engine
         self._blobs = blobs
+        self._keys = keys
 
     def hold(self, messages: Sequence[HeldMessage], content: bytes) -> None:
         """All or nothing. A row that is there already stays as it is, released and deleted ones too: it is a retry."""
-        if not messages:
-            return
-        key = self._blobs.put(content)
+        key = hashlib.sha256(content).hexdigest()
         if any(message.content_hash != key for message in messages):
             raise StoreError("quarantine: the content is not the one these rows name")
+        with faults("quarantine"), self._read() as connection:
+            fresh = _fresh(connection, messages)
+        if fresh and not self._hold(fresh, content) and not self._hold(fresh, content):
+            raise StoreError("quarantine: the storage key was destroyed meanwhile")
+
+    def _hold(self, messages: Sequence[HeldMessage], content: bytes) -> bool:
+        """False when a key was destroyed since this process read it: the next try has a new one."""
+        places = {domain: self._place(domain, content) for domain in {message.domain for message in messages}}
+        for place in places.values():
+            self._put(place, content)
         with faults("quarantine"), self._engine.begin() as connection:
-            ids = [message.id for message in messages]
-            known = set(connection.scalars(select(held.c.id).where(held.c.id.in_(ids))))
-            fresh = {message.id: message for message in messages if message.id not in known}
+            fresh = _fresh(connection, messages)
+            for place in sorted(places.values(), key=lambda one: one.blob):
+                _lock(connection, place.blob)
+                if place.key is not None and not is_alive(connection, place.key.id):
+                    self._keys_needed().forget(place.key)
+                    return False
+                self._put(place, content)  # it may have gone with its last row since; now none can be taken away
             if fresh:
-                _lock(connection, key)
-                self._blobs.put(content)  # it may have gone with its last row since; now none can be taken away
-                connection.execute(insert(held), [_row(message) for message in fresh.values()])
+                connection.execute(insert(held), [_row(one) | places[one.domain].columns() for one in fresh])
+        return True
+
+    def _place(self, domain: str, content: bytes) -> _Place:
+        content_hash = hashlib.sha256(content).hexdigest()
+        if self._keys is None:
+            return _Place(content_hash)
+        key = self._keys.current(domain)
+        return _Place(key.blob_name(content_hash), key)
+
+    def _put(self, place: _Place, content: bytes) -> None:
+        key, name = place.key, place.blob
+        if key is None:
+            self._blobs.write(name, len(content), lambda: content)
+        else:
+            self._blobs.write(name, len(content) + OVERHEAD, lambda: key.seal(content, name))
+
+    def _keys_needed(self) -> SqlKeys:
+        if self._keys is None:
+            raise StoreError("quarantine: this content is encrypted; write [storage] encryption_key")
+        return self._keys
 
     def get(self, held_id: str) -> HeldMessage | None:
         """By the whole id."""
@@ -56,10 +105,17 @@ class SqlQuarantine:
 
     def content(self, held_id: str) -> bytes:
         """The message as it was received."""
-        message = self.get(held_id)
-        if message is None or message.state == "deleted":
+        query = select(held.c.state, held.c.content_hash, held.c.blob, held.c.storage_key).where(held.c.id == held_id)
+        with faults("quarantine"), self._read() as connection:
+            row = connection.execute(query).first()
+        if row is None or row.state == "deleted":
             raise StoreError(f"{held_id}: no content is kept")
-        return self._blobs.get(message.content_hash)
+        if not row.storage_key:
+            return self._blobs.get(row.blob)
+        content = self._keys_needed().get(row.storage_key).unseal(self._blobs.read(row.blob), row.blob)
+        if hashlib.sha256(content).hexdigest() != row.content_hash:
+            raise StoreError(f"blob {row.blob[:12]}: content does not match its hash")
+        return content
 
     def list(self, query: HeldQuery) -> tuple[Sequence[HeldMessage], int]:
         """One page, newest first, and how many there are in all."""
@@ -93,17 +149,158 @@ class SqlQuarantine:
         """Compare-and-set. A deleted message's content goes with the last row that needs it."""
         change = {"state": after, "state_at": time.time()} | ({"note": note} if note else {})
         unchanged = [held.c.id == held_id, held.c.state.in_(before)] + ([] if at is None else [held.c.state_at == at])
+        blob = ""
         with faults("quarantine"), self._engine.begin() as connection:
             done = connection.execute(update(held).where(*unchanged).values(**change)).rowcount
-            orphan = None
             if done and after == "deleted":
-                key = connection.scalar(select(held.c.content_hash).where(held.c.id == held_id))
-                _lock(connection, str(key))
-                others = select(func.count()).where(held.c.content_hash == key, held.c.state != "deleted")
-                orphan = None if connection.scalar(others) else key
-            if orphan:
-                self._blobs.delete(orphan)  # inside the transaction: no other row can be added for it meanwhile
+                blob = str(connection.scalar(select(held.c.blob).where(held.c.id == held_id)))
+                _condemn(connection, blob)
+        if blob:
+            self._bury(blob)
         return bool(done)
+
+    def due(
+        self, domain: str, state: QuarantineState, before: float, kind: HeldKind | None = None, limit: int = 100
+    ) -> Sequence[str]:
+        """Ids, oldest first: held ones received before, others in their state since before."""
+        since = held.c.received_at if state == "held" else held.c.state_at
+        query = select(held.c.id).where(held.c.domain == domain, held.c.state == state, since < before)
+        query = query if kind is None else query.where(held.c.kind == kind)
+        with faults("quarantine"), self._read() as connection:
+            return list(connection.scalars(query.order_by(held.c.received_at).limit(limit)))
+
+    def oldest(self, domain: str = "", limit: int = 100) -> Sequence[tuple[str, QuarantineState, int]]:
+        """Id, state and bytes of what is released, then of what is held, oldest first; of a domain or of all."""
+        chosen = [held.c.domain == domain] if domain else []
+        found: list[tuple[str, QuarantineState, int]] = []
+        with faults("quarantine"), self._read() as connection:
+            for state in ("released", "held"):
+                query = select(held.c.id, held.c.state, held.c.size_bytes).where(held.c.state == state, *chosen)
+                rows = connection.execute(query.order_by(held.c.received_at).limit(limit - len(found)))
+                found += [(row.id, row.state, row.size_bytes) for row in rows]
+        return found
+
+    def domains(self) -> Sequence[str]:
+        """Those there are rows of, sorted."""
+        with faults("quarantine"), self._read() as connection:
+            return list(connection.scalars(select(held.c.domain).distinct().order_by(held.c.domain)))
+
+    def sizes(self) -> Mapping[str, int]:
+        """Domain -> bytes of its contents as they were received, each once."""
+        each = (
+            select(held.c.domain, held.c.blob, func.max(held.c.size_bytes).label("size"))
+            .where(held.c.state != "deleted")
+            .group_by(held.c.domain, held.c.blob)
+            .subquery()
+        )
+        query = select(each.c.domain, func.sum(each.c.size)).group_by(each.c.domain)
+        with faults("quarantine"), self._read() as connection:
+            return {str(domain): int(size) for domain, size in connection.execute(query)}
+
+    def forget(self, domain: str, before: float, limit: int = 1000) -> int:
+        """Take out rows of messages deleted before; how many went."""
+        gone = select(held.c.id).where(held.c.domain == domain, held.c.state == "deleted", held.c.state_at < before)
+        with faults("quarantine"), self._engine.begin() as connection:
+            return connection.execute(delete(held).where(held.c.id.in_(gone.limit(limit)))).rowcount
+
+    def finish_deletes(self) -> int:
+        """Take away contents whose rows were deleted when the process or the disk failed; how many there were."""
+        with faults("quarantine"), self._read() as connection:
+            blobs = list(connection.scalars(select(condemned.c.blob).limit(_MAX_PAGE)))
+        for blob in blobs:
+            self._bury(blob)
+        return len(blobs)
+
+    def sweep(self, shard: int, older_than_s: float = 86_400.0) -> int:
+        """Of one of the 256 folders of contents, take away those without a row: a hold that did not end left them."""
+        names, swept = self._blobs.names(shard, older_than_s), 0
+        for start in range(0, len(names), _MAX_PAGE):
+            some = names[start : start + _MAX_PAGE]
+            used = select(held.c.blob).where(held.c.blob.in_(some), held.c.state != "deleted")
+            with faults("quarantine"), self._read() as connection:
+                orphans = set(some) - set(connection.scalars(used))
+            for name in orphans:
+                if name.startswith("."):
+                    self._blobs.discard(name)
+                else:
+                    self._bury(name)
+            swept += len(orphans)
+        return swept
+
+    def encrypt(self, limit: int = 100) -> int:
+        """Encrypt contents that are stored as they were received; how many rows were changed. Newest first."""
+        if self._keys is None:
+            return 0
+        plain = select(held.c.id, held.c.domain, held.c.blob).where(held.c.storage_key == "", held.c.state != "deleted")
+        with faults("quarantine"), self._read() as connection:
+            rows = connection.execute(plain.limit(limit)).all()
+        return sum(self._encrypt(*row) for row in rows)
+
+    def _encrypt(self, held_id: str, domain: str, blob: str) -> bool:
+        try:
+            content = self._blobs.get(blob)
+        except StoreError as error:  # the next look tries it again; others go on
+            log.warning("not encrypted", held_id=held_id, error=str(error))
+            return False
+        place = self._place(domain, content)
+        self._put(place, content)
+        unchanged = [held.c.id == held_id, held.c.blob == blob, held.c.state != "deleted"]
+        with faults("quarantine"), self._engine.begin() as connection:
+            _lock(connection, place.blob)
+            if place.key is None or not is_alive(connection, place.key.id):
+                return False
+            self._put(place, content)
+            done = connection.execute(update(held).where(*unchanged).values(place.columns())).rowcount
+            _condemn(connection, blob)
+        self._bury(blob)
+        return bool(done)
+
+    def shred(self, domain: str, note: str) -> tuple[int, Sequence[str]]:
+        """Delete all that is kept for the domain and destroy its keys; how many messages, and which keys.
+
+        Raises InputError while one is being released."""
+        chosen = [held.c.domain == domain, held.c.state != "deleted"]
+        with faults("quarantine"), self._engine.begin() as connection:
+            if connection.scalar(select(func.count()).where(held.c.domain == domain, held.c.state == "releasing")):
+                raise InputError(f"{domain}: a message is being released; try again when that has ended")
+            blobs = list(connection.scalars(select(held.c.blob).where(*chosen).distinct()))
+            change = {"state": "deleted", "state_at": time.time(), "note": note}
+            number = connection.execute(update(held).where(*chosen).values(change)).rowcount
+            for blob in sorted(blobs):
+                _condemn(connection, blob)
+            keys = connection.scalars(select(storage_key.c.id).where(storage_key.c.domain == domain)).all()
+            gone = [place for key in keys if (place := destroy(connection, key))]
+        for blob in blobs:
+            self._bury(blob)
+        return number, gone
+
+    def about(self, address: str, *, as_sender: bool) -> Sequence[HeldMessage]:
+        """Messages to this address, and from it when that is asked for; oldest first."""
+        columns = (held.c.recipient, held.c.reverse_path, held.c.author)
+        asked = [one.icontains(address, autoescape=True) for one in (columns if as_sender else columns[:1])]
+        with faults("quarantine"), self._read() as connection:
+            rows = connection.execute(select(held).where(or_(*asked)).order_by(held.c.received_at)).mappings()
+            found = [_message(row) for row in rows]
+        named = mention_of(address)
+        return [one for one in found if any(map(named.search, (one.recipient, one.reverse_path, one.summary.author)))]
+
+    def erase(self, held_ids: Sequence[str]) -> int:
+        """Take out the rows of deleted messages; how many went."""
+        chosen = [held.c.id.in_(held_ids), held.c.state == "deleted"]
+        with faults("quarantine"), self._engine.begin() as connection:
+            return connection.execute(delete(held).where(*chosen)).rowcount
+
+    def _bury(self, blob: str) -> None:
+        """Take a condemned content away, unless a row needs it again. What fails is tried again by finish_deletes."""
+        try:
+            with faults("quarantine"), self._engine.begin() as connection:
+                _lock(connection, blob)
+                needed = select(func.count()).where(held.c.blob == blob, held.c.state != "deleted")
+                if not connection.scalar(needed):
+                    self._blobs.delete(blob)  # inside the transaction: no row can be added for it meanwhile
+                connection.execute(delete(condemned).where(condemned.c.blob == blob))
+        except StoreError as error:
+            log.warning("content not taken away yet", blob=blob[:12], error=str(error))
 
     def counts(self) -> Mapping[str, int]:
         """State -> number of messages."""
@@ -119,6 +316,20 @@ class SqlQuarantine:
 
     def _read(self) -> Connection:
         return self._engine.connect().execution_options(read_only=True)
+
+
+def _fresh(connection: Connection, messages: Sequence[HeldMessage]) -> list[HeldMessage]:
+    """Those without a row; of several with one id the last."""
+    each = {message.id: message for message in messages}
+    known = set(connection.scalars(select(held.c.id).where(held.c.id.in_(each))))
+    return [message for held_id, message in each.items() if held_id not in known]
+
+
+def _condemn(connection: Connection, blob: str) -> None:
+    """Its last row may be deleted: noted with that, so that a crash before the file goes is made good."""
+    _lock(connection, blob)
+    if not connection.scalar(select(func.count()).where(condemned.c.blob == blob)):
+        connection.execute(insert(condemned).values(blob=blob))
 
 
 def _lock(connection: Connection, key: str) -> None:

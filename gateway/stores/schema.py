@@ -30,7 +30,30 @@ held = Table(
     Column("state", String(16), nullable=False),
     Column("state_at", Float, nullable=False),
     Column("note", Text, nullable=False, server_default=""),
+    Column("kind", String(16), nullable=False, server_default="spam"),  # spam, malware: how long it is kept
+    Column("blob", String(64), nullable=False),  # the file: the content's hash, or a name that only its key can make
+    Column("storage_key", String(32), nullable=False, server_default=""),  # "": stored as it is
     Index("held_message_state_received", "state", "received_at"),
+    Index("held_message_blob", "blob"),
+    Index("held_message_domain_state_received", "domain", "state", "received_at"),
+)
+
+condemned = Table(
+    "condemned_blob",
+    metadata,
+    Column("blob", String(64), primary_key=True),  # its last row is deleted: the file goes next
+)
+
+storage_key = Table(
+    "storage_key",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("domain", String(255), nullable=False),
+    Column("period", String(7), nullable=False),  # YYYY-MM
+    Column("wrapped", LargeBinary, nullable=True),  # by the master key; null: destroyed, and what it locked with it
+    Column("created_at", Float, nullable=False),
+    Column("destroyed_at", Float, nullable=True),
+    Index("storage_key_place", "domain", "period"),
 )
 
 message_log = Table(
@@ -86,12 +109,36 @@ sign_in_failure = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),  # from 1 on, without gaps
     Column("at", Float, nullable=False),
     Column("account", String(128), nullable=False),
     Column("act", String(32), nullable=False),
-    Column("held_id", String(32), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("domain", String(255), nullable=False),
     Column("detail", Text, nullable=False),
+    Column("client", String(64), nullable=False),
+    Column("proofs", Text, nullable=False),  # separated by spaces
+    Column("former", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Index("audit_domain_number", "domain", "number"),
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # one row: who appends holds it
+    Column("number", Integer, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+audit_signature = Table(
+    "audit_signature",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("hash", String(64), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("signature", String(128), nullable=False),
 )
 
 counter = Table(

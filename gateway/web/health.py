@@ -1,4 +1,4 @@
-"""/metrics for Prometheus, /healthz (this process answers), /readyz (every process is up, a message could be held).
+"""/metrics for Prometheus, /healthz (this process answers), /readyz (every process runs, a message could be held).
 
 Counters of all processes are summed from the files that prometheus-client maps (its multiprocess mode).
 """
@@ -48,9 +48,9 @@ class _Now(Collector):
         held = GaugeMetricFamily("darban_quarantine_messages", "Messages in the quarantine by state.", labels=["state"])
         for state, number in _counts(self._quarantine).items():
             held.add_metric([state], number)
-        up = GaugeMetricFamily("darban_process_up", "1 when the process is ready.", labels=["process"])
+        up = GaugeMetricFamily("darban_process_up", "1 when the process is ready and runs.", labels=["process"])
         for process in _read(self._processes):
-            up.add_metric([str(process["name"])], 1.0 if process["ready"] else 0.0)
+            up.add_metric([str(process["name"])], 1.0 if _is_up(process) else 0.0)
         build = GaugeMetricFamily("darban_build_info", "The running version.", labels=["version"])
         build.add_metric([__version__], 1.0)
         dns = GaugeMetricFamily("darban_dns_up", "1 when a nameserver answers.")
@@ -87,7 +87,7 @@ def health_app(
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        missing = [str(process["name"]) for process in _read(processes) if not process["ready"]] or _silent(processes)
+        missing = [str(process["name"]) for process in _read(processes) if not _is_up(process)] or _silent(processes)
         try:
             await asyncio.to_thread(quarantine.check)
         except StoreError:
@@ -112,6 +112,15 @@ def _read(processes: Path) -> list[dict[str, object]]:
     except (OSError, ValueError):
         return []
     return found if isinstance(found, list) else []
+
+
+def _is_up(process: Mapping[str, object]) -> bool:
+    """It said that it serves, and is not stopped (SIGSTOP, a debugger) or dead since; one that hangs looks the same."""
+    try:
+        state = Path(f"/proc/{process['pid']}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return bool(process["ready"]) and state not in "TtZX"
 
 
 def _silent(processes: Path) -> list[str]:

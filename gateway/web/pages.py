@@ -13,10 +13,14 @@ from starlette.exceptions import HTTPException
 from gateway.config.settings import Web
 from gateway.errors import StoreError
 from gateway.learning import LearningState
-from gateway.ports import AccountStore, MessageLog, QuarantineStore, TrainingLedger
+from gateway.policy.retention import Retention
+from gateway.ports import AccountStore, AuditLog, MessageLog, QuarantineStore, TrainingLedger
+from gateway.privacy import Privacy
 from gateway.review import Review
 from gateway.web.act import act_routes
+from gateway.web.audit import audit_routes
 from gateway.web.learning import learning_routes
+from gateway.web.privacy import privacy_routes
 from gateway.web.review import review_routes
 from gateway.web.session import session_routes
 from gateway.web.site import Site, error_page, guard
@@ -27,9 +31,12 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     *,
     quarantine: QuarantineStore,
     accounts: AccountStore,
+    audit: AuditLog,
     message_log: MessageLog,
     ledger: TrainingLedger,
     review: Review,
+    privacy: Privacy,
+    retention: Retention,
     learning: LearningState | None,
     why: Why,
     settings: Web,
@@ -43,7 +50,7 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
         why: judges a held message again, for web/why.py.
         translations: the rule files' (RuleFiles).
     """
-    site = Site.make(accounts, hostname, translations)
+    site = Site.make(accounts, audit, retention, hostname, translations)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.middleware("http")(guard)
     app.include_router(session_routes(site, secure_cookies=settings.secure_cookies))
@@ -51,6 +58,8 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     app.include_router(act_routes(site, quarantine, review))
     app.include_router(why_routes(site, quarantine, why))
     app.include_router(learning_routes(site, ledger, quarantine, learning))
+    app.include_router(audit_routes(site))
+    app.include_router(privacy_routes(site, privacy))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
 
     @app.exception_handler(HTTPException)

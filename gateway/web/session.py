@@ -1,5 +1,7 @@
 """Signing in and out, the first admin's link, the choice of the language."""
 
+import time
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Form, HTTPException, Request, Response
@@ -10,6 +12,29 @@ from gateway.types import Account
 from gateway.web.site import LANGUAGE_COOKIE, SESSION_COOKIE, Site
 
 _YEAR_S = 365 * 86_400
+_REFUSALS = 20  # of a minute that are written to the audit log: guessing must not fill it
+
+
+class Refusals:
+    """Which refused sign-ins are written down: so many in a minute, and how many were not."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._minute = 0.0
+        self._written = 0
+        self._left_out = 0
+
+    def record(self, site: Site, name: str) -> None:
+        """What was typed may be a password: only the name of an account goes into the log."""
+        if self._now() - self._minute >= 60.0:
+            self._minute, self._written = self._now(), 0
+        if self._written >= _REFUSALS:
+            self._left_out += 1
+            return
+        self._written += 1
+        others, self._left_out = self._left_out, 0
+        detail = f"and {others} more before, not written" if others else ""
+        site.record(name if site.accounts.exists(name) else "", "sign-in refused", "", detail)
 
 
 def session_routes(site: Site, *, secure_cookies: bool) -> APIRouter:
@@ -17,7 +42,10 @@ def session_routes(site: Site, *, secure_cookies: bool) -> APIRouter:
     routes = APIRouter()
     accounts = site.accounts
 
-    def begin(who: Account) -> Response:
+    refused = Refusals()
+
+    def begin(who: Account, act: str) -> Response:
+        site.record(who, act)
         answer = RedirectResponse("/", 303)
         secret = accounts.new_session(who)
         answer.set_cookie(SESSION_COOKIE, secret, httponly=True, samesite="lax", secure=secure_cookies)
@@ -32,7 +60,7 @@ def session_routes(site: Site, *, secure_cookies: bool) -> APIRouter:
     @routes.post("/setup/{token}")
     def setup(request: Request, token: str, name: Annotated[str, Form()], password: Annotated[str, Form()]) -> Response:
         try:
-            return begin(accounts.redeem_setup_token(token, name, password))
+            return begin(accounts.redeem_setup_token(token, name, password), "setup")
         except InputError as error:
             values = {"is_setup": True, "action": f"/setup/{token}", "error": str(error), "typed": name}
             return site.page(request, "sign_in.html", 400, **values)
@@ -45,14 +73,15 @@ def session_routes(site: Site, *, secure_cookies: bool) -> APIRouter:
     def sign_in(request: Request, name: Annotated[str, Form()], password: Annotated[str, Form()]) -> Response:
         who = accounts.authenticate(name, password)
         if who is None:
+            refused.record(site, name)
             error = "The name or the password is wrong, or there were too many tries."
             return site.page(request, "sign_in.html", 401, is_setup=False, action="/sign-in", error=error, typed=name)
-        return begin(who)
+        return begin(who, "sign-in")
 
     @routes.post("/sign-out")
     def sign_out(request: Request, csrf: Annotated[str, Form()] = "") -> Response:
         site.check_token(request, csrf)
-        accounts.end_session(request.cookies.get(SESSION_COOKIE, ""))
+        _end_session(site, request.cookies.get(SESSION_COOKIE, ""))
         return RedirectResponse("/sign-in", 303)
 
     @routes.get("/language/{code}")
@@ -65,3 +94,10 @@ def session_routes(site: Site, *, secure_cookies: bool) -> APIRouter:
         return answer
 
     return routes
+
+
+def _end_session(site: Site, secret: str) -> None:
+    who = site.accounts.session(secret)
+    if who is not None:
+        site.record(who, "sign-out")
+        site.accounts.end_session(secret)

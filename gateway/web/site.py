@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +20,8 @@ from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 
 from gateway.policy.access import Act, covers, may, scope_of
-from gateway.ports import AccountStore, QuarantineStore
+from gateway.policy.retention import DAY_S, Retention
+from gateway.ports import AccountStore, AuditLog, QuarantineStore
 from gateway.scan.wording import Tongue, contribution_text, evidence_text
 from gateway.types import Account, HeldMessage
 from gateway.web.language import Language, languages, pick
@@ -34,13 +37,35 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _REASONS_SHOWN = 2
+_SOON_S = 7 * DAY_S
 _OF_THE_FRAMEWORK = {
     "Not Found": "There is no such page.",
     "Method Not Allowed": "The request was not understood.",
 }
+ACTS = {  # of the audit log -> the message id of its name
+    "view": "Opened",
+    "download": "Downloaded",
+    "release": "Released",
+    "spam": "Called spam",
+    "delete": "Deleted",
+    "sign-in": "Signed in",
+    "sign-in refused": "Sign-in refused",
+    "sign-out": "Signed out",
+    "setup": "First account made",
+    "account": "Account made or changed",
+    "teach": "Lessons taught",
+    "revoke": "Lessons taken back",
+    "restore": "Lessons restored",
+    "expire": "Deleted by retention",
+    "export": "Exported what is kept of a person",
+    "erase": "Erased what is kept of a person",
+    "rotate key": "Master key changed",
+    "destroy key": "Key of stored contents destroyed",
+}
 _TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")  # Unicode's embeddings, overrides, isolates (UAX #9 §2)
 _QUOTED = re.compile("“([^“”]*)”")
 _SET_APART = re.compile("\u2068([^\u202a-\u202e\u2066-\u2069]*)\u2069")  # balanced, so that nothing else turns
+_CLIENT: ContextVar[str] = ContextVar("client", default="")  # the address of the request being answered
 _LIMIT_REACHED = re.compile(r"score (-?[0-9.]+) >= (\w+) (-?[0-9.]+)")
 
 
@@ -49,16 +74,26 @@ class Site:
     """The parts that routes share. `translations`: language -> finding or rule -> its description."""
 
     accounts: AccountStore
+    audit: AuditLog
+    retention: Retention
     hostname: str
     translations: Mapping[str, Mapping[str, str]]
     languages: Mapping[str, Language]
     templates: Mapping[str, Environment]
 
     @classmethod
-    def make(cls, accounts: AccountStore, hostname: str, translations: Mapping[str, Mapping[str, str]]) -> Site:
+    def make(
+        cls,
+        accounts: AccountStore,
+        audit: AuditLog,
+        retention: Retention,
+        hostname: str,
+        translations: Mapping[str, Mapping[str, str]],
+    ) -> Site:
         """With the catalogues and templates that ship."""
         known = languages()
-        return cls(accounts, hostname, translations, known, {code: _environment(one) for code, one in known.items()})
+        templates = {code: _environment(one) for code, one in known.items()}
+        return cls(accounts, audit, retention, hostname, translations, known, templates)
 
     def language(self, request: Request) -> Language:
         """The reader's."""
@@ -87,9 +122,12 @@ class Site:
 
         return account
 
-    def record(self, who: Account, act: str, subject: str = "", detail: str = "") -> None:
-        """In the audit log: who did what to which message or thing."""
-        self.accounts.audit(who.name, act, subject, detail)
+    def record(self, who: Account | str, act: str, subject: str = "", detail: str = "", domain: str = "") -> None:
+        """In the audit log: who did what to which message or thing, from which address.
+
+        The domain is found by itself where the subject is a held message or an address."""
+        name = who if isinstance(who, str) else who.name
+        self.audit.append(name, act, subject, detail, domain=domain, client=_CLIENT.get())
 
     def check_token(self, request: Request, csrf: str) -> None:
         """Raises 403 for a form that is not ours."""
@@ -107,6 +145,7 @@ class Site:
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "may": lambda act: values.get("who") is not None and may(values["who"], act),
             "describe": lambda hit: self.describe(language, hit),
+            "days_left": lambda held: days_left(self.retention, held, time.time()),
             "why": lambda verdict: self.why(language, verdict),
         }
         return HTMLResponse(self.templates[language.code].get_template(name).render(values), status)
@@ -122,8 +161,14 @@ class Site:
         return mark.join(self.describe(language, hit) for hit in against)
 
 
+def client_of(request: Request) -> str:
+    """The address a request came from."""
+    return request.client.host if request.client else ""
+
+
 async def guard(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Middleware: the security header fields on every answer that has not stricter ones."""
+    """Middleware: from where a request came, for the audit log; the security header fields where none are stricter."""
+    _CLIENT.set(client_of(request))
     answer = await proceed(request)
     for name, value in _HEADERS.items():
         answer.headers.setdefault(name, value)
@@ -152,6 +197,12 @@ def find(quarantine: QuarantineStore, held_id: str, who: Account) -> HeldMessage
 def state_name(held: HeldMessage) -> str:
     """The message id of a state's name in the catalogue."""
     return {"held": "Held", "releasing": "Being released", "released": "Released", "deleted": "Deleted"}[held.state]
+
+
+def days_left(retention: Retention, held: HeldMessage, now: float) -> int | None:
+    """Whole days until a held message is deleted by itself, when they are few enough to be told."""
+    at = retention.expires_at(held) if held.state == "held" else None
+    return max(0, int((at - now) // DAY_S)) if at is not None and at - now < _SOON_S else None
 
 
 def seen(text: str) -> str:
@@ -217,6 +268,7 @@ def _environment(language: Language) -> Environment:
         lstrip_blocks=True,
     )
     environment.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
+    environment.filters["act"] = lambda name: language.translations.gettext(ACTS[name]) if name in ACTS else name
     environment.filters["when"] = language.when
     environment.filters["day"] = lambda at: language.when(at).partition(" ")[0]
     environment.filters["iso_day"] = lambda at: datetime.fromtimestamp(at, UTC).date().isoformat()

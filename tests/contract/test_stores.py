@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from gateway.errors import InputError, StoreError
-from gateway.stores import dmarc_feedback
+from gateway.stores import audit_chain, dmarc_feedback
 from gateway.stores.accounts import SqlAccounts
+from gateway.stores.audit import SqlAudit
 from gateway.stores.blobs import FileBlobs
 from gateway.stores.counters import SqlCounters
 from gateway.stores.dmarc_feedback import SqlDmarcFeedback
@@ -21,7 +22,18 @@ from gateway.stores.engine import make_engine, migrate
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
-from gateway.types import DmarcSending, HeldMessage, HeldQuery, Lesson, Lessons, LogRow, Summary, Taught
+from gateway.types import (
+    AuditQuery,
+    DmarcSending,
+    HeldMessage,
+    HeldQuery,
+    Lesson,
+    Lessons,
+    LogRow,
+    Scope,
+    Summary,
+    Taught,
+)
 from tests.builders import dmarc_row
 from tests.fakes import FakeClock
 from tests.postgres import fresh_database
@@ -140,12 +152,11 @@ def test_content_that_is_deleted_while_it_is_held_again_is_kept(engine: Engine, 
     """The last row of a content is deleted between the look at its blob and the new row: the new row needs it."""
 
     class Interrupted(FileBlobs):
-        def put(self, content: bytes) -> str:
-            key = super().put(content)
+        def write(self, name: str, size: int, content: Callable[[], bytes]) -> None:
+            super().write(name, size, content)
             if not deleted:
                 deleted.append(store.transition(held(1).id, ["held"], "deleted"))
-                assert not list((tmp_path / "blobs").rglob(key))
-            return key
+                assert not list((tmp_path / "blobs").rglob(name))
 
     deleted: list[bool] = []
     store = SqlQuarantine(engine, FileBlobs(f"file://{tmp_path}/blobs"))
@@ -294,7 +305,6 @@ def test_accounts(engine: Engine) -> None:
     assert accounts.session(link) is None
     accounts.end_session(session)
     assert accounts.session(session) is None
-    accounts.audit("sara", "release", "0" * 32)
 
 
 def test_guessing_has_to_wait(engine: Engine) -> None:
@@ -594,3 +604,105 @@ def test_a_lesson_taught_twice_at_once_is_one(ledger: SqlLedger) -> None:
     for thread in threads:
         thread.join()
     assert sorted(told) == ["known"] * 7 + ["learned"]
+
+
+# --- the audit log ----------------------------------------------------------------------------------------------------
+
+SIGNER = audit_chain.key_of(bytes(32))
+
+
+def test_the_audit_log_is_a_chain(engine: Engine, quarantine: SqlQuarantine) -> None:
+    quarantine.hold([held(1)], CONTENT)
+    log = SqlAudit(engine)
+    assert log.sign(SIGNER) is None
+    assert log.append("sara", "release", held(1).id, "released: 250 \0 \ud800", client="192.0.2.1") == 1
+    assert log.append("ali", "account", "r@Example.ir") == 2
+    assert log.append("ali", "sign-in", domain="example.org") == 3
+    head = log.sign(SIGNER)
+    assert head is not None
+    assert log.sign(SIGNER) is None
+    assert [one.domain for one in log.entries()] == ["darban.test", "example.ir", "example.org"]
+    found = audit_chain.verify(log.entries(), log.heads(), audit_chain.public_key(SIGNER))
+    assert (found.faults, found.signed_up_to) == ([], 3)
+
+
+@pytest.mark.parametrize(
+    ("query", "numbers"),
+    [
+        (AuditQuery(), [4, 3, 2, 1]),
+        (AuditQuery(limit=2, offset=1), [3, 2]),
+        (AuditQuery(act="view"), [4, 1]),
+        (AuditQuery(account="ali"), [3, 2]),
+        (AuditQuery(text="ALI"), [4, 3, 2]),
+        (AuditQuery(text="%"), []),
+        (AuditQuery(since=9e9), []),
+        (AuditQuery(until=1.0), []),
+        (AuditQuery(scope=Scope(domains=("a.example",))), [1]),
+        (AuditQuery(scope=Scope(domains=("*.a.example",))), [2]),
+        (AuditQuery(scope=Scope(domains=("a.example", "*.a.example", "c.example"))), [3, 2, 1]),
+        (AuditQuery(scope=Scope()), []),
+    ],
+)
+def test_the_audit_log_is_searched(engine: Engine, query: AuditQuery, numbers: list[int]) -> None:
+    log = SqlAudit(engine)
+    log.append("sara", "view", domain="a.example")
+    log.append("ali", "delete", domain="b.a.example")
+    log.append("ali", "release", domain="c.example")
+    log.append("sara", "view", detail="of Ali's")
+    found, total = log.list(query)
+    assert [one.number for one in found] == numbers
+    assert total == (4 if query.offset else len(numbers))
+
+
+def test_who_append_at_once_do_not_fork_the_chain(engine: Engine) -> None:
+    other = make_engine(engine.url.render_as_string(hide_password=False).replace("+psycopg", ""))
+    logs = [SqlAudit(engine), SqlAudit(other)] * 3
+
+    def append(log: SqlAudit) -> None:
+        for _ in range(8):
+            log.append("sara", "view")
+
+    threads = [threading.Thread(target=append, args=(log,)) for log in logs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.dispose()
+    found = audit_chain.verify(SqlAudit(engine).entries(), [])
+    assert (found.faults, found.entries) == ([], 48)
+
+
+def test_a_person_is_erased_from_a_chain_that_stays_whole(engine: Engine) -> None:
+    log = SqlAudit(engine)
+    log.append("sara@darban.test", "release", "0" * 32, "for SARA@darban.test, not tsara@darban.test")
+    log.append("ali", "view", detail="tsara@darban.test")
+    log.append("ali", "account", "sara@darban.test")
+    log.sign(SIGNER)
+    assert [one.number for one in log.about("Sara@darban.test", Scope(is_all=True))] == [1, 3]
+    assert log.erase("Sara@darban.test", "erased:0", by="ali", detail="held 2", client="command") == [1, 3]
+    entries = list(log.entries())
+    assert [(one.account, one.subject) for one in entries] == [
+        ("erased:0", "0" * 32), ("ali", ""), ("ali", "erased:0"), ("ali", "erased:0"),
+    ]  # fmt: skip
+    assert entries[0].detail == "for erased:0, not tsara@darban.test"
+    assert (entries[3].act, entries[3].detail) == ("erase", "held 2 audit:1,3")
+    assert log.about("sara@darban.test", Scope(is_all=True)) == []
+    log.sign(SIGNER)
+    found = audit_chain.verify(log.entries(), log.heads())
+    assert (found.faults, found.erased, found.signatures) == ([], 2, 2)
+
+
+def test_old_audit_rows_are_the_first_of_the_chain(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    for url in (f"sqlite:///{tmp_path}/old.db", fresh_database(request.getfixturevalue("postgres_server"))):
+        migrate(url, "0004")
+        engine = make_engine(url)
+        with engine.begin() as connection:
+            for number in (1, 2, 3):
+                words = "INSERT INTO audit (at, account, act, held_id, detail) VALUES (:at, 'sara', 'view', :id, '')"
+                connection.execute(text(words), {"at": 1_800_000_000.123456 + number, "id": held(number).id})
+        migrate(url)
+        log = SqlAudit(engine)
+        assert log.append("sara", "view") == 4
+        found = audit_chain.verify(log.entries(), [])
+        assert (found.faults, found.entries) == ([], 4)
+        engine.dispose()

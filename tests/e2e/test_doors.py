@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import urllib.error
@@ -237,6 +238,29 @@ def test_the_recipient_and_client_come_from_the_fields_above(doors: Doors) -> No
     assert (row["client_ip"], row["helo"], row["reverse_path"]) == (CLIENT_IP, HELO, MAIL_FROM)
     assert (row["recipient"], row["action"], row["reply"]) == (RCPT_TO, "scanned", "spamd: accept")
     assert "judged for another server" in doors.gateway.cli("trace", "trace-door@example.org").stdout
+
+
+def test_spamc_at_a_path(tmp_path: Path) -> None:
+    """[spamd] listen = "unix:...": two listeners at one path, before and after a reload."""
+    path = tmp_path / "spamd.sock"
+    extra = f'[spamd]\nlisten = "unix:{path}"\nlearn = true\ntrainer = ""\n'
+    with peers.gateway(tmp_path, f"maildir:{tmp_path}/mail", extra=extra, smtp_extra="workers = 2") as running:
+
+        def spamc(*options: str) -> subprocess.CompletedProcess[bytes]:
+            command = ["spamc", "-U", str(path), *options]
+            return subprocess.run(command, input=CLEAN, capture_output=True, check=False, timeout=120)
+
+        for _ in range(2):
+            assert path.stat().st_mode & 0o777 == 0o660
+            assert spamc("-K").stdout == b"SPAMD/1.5 0\n"
+            with ThreadPoolExecutor(8) as threads:
+                told = list(threads.map(lambda _: spamc("-c").stdout, range(16)))
+            assert all(one.endswith(b"/5.0\n") for one in told), told
+            assert b"X-Spam-Score" in spamc("-x").stdout
+            assert b"learned" in spamc("-L", "spam").stdout
+            before = set(running.processes().values())
+            running.process.send_signal(signal.SIGHUP)
+            eventually(lambda was=before: not ({0} | was) & set(running.processes().values()), 90)
 
 
 # --- Rspamd's clients -------------------------------------------------------------------------------------------------

@@ -23,6 +23,15 @@ EXPRESSIONS = sorted({target["expr"] for panel in PANELS for target in panel["ta
 
 
 @pytest.fixture(scope="module")
+def door(postfix_behind: peers.Postfix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Gateway]:
+    """With all its doors: what is drawn of each is there from the start."""
+    hop = f"smtp://127.0.0.1:{postfix_behind.port}"
+    others = "".join(f'[{name}]\nlisten = "127.0.0.1:{peers.free_port()}"\n' for name in ("milter", "spamd", "http"))
+    with peers.gateway(tmp_path_factory.mktemp("gateway"), hop, extra=others) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def prometheus(door: peers.Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Its port, once it has scraped a gateway that served some mail."""
     folder, port = tmp_path_factory.mktemp("prometheus"), peers.free_port()

@@ -177,6 +177,30 @@ def test_the_number_of_workers_changes_while_it_runs(door: peers.Gateway) -> Non
     assert set(asyncio.run(run())) == {"220"}
 
 
+def test_limits_hold_for_all_listeners_together(tmp_path: Path) -> None:
+    extra = "[reputation]\ntrusted_networks = []\n[defence]\nconnections_per_client = 6\n"
+    with peers.gateway(
+        tmp_path, f"maildir:{tmp_path}/mail", extra=extra, smtp_extra="workers = 3\nmax_connections = 8"
+    ) as running:
+
+        def greeted(ip: str, number: int) -> list[socket.socket]:
+            """Those that were, of so many."""
+            callers = [socket.create_connection(("127.0.0.1", running.smtp_port), 30, (ip, 0)) for _ in range(number)]
+            said = [caller.recv(1000)[:3] for caller in callers]
+            assert set(said) <= {b"220", b"421"}
+            return [caller for caller, code in zip(callers, said, strict=True) if code == b"220"]
+
+        held = greeted("127.0.0.5", 20)
+        assert len(held) == 6
+        assert len(greeted("127.0.6.5", 20)) <= 2
+        # a listener that dies leaves nothing counted
+        old = listeners(running)
+        for pid in old:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: not (old | {0}) & listeners(running))
+        assert len(greeted("127.0.0.5", 20)) == 6
+
+
 def test_what_dies_is_replaced_and_nobody_waits_in_vain(door: peers.Gateway) -> None:
     before = listeners(door)
 

@@ -7,6 +7,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -25,11 +26,12 @@ from gateway.checks import make_checks
 from gateway.config.settings import Milter, Smtp
 from gateway.errors import ConfigError, DarbanError, InputError
 from gateway.listeners import proxy, spamd_codec
+from gateway.listeners.budget import Budget
 from gateway.listeners.command import is_relay_trick, parse_bdat, parse_helo, parse_path
 from gateway.listeners.content import receive
 from gateway.listeners.input import Input
 from gateway.listeners.milter_codec import Decoder, ProtocolError, packet
-from gateway.listeners.milter_session import Leave, Room, Session
+from gateway.listeners.milter_session import Leave, Session
 from gateway.listeners.rspamd import read_envelope
 from gateway.listeners.scan_envelope import scan_envelope
 from gateway.mail import decode_body, parse
@@ -283,20 +285,23 @@ class _AllOurs:
         return None
 
 
-def _milter_says(pieces: Iterable[bytes]) -> list[bytes | tuple[bytes, str, int]]:
-    room = Room(2000)
-    session, decoder = Session(Milter(), 1000, "mx.darban.test", _AllOurs(), room), Decoder()
+async def _milter_says(pieces: Iterable[bytes]) -> list[bytes | tuple[bytes, str, int]]:
+    budget = Budget(1 << 30, 1 << 30, 200, None)
+    session, decoder = Session(Milter(), 1000, "mx.darban.test", _AllOurs(), budget), Decoder()
     said: list[bytes | tuple[bytes, str, int]] = []
     try:
         for piece in pieces:
             for event in decoder.feed(piece):
                 answer = session.take(event)
+                await session.flush()
+                assert budget.held <= 200 and budget.spooled <= 1000
                 if isinstance(answer, bytes):
                     said.append(answer)
-                    assert room.used <= 1000
                     continue
-                assert b"\r\n" in answer.content and len(answer.content) <= 1000
-                said.append((answer.content, answer.envelope.reverse_path, len(answer.envelope.recipients)))
+                content = await answer.content.whole() or b""
+                assert b"\r\n" in content and len(content) <= 1000
+                answer.content.close()
+                said.append((content, answer.envelope.reverse_path, len(answer.envelope.recipients)))
                 taken = tuple(Delivery(one, "accept", Reply(250, "", ""), "") for one in answer.envelope.recipients)
                 judged = Filtered(Outcome("ID", Reply(250, "", ""), taken, verdict()), 5.0)
                 said.append(session.answer(judged, (b"X-A: b\r\n",)))
@@ -305,7 +310,7 @@ def _milter_says(pieces: Iterable[bytes]) -> list[bytes | tuple[bytes, str, int]
     except Leave:
         said.append(b"left")
     session.forget()
-    assert room.used == 0
+    assert (budget.held, budget.spooled) == (0, 0)
     for answer in said:
         if isinstance(answer, bytes) and answer not in (b"no milter", b"left"):
             milter_mta.answers(answer)
@@ -317,7 +322,8 @@ def milter(content: bytes) -> None:
     cut; and nothing is left in memory. Seen as packets too: the fuzzer need not find lengths."""
     framed = b"".join(packet(one[:1], one[1:]) for one in content.split(b"\xff") if one)
     for raw in (content, milter_mta.negotiate() + framed):
-        assert _milter_says([raw]) == _milter_says(raw[at : at + 1] for at in range(len(raw)))
+        cut = asyncio.run(_milter_says(raw[at : at + 1] for at in range(len(raw))))
+        assert asyncio.run(_milter_says([raw])) == cut
 
 
 _OWNER = b"\xc0\x0c"
@@ -361,13 +367,17 @@ _SPAMD_LIMIT = 4096
 
 
 def _spamd(data: bytes, step: int) -> spamd_codec.Request | tuple[int, str]:
-    reader = spamd_codec.Reader(_SPAMD_LIMIT)
+    reader, content = spamd_codec.Reader(_SPAMD_LIMIT), bytearray()
     try:
         for place in range(0, len(data), step):
-            request = reader.feed(data[place : place + step])
-            if request is not None:
-                return request
-        return reader.finish()
+            for piece in reader.feed(data[place : place + step]):
+                content += piece
+            assert reader.size_bytes <= (1 << 16) + step and len(content) <= _SPAMD_LIMIT
+            if reader.is_whole:
+                break
+        else:
+            reader.finish()
+        return replace(reader.request, content=bytes(content))
     except spamd_codec.ProtocolError as error:
         assert spamd_codec.failure(error.code, error.text).endswith(b"\r\n")
         return error.code, error.text

@@ -215,6 +215,21 @@ def test_a_stop_waits_for_no_draining(many: Running) -> None:
     assert (many.folder / "noted").read_text().endswith("stop\n")
 
 
+def test_only_two_old_generations_drain(many: Running) -> None:
+    (many.folder / "drain").write_text("100.0")
+    seen = [many.pids()]
+    for _ in range(4):
+        many.process.send_signal(signal.SIGHUP)
+        until(lambda: len(many.pids()) == 4 and not set(many.pids().values()) & set(seen[-1].values()))
+        seen.append(many.pids())
+    # the fixture's first generation drains for a second by itself
+    until(lambda: not any(map(is_alive, (*seen[0].values(), *seen[1].values()))))
+    for old in seen[2:4]:
+        assert [is_alive(old[name]) for name in ("listener-1", "listener-2", "scorers")] == [True] * 3
+    words = [word for pid, word in told(many.folder) if pid == seen[1]["listener-1"]]
+    assert words == ["SIGUSR1", "SIGTERM"]
+
+
 def test_doors_are_told_together_when_all_stops(many: Running) -> None:
     pids = many.pids()
     many.process.send_signal(signal.SIGTERM)

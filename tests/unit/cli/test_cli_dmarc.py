@@ -23,6 +23,7 @@ from gateway.config.load import load_settings
 from gateway.errors import InputError
 from gateway.mail import parse
 from gateway.policy.domains import ConfiguredDomains
+from gateway.policy.retention import kind_of
 from gateway.reputation import Reputation
 from gateway.service import Gateway
 from gateway.stores.dmarc_feedback import SqlDmarcFeedback
@@ -67,7 +68,7 @@ async def judged(store: SqlDmarcFeedback) -> None:
         hop = MemoryNextHop()
         gateway = Gateway(
             policies=policies, scorer=FixedScorer(verdict(score, auth=(found, *aligned, policy))),
-            relay=Relay(policies, lambda _, hop=hop: hop), hold=Hold(MemoryQuarantine(), lambda *_: "{}"),
+            relay=Relay(policies, lambda _, hop=hop: hop), hold=Hold(MemoryQuarantine(), lambda *_: "{}", kind_of),
             verifier=None, journal=journal, counters=MemoryCounters(), reports_dmarc=True,
             reputation=Reputation(MemoryCounters(), b"secret"),
         )  # type: ignore[misc, arg-type]  # fmt: skip

@@ -9,14 +9,16 @@ import json
 import socket
 import zlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
 import zstandard
 
-from gateway.config.settings import Http
+from gateway.config.settings import Http, Smtp
 from gateway.errors import ScorerError, StoreError
 from gateway.listeners import http
+from gateway.listeners.budget import Budget, make_budget
 from gateway.listeners.http import Door, Server
 from gateway.policy.domains import ConfiguredDomains
 from gateway.scanning import Scanner
@@ -40,10 +42,13 @@ class World:
         self.teaches: Taught | Exception = Taught("learned", "1")
         self.settings = Http(listen="127.0.0.1:1", **changes.pop("settings", {}))
         self.journal = MemoryJournal()
+        self.budget: Budget = changes.pop("budget", None) or make_budget(Smtp())
         values: dict = {"teaching": self, "token": b"", "learn_token": b"sesame"} | changes
         scanner = Scanner("checkv2", self.score, POLICIES, self.journal)
         explainer = Scanner("scan", self.score, POLICIES, self.journal)
-        self.door = Door(self.settings, "mx.darban.test", LIMIT, scanner=scanner, explainer=explainer, **values)
+        self.door = Door(
+            self.settings, "mx.darban.test", LIMIT, self.budget, scanner=scanner, explainer=explainer, **values
+        )
         self.app = self.door.app()
 
     async def score(self, envelope: Envelope, content: bytes) -> Verdict:
@@ -169,7 +174,7 @@ async def test_what_is_refused(path: str, body: bytes, fields: dict[str, str], s
     answer = await world.ask("POST", path, body, **fields)
     assert answer.status_code == status
     assert words in answer.json()["error"]
-    assert world.door._room.used_bytes == 0
+    assert (world.budget.held, world.budget.spooled) == (0, 0)
 
 
 async def test_a_wrong_method_is_told() -> None:
@@ -242,20 +247,42 @@ async def test_slow_and_silent_clients_are_let_go(monkeypatch: pytest.MonkeyPatc
         assert b" 408 " in told.split(b"\r\n")[0]
 
 
-async def test_bytes_of_all_bodies_are_bounded() -> None:
-    world = World(verdict(1.0))
-    body = b"x" * 9_000
-    head = b"POST /checkv2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10000\r\n\r\n"
-    async with served(world) as port:
-        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(http.MESSAGES_AT_ONCE)]
+async def test_what_there_is_no_room_for_is_deferred(tmp_path: Path) -> None:
+    budget = Budget(8_000, 9_000, 2_000, tmp_path, 0.1)
+    world = World(verdict(1.0), budget=budget)
+    other = budget.begin()
+    other.add(b"x" * 4_000)
+    for path in ("/scan", "/checkv2"):
+        answer = await world.ask("POST", path)
+        assert (answer.status_code, answer.json()) == (503, {"error": "too much at once"})
+    assert (await world.ask("GET", "/ping")).status_code == 200
+    other.close()
+    long = MESSAGE + b"x" * 5_000
+    for body, fields in ((MESSAGE, {}), (long, {}), (gzip.compress(long), {"Content_Encoding": "gzip"})):
+        assert (await world.ask("POST", "/checkv2", body, **fields)).status_code == 200
+    assert [content for _, content in world.asked] == [MESSAGE, long, long]  # by way of the disk
+    for body, fields in ((b"x" * 9_500, {}), (gzip.compress(b"x" * 9_500), {"Content_Encoding": "gzip"})):
+        assert (await world.ask("POST", "/checkv2", body, **fields)).status_code == 503
+    assert await budget.turn(4_000)  # a large message is being judged
+    assert (await world.ask("POST", "/checkv2", long)).status_code == 503
+    budget.done(4_000)
+    assert (budget.held, budget.spooled) == (0, 0)
+
+
+async def test_what_a_client_leaves_behind_is_given_back(tmp_path: Path) -> None:
+    world = World(verdict(1.0), budget=Budget(100_000, 90_000, 2_000, tmp_path))
+    head = b"POST /checkv2 HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n\r\n"
+    async with asyncio.timeout(20), served(world) as port:
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
         for _, writer in held:
-            writer.write(head + body)
-        await asyncio.sleep(0.3)
-        assert b" 503 " in (await say(port, head + body)).split(b"\r\n")[0]
+            writer.write(head + b"x" * 9_000)
+        while world.budget.spooled < 20_000:
+            await asyncio.sleep(0.01)
         for _, writer in held:
             writer.close()
-        await asyncio.sleep(0.2)
-        assert world.door._room.used_bytes == 0
+        while world.budget.spooled:
+            await asyncio.sleep(0.01)
+        assert world.budget.held == 0
 
 
 async def test_more_connections_than_allowed_are_answered_503() -> None:

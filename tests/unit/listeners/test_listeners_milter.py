@@ -8,12 +8,15 @@ import random
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from gateway.config.settings import Milter
+from gateway.config.settings import Milter, Smtp
 from gateway.listeners import milter
+from gateway.listeners.budget import Budget, make_budget
 from gateway.listeners.milter_codec import packet
+from gateway.policy.tally import Tally
 from gateway.types import Client, Delivery, Envelope, Filtered, Mta, Outcome, Reply
 from tests import milter_mta as mta
 from tests.builders import message_bytes, verdict
@@ -50,10 +53,16 @@ class RecordingService:
 
 @contextlib.asynccontextmanager
 async def listening(
-    service: RecordingService, sealer: object = None, **settings: object
+    service: RecordingService,
+    sealer: object = None,
+    budget: Budget | None = None,
+    tally: Tally | None = None,
+    **settings: object,
 ) -> AsyncIterator[tuple[milter.Server, int]]:
     door = socket.create_server(("127.0.0.1", 0))
-    server = await milter.serve(Milter(**settings), 1 << 24, "mx.darban.test", service, [door], sealer)  # type: ignore[arg-type]
+    server = await milter.serve(
+        Milter(**settings), 1 << 24, "mx.darban.test", service, [door], budget or make_budget(Smtp()), sealer, tally
+    )  # type: ignore[arg-type]
     try:
         yield server, door.getsockname()[1]
     finally:
@@ -100,6 +109,43 @@ async def test_any_cut_of_the_stream_is_the_same_message() -> None:
     assert service.filtered[0][1] == content
 
 
+async def test_what_there_is_no_room_for_is_deferred(tmp_path: Path) -> None:
+    budget, service = Budget(100_000, 40_000, 10_000, tmp_path, 0.1), RecordingService()
+    async with listening(service, budget=budget) as (_, port):
+        talker = await greeted(port)
+
+        async def told(size: int) -> tuple[str, bytes]:
+            await talker.envelope()
+            await talker.say(*mta.content(message_bytes("x" * size)))
+            return (await talker.hear_all())[-1]
+
+        full = ("y", b"452 4.3.1 No room for this message now, please try again later\0")
+        assert await told(20_000) == ("c", b"")  # by way of the disk
+        assert await told(50_000) == full  # no disk for it
+        assert await budget.turn(20_000)  # a large message of another door is being judged
+        assert await told(20_000) == full
+        assert await told(1_000) == ("c", b"")
+        budget.done(20_000)
+        assert await told(20_000) == ("c", b"")
+        assert [len(content) > 10_000 for _, content, _ in service.filtered] == [True, False, True]
+        assert (budget.held, budget.spooled) == (0, 0)
+
+
+async def test_processes_count_their_connections_together() -> None:
+    tally = Tally(2)
+    async with (
+        listening(RecordingService(), tally=tally.of(0), max_connections=2) as (_, port),
+        listening(RecordingService(), tally=tally.of(1), max_connections=2) as (_, other_port),
+    ):
+        talkers = [await greeted(port), await greeted(other_port)]
+        for number in (port, other_port):
+            assert await (await mta.Mta.connect(number)).hear() == ("", b"")
+        await talkers[0].say(mta.QUIT)
+        await talkers[0].hear()
+        await asyncio.sleep(0.05)
+        await greeted(other_port)
+
+
 async def test_a_long_scan_says_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(milter, "_PROGRESS_S", 0.05)
     service = RecordingService(hold_back=asyncio.Event())
@@ -119,7 +165,7 @@ async def test_a_fault_of_ours_is_a_tempfail() -> None:
         await talker.say(*mta.content(message_bytes()))
         assert await talker.hear_all() == [("t", b"")]
         assert await talker.hear() == ("", b"")
-        assert server.room.used == 0
+        assert (server.budget.held, server.budget.spooled) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +190,7 @@ async def test_who_makes_no_sense_is_left(said: bytes) -> None:
             pass
         await asyncio.sleep(0.01)
         assert not server.connections
-        assert server.room.used == 0
+        assert (server.budget.held, server.budget.spooled) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +279,7 @@ async def test_an_mta_that_goes_away_while_it_is_judged(monkeypatch: pytest.Monk
         service.hold_back.set()
         await asyncio.sleep(0.02)
         assert not server.judging
-        assert server.room.used == 0
+        assert (server.budget.held, server.budget.spooled) == (0, 0)
 
 
 async def test_the_end_waits_for_open_messages_and_leaves_the_others() -> None:

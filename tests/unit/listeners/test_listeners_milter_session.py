@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.settings import Milter
+from gateway.config.settings import Milter, Smtp
+from gateway.listeners.budget import Budget, make_budget
 from gateway.listeners.milter_codec import Action, Decoder, ProtocolError, Step
-from gateway.listeners.milter_session import Judge, Leave, Room, Session, read_ip, read_path
-from gateway.types import Client, Delivery, Filtered, Mta, Outcome, Recipient, Reply
+from gateway.listeners.milter_session import Judge, Leave, Session, read_ip, read_path
+from gateway.types import Client, Delivery, Envelope, Filtered, Mta, Outcome, Recipient, Reply
 from tests import milter_mta as mta
 from tests.builders import message_bytes, verdict
 from tests.milter_mta import END_OF_HEADER, answers, header, mail, negotiate, rcpt
@@ -42,14 +45,24 @@ class Desk:
         return self.deferred.get("recipient")
 
 
+class Judged(NamedTuple):
+    """A Judge with its content read."""
+
+    envelope: Envelope
+    content: bytes | None
+    mta: Mta
+
+
 class Talk:
     """A session and what came of the packets."""
 
-    def __init__(self, desk: Desk | None = None, max_size: int = 1 << 20, room: int = 1 << 20, **settings: Any) -> None:
-        self.room = Room(room)
-        self.session = Session(Milter(**settings), max_size, "mx.darban.test", desk or Desk(), self.room)
+    def __init__(
+        self, desk: Desk | None = None, max_size: int = 1 << 20, budget: Budget | None = None, **settings: Any
+    ) -> None:
+        self.budget = budget or make_budget(Smtp())
+        self.session = Session(Milter(**settings), max_size, "mx.darban.test", desk or Desk(), self.budget)
         self.decoder = Decoder()
-        self.judged: list[Judge] = []
+        self.judged: list[Judged] = []
 
     def say(self, *packets: bytes) -> list[tuple[str, bytes]]:
         said = b""
@@ -58,14 +71,15 @@ class Talk:
             if isinstance(answer, bytes):
                 said += answer
             else:
-                self.judged.append(answer)
+                self.judged.append(Judged(answer.envelope, asyncio.run(answer.content.whole()), answer.mta))
+                answer.content.close()
         return answers(said)
 
     def begin(self, *packets: bytes) -> Talk:
         self.say(negotiate(), mta.macros("C", j="mail.darban.test"), mta.connect(), mta.helo(), *packets)
         return self
 
-    def message(self, content: bytes | None = None, *recipients: str) -> Judge:
+    def message(self, content: bytes | None = None, *recipients: str) -> Judged:
         """A whole one, to be judged."""
         packets = [
             mta.macros("M", i="4XyZ"),
@@ -192,7 +206,7 @@ def test_several_messages_of_several_clients_on_one_connection() -> None:
     ]  # fmt: skip
     assert [one.mta.name for one in talk.judged] == ["mail.darban.test", "mail.darban.test", "other.test"]
     talk.session.forget()
-    assert talk.room.used == 0
+    assert talk.budget.held == 0
 
 
 def test_the_envelope_is_what_the_client_said() -> None:
@@ -336,22 +350,52 @@ def test_a_message_without_body_or_header() -> None:
 def test_too_large_is_refused_at_the_end_and_not_kept() -> None:
     talk = Talk(max_size=1000).begin(mail(), rcpt())
     talk.say(header("A", " b"), END_OF_HEADER, mta.body(b"x" * 600), mta.body(b"x" * 600))
-    assert talk.room.used == 0
+    assert talk.budget.held == 0
     assert talk.say(mta.body(b"x" * 600), mta.end()) == [("y", b"552 5.3.4 Message exceeds the size limit\0")]
     assert talk.judged == []
     assert talk.say(mail(), rcpt()) == [("c", b"")]
 
 
-def test_too_much_at_once_is_deferred() -> None:
-    talk = Talk(room=1000).begin(mail(), rcpt(), header("A", " b"), END_OF_HEADER, mta.body(b"x" * 600))
-    other = Talk()
-    other.session._room = talk.room
-    other.begin(mail(), rcpt())
-    assert other.say(header("A", " b"), mta.end(b"x" * 600)) == [("y", b"451 4.3.2 Too much mail at once, please try again later\0")]  # fmt: skip
-    talk.say(mta.end())
-    assert len(talk.judged) == 1
-    talk.session.forget()
-    assert talk.room.used == 0
+NO_ROOM = ("y", b"452 4.3.1 No room for this message now, please try again later\0")
+
+
+@pytest.mark.parametrize(
+    ("held", "said", "heard"),
+    [
+        (0, mail(), "c"),
+        (400, mail(), "c"),
+        (500, mail(), "y"),
+        (0, mail("<sara@example.org>", "SIZE=500"), "c"),
+        (0, mail("<sara@example.org>", "SIZE=5000"), "y"),
+        (0, mail("<sara@example.org>", "SIZE=many"), "c"),
+    ],
+)
+def test_no_message_is_begun_for_which_there_is_no_room(held: int, said: bytes, heard: str) -> None:
+    budget = Budget(1000, 2000, 500, None)
+    other = budget.begin()
+    other.add(b"x" * held)
+    talk = Talk(budget=budget).begin(said)
+    assert talk.say(rcpt()) == [NO_ROOM if heard == "y" else ("c", b"")]
+    other.close()
+    talk.say(mta.ABORT, mail())
+    assert talk.say(rcpt()) == [("c", b"")]
+
+
+async def test_content_goes_to_disk_and_is_all_there(tmp_path: Path) -> None:
+    budget, decoder = Budget(4000, 1 << 20, 500, tmp_path), Decoder()
+    session = Session(Milter(), 1 << 20, "mx.darban.test", Desk(), budget)
+    packets = [negotiate(), mta.connect(), mta.helo(), mail(), rcpt(), mta.DATA]
+    judge = None
+    for event in decoder.feed(b"".join((*packets, *mta.content(message_bytes("x" * 5000 + "\r\n"), chunk=700)))):
+        judge = session.take(event)
+        await session.flush()
+        assert budget.held <= 500
+    assert isinstance(judge, Judge)
+    assert budget.spooled > 5000
+    assert await judge.content.whole() == message_bytes("x" * 5000 + "\r\n")
+    judge.content.close()
+    session.forget()
+    assert (budget.held, budget.spooled) == (0, 0)
 
 
 def test_fields_of_ours_beyond_counting_are_refused() -> None:

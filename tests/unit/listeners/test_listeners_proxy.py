@@ -279,6 +279,35 @@ async def test_xclient() -> None:
         assert (seen.ip, seen.helo, seen.protocol) == ("192.0.2.8", "other.example", "ESMTP")
 
 
+async def test_who_xclient_names_is_counted_and_the_proxy_is_not() -> None:
+    service = RecordingService()
+    async with listening(service, {"connections_per_client": 1, "errors_per_network": 3}, **TRUSTED) as (server, port):
+
+        async def proxied(ip: str) -> tuple[Talker, str]:
+            talker = await Talker.connect(port)
+            assert (await talker.hear()).startswith("220")
+            return talker, await talker.ask(f"XCLIENT ADDR={ip}")
+
+        first, heard = await proxied("192.0.2.7")
+        assert heard.startswith("220")
+        assert (await proxied("192.0.2.7"))[1].startswith("421 4.7.0")
+        assert service.refusals == ["connection limit: client"]
+        other, heard = await proxied("198.51.100.1")
+        assert heard.startswith("220")
+        assert (await first.ask("XCLIENT ADDR=203.0.113.1")).startswith("220")  # the next client of that connection
+        assert (await proxied("192.0.2.7"))[1].startswith("220")
+        for _ in range(4):  # told apart by who said it
+            await other.ask("GARBAGE")
+        assert (await other.ask("XCLIENT ADDR=203.0.113.99")).startswith("220")
+        assert (await proxied("198.51.100.2"))[1].startswith("421")
+        assert (await proxied("203.0.113.2"))[1].startswith("220")
+        for talker in (first, other):
+            talker.close()
+        async with asyncio.timeout(5):
+            while server.connections._open.get("203.0.113.1") or server.connections._open.get("203.0.113.99"):
+                await asyncio.sleep(0.01)
+
+
 async def test_xforward_holds_for_one_transaction() -> None:
     service = RecordingService()
     async with listening(service, **TRUSTED) as (_, port):

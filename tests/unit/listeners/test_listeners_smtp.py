@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 from gateway.config.settings import Smtp
 from gateway.errors import ConfigError
 from gateway.listeners import smtp
+from gateway.policy.tally import Tally
 from gateway.types import Outcome, Reply
 from tests.smtp_dialogue import ACCEPTED, RecordingService, Talker, listening
 
@@ -431,6 +432,26 @@ async def test_connections_of_one_client_and_one_network() -> None:
         assert (await greeting(port))[1].startswith("220")
 
 
+async def test_processes_count_their_connections_together() -> None:
+    tally, service = Tally(2), RecordingService()
+    limits = {"connections_per_client": 2}
+    async with (
+        listening(service, limits, tally.of(0), max_connections=4) as (one, port),
+        listening(service, limits, tally.of(1), max_connections=4) as (other, other_port),
+    ):
+        asked = [(port, 5), (other_port, 5), (port, 5), (other_port, 6), (port, 7), (other_port, 8)]
+        talkers = [await greeting(number, f"127.0.{net}.1") for number, net in asked]
+        codes = [heard[:9] for _, heard in talkers]
+        assert [code[:3] for code in codes] == ["220", "220", "421", "220", "220", "421"]
+        assert one.door.taken == other.door.taken == 1
+        for talker, _ in talkers:
+            talker.close()
+        await gone(one)
+        await gone(other)
+        assert one.door.taken == 0
+        assert (await greeting(port))[1].startswith("220")
+
+
 async def test_new_connections_in_a_minute() -> None:
     async with listening(RecordingService(), {"connects_per_client": 3, "connects_per_network": 5}) as (_, port):
         heard = [(await greeting(port, ip))[1][:3] for ip in ["127.0.5.1"] * 4 + ["127.0.5.2"] * 2]
@@ -486,7 +507,7 @@ async def test_who_goes_away_before_the_greeting_leaves_nothing_behind() -> None
                 await asyncio.sleep(0.01)
         talker.close()
         await gone(server)
-        assert server.connections._open == {}
+        assert not any(server.connections._open.own)
 
 
 async def test_the_tarpit_is_bounded_and_holds_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:

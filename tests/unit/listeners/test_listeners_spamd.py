@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.settings import Spamd
+from gateway.config.settings import Smtp, Spamd
 from gateway.listeners import spamd
 from gateway.listeners import spamd_codec as codec
+from gateway.listeners.budget import Budget, make_budget
 from gateway.listeners.spamd_codec import Request, pack_request
 from gateway.policy.domains import ConfiguredDomains
+from gateway.policy.tally import Tally
 from gateway.scanning import Scanner
 from gateway.sockets import bind
 from gateway.types import DomainPolicy, Envelope, Verdict
@@ -45,12 +47,17 @@ class Scorer:
 
 @contextlib.asynccontextmanager
 async def door(
-    folder: Path, scorer: Scorer, tell: spamd.Tell | None = None, **settings: object
+    folder: Path,
+    scorer: Scorer,
+    tell: spamd.Tell | None = None,
+    budget: Budget | None = None,
+    tally: Tally | None = None,
+    **settings: object,
 ) -> AsyncIterator[tuple[str, spamd.Server]]:
     path = f"{folder}/s"
     said = Spamd(listen=f"unix:{path}", **settings)
     scanner = Scanner("spamd", scorer.score, POLICIES, MemoryJournal())
-    server = spamd.Server(said, "mx.darban.test", LIMIT, scanner, tell)
+    server = spamd.Server(said, "mx.darban.test", LIMIT, scanner, tell, budget or make_budget(Smtp()), tally)
     await server.start([bind(said.listen)])
     try:
         yield path, server
@@ -176,19 +183,46 @@ async def test_more_connections_than_allowed_are_turned_away(tmp_path: Path) -> 
         assert all(b"Spam: False" in told for told in await asyncio.gather(*waiting))
 
 
-async def test_bytes_of_all_requests_are_bounded(tmp_path: Path) -> None:
-    async with door(tmp_path, Scorer(verdict(1.0)), max_connections=100) as (path, server):
-        held = [await asyncio.open_unix_connection(path) for _ in range(spamd.MESSAGES_AT_ONCE)]
-        for _, writer in held:
-            writer.write(b"CHECK SPAMC/1.5\r\nContent-length: 10000\r\n\r\n" + b"x" * 9_999)
-        await asyncio.sleep(0.2)
-        told = await ask(path, request("CHECK", b"x" * 9_999)[:-10], ends=False)
-        assert told.startswith(b"SPAMD/1.0 75 EX_TEMPFAIL Too much at once")
-        for _, writer in held:
-            writer.close()
-        await asyncio.sleep(0.2)
-        assert server._room.used_bytes == 0
+async def test_processes_count_their_connections_together(tmp_path: Path) -> None:
+    scorer, tally = Scorer(verdict(1.0)), Tally(2)
+    scorer.go_on.clear()
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    async with (
+        door(tmp_path / "a", scorer, tally=tally.of(0), max_connections=2) as (path, _),
+        door(tmp_path / "b", scorer, tally=tally.of(1), max_connections=2) as (other, _),
+    ):
+        waiting = [asyncio.create_task(ask(one, request("CHECK"))) for one in (path, other)]
+        while len(scorer.asked) < 2:
+            await asyncio.sleep(0.01)
+        for one in (path, other):
+            assert await ask(one, request("CHECK")) == b"SPAMD/1.0 75 EX_TEMPFAIL Too many connections\r\n"
+        scorer.go_on.set()
+        assert all(b"Spam: False" in told for told in await asyncio.gather(*waiting))
+
+
+TOO_MUCH = b"SPAMD/1.0 75 EX_TEMPFAIL Too much at once\r\n"
+
+
+async def test_what_there_is_no_room_for_is_deferred(tmp_path: Path) -> None:
+    budget = Budget(8_000, 9_000, 2_000, tmp_path, 0.1)
+    async with door(tmp_path, Scorer(verdict(1.0)), budget=budget) as (path, _):
+        other = budget.begin()
+        other.add(b"x" * 4_000)
+        for ends in (True, False):
+            assert await ask(path, request("CHECK"), ends=ends) == TOO_MUCH
+        assert await ask(path, request("PING")) == b"SPAMD/1.5 0 PONG\r\n"
+        other.close()
         assert b"Spam: False" in await ask(path, request("CHECK"))
+        assert b"Spam: False" in await ask(path, request("CHECK", MESSAGE + b"x" * 5_000))  # by way of the disk
+        assert await ask(path, request("CHECK", b"x" * 9_500)) == TOO_MUCH  # announced, and no disk for it
+        assert await ask(path, b"CHECK SPAMC/1.5\r\n\r\n" + b"x" * 9_500) == TOO_MUCH
+        zipped = b"CHECK SPAMC/1.5\r\nCompress: zlib\r\n\r\n" + zlib.compress(b"x" * 9_500)
+        assert await ask(path, zipped) == TOO_MUCH
+        assert await budget.turn(4_000)  # a large message of another door is being judged
+        assert await ask(path, request("CHECK", MESSAGE + b"x" * 5_000)) == TOO_MUCH
+        budget.done(4_000)
+        assert (budget.held, budget.spooled) == (0, 0)
 
 
 async def test_a_stop_answers_what_was_asked(tmp_path: Path) -> None:

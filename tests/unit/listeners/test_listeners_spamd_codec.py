@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -20,13 +21,14 @@ ZIPPED = zlib.compress(MESSAGE)
 
 def read(data: bytes, sizes: list[int] | None = None, limit: int = LIMIT) -> Request:
     """The request, fed in pieces; the client stops sending where it is not whole yet."""
-    reader, place = Reader(limit), 0
+    reader, place, content = Reader(limit), 0, b""
     for size in [*(sizes or []), len(data) or 1]:
-        request = reader.feed(data[place : place + size])
-        if request is not None:
-            return request
+        content += b"".join(reader.feed(data[place : place + size]))
+        if reader.is_whole:
+            return replace(reader.request, content=content)
         place += size
-    return reader.finish()
+    reader.finish()
+    return replace(reader.request, content=content)
 
 
 def request(command: str, *fields: tuple[str, str], content: bytes = b"", **more: object) -> Request:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy import connections
-from gateway.policy.connections import ConnectionLimits, Connections
+from gateway.policy.connections import ConnectionLimits, Connections, Door
 from gateway.policy.reputation import Networks
+from gateway.policy.tally import Tally
 
 NETWORKS = Networks(["192.0.2.0/24"])
 
@@ -118,14 +118,28 @@ def test_what_was_let_in_and_ended_leaves_nothing(steps: list[tuple[str, bool]])
         assert max((open_now.count(one) for one in open_now), default=0) <= 3
     for ip in open_now:
         counts.end(ip)
-    assert counts._open == {}
+    assert [counts._open.get(ip) for ip in ("198.51.100.1", "198.51.100.0/24", "203.0.113.1")] == [0, 0, 0]
+    assert not any(counts._open.own)
 
 
-def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "_MAX_COUNTS", 100)
-    counts = make(client_rate=1)
-    for number in range(1000):
-        ip = f"10.{number // 250}.{number % 250}.1"
-        counts.begin(ip)
-        counts.end(ip)
-    assert len(counts._new._counts) <= 100
+def test_all_processes_count_together() -> None:
+    tally, clock = Tally(2), Clock()
+    limits = ConnectionLimits(per_client=2, client_rate=4)
+    one, other = (Connections(limits, NETWORKS.of, clock, tally.of(number)) for number in (0, 1))
+    assert [one.begin("198.51.100.1"), other.begin("198.51.100.1"), one.begin("198.51.100.1")] == [None, None, "client"]
+    other.end("198.51.100.1")
+    assert one.begin("198.51.100.1") is None
+    one.end("198.51.100.1")
+    assert other.begin("198.51.100.1") == "client_rate"
+    one.stopped("198.51.100.1")
+    assert other.was_stopped("198.51.100.1")
+
+
+def test_the_connections_of_a_door() -> None:
+    tally = Tally(2)
+    one, other = (Door("smtp", 4, tally.of(number)) for number in (0, 1))
+    for door in (one, other, other):
+        door.begin()
+    assert (one.taken, other.taken, Door("milter", 4, tally).taken) == (0.75, 0.75, 0)
+    other.end()
+    assert one.taken == 0.5

@@ -17,10 +17,13 @@ from sqlalchemy import select, update
 from gateway.config.settings import Web
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.learning import LearningState, Teacher
+from gateway.policy.retention import Retention
+from gateway.privacy import Privacy, Stores
 from gateway.reputation import Reputation
 from gateway.review import Review
 from gateway.scan.explain import verdict_json
 from gateway.stores.accounts import SqlAccounts
+from gateway.stores.audit import SqlAudit
 from gateway.stores.blobs import FileBlobs
 from gateway.stores.counters import SqlCounters
 from gateway.stores.engine import make_engine, migrate
@@ -119,9 +122,16 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
     app = create_app(
         quarantine=quarantine,
         accounts=accounts,
+        audit=SqlAudit(engine),
         message_log=SqlMessageLog(engine),
         ledger=ledger,
         review=review,
+        privacy=Privacy(
+            Stores(quarantine, SqlMessageLog(engine), ledger, accounts, SqlAudit(engine), SqlCounters(engine)),
+            b"a secret of the tests",
+            lambda ip: "",
+        ),
+        retention=Retention({"spam": 30.0, "phishing": 30.0, "malware": 30.0, "released": 5.0, "rows": 90.0}),
         learning=LearningState("shipped"),
         why=why,
         settings=Web(),
@@ -346,7 +356,8 @@ def taught(client: TestClient) -> list[tuple[str, bool, str]]:
 
 def audited(client: TestClient) -> list[tuple[str, str]]:
     with client.engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(select(audit.c.act, audit.c.detail)) if row.act != "view"]
+        rows = connection.execute(select(audit.c.act, audit.c.detail).order_by(audit.c.number))
+        return [tuple(row) for row in rows if row.act not in ("view", "setup")]
 
 
 def test_a_release_is_learned(client: TestClient) -> None:
