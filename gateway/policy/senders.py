@@ -94,7 +94,8 @@ class SenderTable:
         for key, entries in list(self._entries.items()):
             kept = tuple(one for one in entries if one.expires_at > now)
             if len(kept) < len(entries):
-                self._set(*key.split("\n"), kept)
+                recipient, _, pattern = key.partition("\n")
+                self._set(recipient, pattern, kept)
 
     def _set(self, recipient: str, pattern: str, entries: tuple[Held, ...]) -> None:
         key = _key(recipient, pattern)
