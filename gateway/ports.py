@@ -375,6 +375,9 @@ class SenderStore(Protocol):
     def add(self, entry: SenderEntry) -> SenderEntry:
         """As it is stored; in the place of one with the same act, pattern, recipient and network. InputError: full."""
 
+    def add_all(self, entries: Sequence[SenderEntry]) -> Sequence[SenderEntry]:
+        """All, or none."""
+
     def get(self, number: int, scope: Scope) -> SenderEntry | None:
         """The entry, if it is of the scope and was not removed."""
 

@@ -30,6 +30,8 @@ STALE = Counter("darban_senders_stale_total", "Times that changes of allowed and
 _FOLLOW_S = 2.0
 _PAGE = 1000  # taken in at once: 3 ms
 _EXPIRED_EVERY_S = 3600.0
+_SHOWN_S = 90 * 86_400.0
+_PURGE_EVERY_S = 3600.0
 _MAX_WAITING = 10_000  # entries with hits to write
 
 log = structlog.get_logger("darban.senders")
@@ -124,3 +126,15 @@ class Senders:
         elif is_current != self._is_current:
             log.warning("senders as known before", entries=len(self._table), error=error)
         self._is_current = is_current
+
+
+async def purge_now_and_then(store: SenderStore) -> None:
+    """For ever, in one process: entries that ended are shown for a while, and then forgotten."""
+    while True:
+        try:
+            gone = await asyncio.to_thread(store.purge, _SHOWN_S)
+            if gone:
+                log.info("forgot senders", entries=gone)
+        except StoreError as error:
+            log.warning("senders not purged", error=str(error))
+        await asyncio.sleep(_PURGE_EVERY_S)

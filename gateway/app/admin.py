@@ -46,6 +46,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     from gateway.net.journal import serve_journal
     from gateway.reputation import prune_now_and_then
     from gateway.rules.reader import read as read_rules
+    from gateway.senders import purge_now_and_then
     from gateway.sign_in import make_sign_in
     from gateway.stores.accounts import SqlAccounts
     from gateway.stores.audit import SqlAudit
@@ -54,6 +55,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     from gateway.stores.engine import make_engine
     from gateway.stores.ledger import SqlLedger
     from gateway.stores.message_log import SqlMessageLog
+    from gateway.stores.senders import SqlSenders
     from gateway.web import create_app
     from gateway.web.health import DnsState, health_app
 
@@ -72,6 +74,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         asyncio.create_task(housekeeping.run(settings.retention.every_s)),
         asyncio.create_task(sign_now_and_then(audit, load_audit_key(settings))),
         asyncio.create_task(prune_now_and_then(SqlCounters(engine))),
+        asyncio.create_task(purge_now_and_then(SqlSenders(engine))),
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),
     ]
     next_hops = make_next_hops(settings)
@@ -80,6 +83,8 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         accounts=accounts,
         audit=audit,
         privacy=make_privacy(settings),
+        senders=SqlSenders(engine),
+        sender_settings=settings.senders,
         retention=make_retention(settings),
         sign_in=make_sign_in(settings, accounts),
         message_log=message_log,

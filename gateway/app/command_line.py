@@ -21,6 +21,7 @@ from gateway.config.settings import Settings
 if TYPE_CHECKING:
     from gateway.digest.dmarc import DmarcReports, DmarcSender
     from gateway.privacy import Privacy
+    from gateway.forecast import Forecaster
     from gateway.review import Review
 
 
@@ -39,6 +40,25 @@ def open_quarantine(settings: Settings) -> Any:
 
     migrate(settings.storage.database)
     return make_quarantine(settings)
+
+
+def open_senders(settings: Settings) -> Any:
+    """Allowed and blocked senders, for the command line."""
+    from gateway.stores.engine import make_engine, migrate
+    from gateway.stores.senders import SqlSenders
+
+    migrate(settings.storage.database)
+    return SqlSenders(make_engine(settings.storage.database))
+
+
+def open_forecaster(settings: Settings) -> Forecaster:
+    """What an entry would have done, for the command line."""
+    from gateway.forecast import Forecaster
+    from gateway.policy.senders import Limits
+
+    said = settings.senders
+    limits = Limits(said.blocked, said.allow_below)
+    return Forecaster(make_quarantine(settings), open_message_log(settings), limits)
 
 
 def open_message_log(settings: Settings) -> Any:

@@ -19,6 +19,7 @@ from gateway.cli import (
     rules,
     run,
     scan,
+    senders,
     trace,
     train,
 )
@@ -37,6 +38,7 @@ app.command("trace")(trace.trace)
 app.add_typer(train.app, name="train")
 app.add_typer(rules.app, name="rules")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(senders.app, name="senders")
 app.add_typer(learn.app, name="learn")
 app.add_typer(domain.app, name="domain")
 app.add_typer(config.app, name="config")

@@ -19,7 +19,7 @@ from gateway.types import Account, SenderEntry
 _LOCAL: Final = re.compile(r"[^\s@<>\"(),;:\\\x00-\x1f\x7f-\x9f]{1,64}")
 _DOMAIN: Final = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}")
 _MAX_NOTE = 500
-_DAY_S = 86_400.0
+DAY_S = 86_400.0
 _MAX_ALLOW_DAYS = 366
 _MAX_DAYS = 3660
 
@@ -72,13 +72,13 @@ def sender_entry(
     act: str,
     pattern: str,
     recipient: str,
-    days: int | None,
+    expires_at: float | None,
     now: float,
     note: str = "",
     network: str = "",
     held_id: str = "",
 ) -> SenderEntry:
-    """What he wants to say, held against what he may. `days`: None for no end. Raises InputError."""
+    """What he wants to say, held against what he may. `expires_at`: None for no end. Raises InputError."""
     if act not in ("allow", "block"):
         raise InputError("Write allow or block.")
     is_allow = act == "allow"
@@ -87,16 +87,16 @@ def sender_entry(
         raise InputError("Your account may not say what is done with that recipient's mail.")
     if net and not is_allow:
         raise InputError("A network is named for an allowed sender only.")
-    if (net or (is_allow and days is None)) and not may(who, "settings"):
+    if (net or (is_allow and expires_at is None)) and not may(who, "settings"):
         raise InputError("Only an owner may allow a sender without an end, or without proof.")
-    most = _MAX_ALLOW_DAYS if is_allow else _MAX_DAYS
-    if days is not None and not 1 <= days <= most:
-        raise InputError("An entry lasts from a day to a year, of a blocked sender to ten.")
+    most = now + (_MAX_ALLOW_DAYS if is_allow else _MAX_DAYS) * DAY_S
+    if expires_at is not None and not now < expires_at <= most:
+        raise InputError("An entry ends in the future, within a year; of a blocked sender within ten.")
     return SenderEntry(
         act="allow" if is_allow else "block",
         pattern=sender_pattern(pattern),
         recipient=whose,
-        expires_at=None if days is None else now + days * _DAY_S,
+        expires_at=expires_at,
         by=who.name,
         at=now,
         note=" ".join(note.split())[:_MAX_NOTE],

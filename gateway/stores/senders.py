@@ -31,19 +31,28 @@ class SqlSenders:
 
     def add(self, entry: SenderEntry) -> SenderEntry:
         """What was said before about the same is replaced; how often it was of use is kept."""
-        said = {name: storable(getattr(entry, name)) for name in _SAID}
-        whose = [sender.c[name] == said[name] for name in _KEY]
+        return self.add_all([entry])[0]
+
+    def add_all(self, entries: Sequence[SenderEntry]) -> Sequence[SenderEntry]:
+        """All, or none."""
         with faults("senders"), self._engine.begin() as connection:
-            said["revision"] = _next_revision(connection)
-            number = connection.scalar(select(sender.c.number).where(*whose))
-            if number is None:
-                self._make_room(connection)
-                fresh = {"recipient_domain": _domain(entry.recipient), "hits": 0}
-                number = connection.execute(insert(sender).values(**said, **fresh)).inserted_primary_key[0]  # type: ignore[index]
-            else:
-                connection.execute(update(sender).where(sender.c.number == number).values(**said, removed_at=None))
-            row = connection.execute(select(sender).where(sender.c.number == number)).mappings().one()
-        return _entry(row)
+            revision = _next_revision(connection, len(entries))
+            numbers = [self._put(connection, entry, revision + place) for place, entry in enumerate(entries)]
+            self._check_room(connection)
+            rows = [
+                connection.execute(select(sender).where(sender.c.number == number)).mappings().one()
+                for number in numbers
+            ]
+        return [_entry(row) for row in rows]
+
+    def _put(self, connection: Connection, entry: SenderEntry, revision: int) -> int:
+        said = {name: storable(getattr(entry, name)) for name in _SAID} | {"revision": revision}
+        number = connection.scalar(select(sender.c.number).where(*(sender.c[name] == said[name] for name in _KEY)))
+        if number is None:
+            fresh = said | {"recipient_domain": _domain(entry.recipient), "hits": 0}
+            return int(connection.execute(insert(sender).values(fresh)).inserted_primary_key[0])  # type: ignore[index]
+        connection.execute(update(sender).where(sender.c.number == number).values(said | {"removed_at": None}))
+        return int(number)
 
     def get(self, number: int, scope: Scope) -> SenderEntry | None:
         """By its number."""
@@ -109,20 +118,20 @@ class SqlSenders:
 
     # --- pieces -------------------------------------------------------------------------------------------------------
 
-    def _make_room(self, connection: Connection) -> None:
-        """Raises InputError when as many count as may."""
+    def _check_room(self, connection: Connection) -> None:
+        """Raises InputError when more count than may."""
         counts = [sender.c.removed_at.is_(None), or_(sender.c.expires_at.is_(None), sender.c.expires_at > self._now())]
-        if (connection.scalar(select(func.count()).select_from(sender).where(*counts)) or 0) >= MAX_ENTRIES:
+        if (connection.scalar(select(func.count()).select_from(sender).where(*counts)) or 0) > MAX_ENTRIES:
             raise InputError(f"{MAX_ENTRIES:,} senders are allowed or blocked, as many as there may be; remove some")
 
     def _read(self) -> Connection:
         return self._engine.connect().execution_options(read_only=True)
 
 
-def _next_revision(connection: Connection) -> int:
-    """Its row is locked until the end of the transaction: revisions become visible in their order."""
-    connection.execute(update(sender_revision).values(revision=sender_revision.c.revision + 1))
-    return int(connection.scalar(select(sender_revision.c.revision)) or 0)
+def _next_revision(connection: Connection, count: int = 1) -> int:
+    """The first of so many. Its row is locked until the end of the transaction: they become visible in their order."""
+    connection.execute(update(sender_revision).values(revision=sender_revision.c.revision + count))
+    return int(connection.scalar(select(sender_revision.c.revision)) or 0) - count + 1
 
 
 def _domain(recipient: str) -> str:

@@ -10,11 +10,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from gateway.config.settings import Web
+from gateway.config.settings import Senders, Web
 from gateway.errors import StoreError
+from gateway.forecast import Forecaster
 from gateway.learning import LearningState
 from gateway.policy.retention import Retention
-from gateway.ports import AccountStore, AuditLog, MessageLog, QuarantineStore, TrainingLedger
+from gateway.policy.senders import Limits
+from gateway.ports import AccountStore, AuditLog, MessageLog, QuarantineStore, SenderStore, TrainingLedger
 from gateway.privacy import Privacy
 from gateway.review import Review
 from gateway.sign_in import SignIn
@@ -25,6 +27,7 @@ from gateway.web.audit import audit_routes
 from gateway.web.learning import learning_routes
 from gateway.web.privacy import privacy_routes
 from gateway.web.review import review_routes
+from gateway.web.senders import SenderDesk, sender_routes
 from gateway.web.session import session_routes
 from gateway.web.site import Site, error_page
 from gateway.web.why import Why, why_routes
@@ -39,6 +42,8 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     ledger: TrainingLedger,
     review: Review,
     privacy: Privacy,
+    senders: SenderStore,
+    sender_settings: Senders,
     retention: Retention,
     learning: LearningState | None,
     why: Why,
@@ -66,6 +71,9 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     app.include_router(learning_routes(site, ledger, quarantine, learning))
     app.include_router(audit_routes(site))
     app.include_router(privacy_routes(site, privacy))
+    limits = Limits(sender_settings.blocked, sender_settings.allow_below)
+    forecaster = Forecaster(quarantine, message_log, limits)
+    app.include_router(sender_routes(SenderDesk(site, senders, quarantine, forecaster, sender_settings.allow_days)))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
 
     @app.exception_handler(HTTPException)

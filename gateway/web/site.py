@@ -27,6 +27,7 @@ from gateway.ports import AccountStore, AuditLog, QuarantineStore
 from gateway.scan.wording import Tongue, contribution_text, evidence_text
 from gateway.types import Account, HeldMessage
 from gateway.web.language import Language, languages, pick
+from gateway.web.sender_words import entry_reason
 
 SESSION_COOKIE = "darban_session"
 LANGUAGE_COOKIE = "darban_language"
@@ -69,6 +70,10 @@ ACTS = {  # of the audit log -> the message id of its name
     "account-enable": "Account enabled",
     "account-code-off": "One-time codes of an account switched off",
     "account-delete": "Account deleted",
+    "sender-allow": "Sender allowed",
+    "sender-block": "Sender blocked",
+    "sender-remove": "Entry on a sender removed",
+    "sender-import": "Senders imported",
     "teach": "Lessons taught",
     "revoke": "Lessons taken back",
     "restore": "Lessons restored",
@@ -295,7 +300,7 @@ def reason(language: Language, text: str) -> str:
         words = language.translations.gettext("score %(score)s >= %(limit)s %(at)s")
         return words % {"score": language.number(score), "limit": limit, "at": language.number(at)}
 
-    return _LIMIT_REACHED.sub(said, text)
+    return entry_reason(language, _LIMIT_REACHED.sub(said, text))
 
 
 def _csrf(request: Request) -> str:
