@@ -1,8 +1,8 @@
 """What an entry on a sender would have done with the mail of the last days, before it is said.
 
-An allow is held against the messages in the quarantine, with the authentication that was found out about each: those it
-would have let in, and those it would not have. What was refused is only counted: what proved it was not kept. A block is
-held against what the message log says was delivered. Other entries are left out of account.
+An allow is held against the messages in the quarantine and what authentication said of each: those it would have let
+in, and those it would not have. What was refused is only counted: what proved it was not kept. A block is held against
+what the message log says was delivered. Other entries are left out of account.
 """
 
 from __future__ import annotations

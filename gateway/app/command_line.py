@@ -20,8 +20,8 @@ from gateway.config.settings import Settings
 
 if TYPE_CHECKING:
     from gateway.digest.dmarc import DmarcReports, DmarcSender
-    from gateway.privacy import Privacy
     from gateway.forecast import Forecaster
+    from gateway.privacy import Privacy
     from gateway.review import Review
 
 

@@ -1,6 +1,6 @@
 """Allowed and blocked senders as a CSV file (RFC 4180), in UTF-8, with the names of the columns in the first line.
 
-act, pattern, recipient (empty: everybody), expires (2027-01-03 or a time of day behind it; "never"; empty: the default),
+act, pattern, recipient (empty: everybody), expires (2027-01-03, or with a time of day; "never"; empty: the default),
 network, note. Further columns are passed over. A field that a spreadsheet would take for a formula has ' before it, and
 loses it when it is read.
 """
