@@ -128,7 +128,7 @@ class Senders:
         self._is_current = is_current
 
 
-async def purge_now_and_then(store: SenderStore) -> None:
+async def purge_senders(store: SenderStore) -> None:
     """For ever, in one process: entries that ended are shown for a while, and then forgotten."""
     while True:
         try:

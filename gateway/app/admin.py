@@ -13,6 +13,7 @@ from gateway.app.compose import (
     domain_policies,
     load_audit_key,
     make_keys,
+    make_message_log,
     make_next_hops,
     make_privacy,
     make_publisher,
@@ -42,11 +43,12 @@ log = structlog.get_logger("darban")
 async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList, metrics: SocketList) -> None:
     """Until told to stop."""
     from gateway.housekeeping import Housekeeping, sign_now_and_then
+    from gateway.log_expiry import purge_now_and_then
     from gateway.mailboxes import make_learn
     from gateway.net.journal import serve_journal
     from gateway.reputation import prune_now_and_then
     from gateway.rules.reader import read as read_rules
-    from gateway.senders import purge_now_and_then
+    from gateway.senders import purge_senders
     from gateway.sign_in import make_sign_in
     from gateway.stores.accounts import SqlAccounts
     from gateway.stores.audit import SqlAudit
@@ -54,7 +56,6 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     from gateway.stores.dmarc_feedback import SqlDmarcFeedback
     from gateway.stores.engine import make_engine
     from gateway.stores.ledger import SqlLedger
-    from gateway.stores.message_log import SqlMessageLog
     from gateway.stores.senders import SqlSenders
     from gateway.web import create_app
     from gateway.web.health import DnsState, health_app
@@ -62,7 +63,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     stopped = on_signal(signal.SIGTERM)
     engine = make_engine(settings.storage.database)
     accounts = SqlAccounts(engine, settings.sign_in.session_idle_s, settings.sign_in.session_max_s)
-    message_log, quarantine = SqlMessageLog(engine), make_quarantine(settings)
+    message_log, quarantine = make_message_log(settings), make_quarantine(settings)
     feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
 
     journal = await serve_journal(where.journal, lambda rows: keep_rows(rows, message_log.append, feedback.add))
@@ -74,7 +75,8 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         asyncio.create_task(housekeeping.run(settings.retention.every_s)),
         asyncio.create_task(sign_now_and_then(audit, load_audit_key(settings))),
         asyncio.create_task(prune_now_and_then(SqlCounters(engine))),
-        asyncio.create_task(purge_now_and_then(SqlSenders(engine))),
+        asyncio.create_task(purge_senders(SqlSenders(engine))),
+        asyncio.create_task(purge_now_and_then(message_log, settings.message_log.keep_days)),
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),
     ]
     next_hops = make_next_hops(settings)

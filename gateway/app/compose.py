@@ -138,6 +138,17 @@ def load_audit_key(settings: Settings) -> Ed25519PrivateKey:
     return key_of(load_secret(places(settings).audit_key))
 
 
+def make_message_log(settings: Settings) -> Any:
+    """[message_log]'s. Raises ConfigError."""
+    from gateway.reputation import load_secret
+    from gateway.stores.engine import make_engine
+    from gateway.stores.message_log import SqlMessageLog, subject_writer
+
+    subjects = settings.message_log.subjects
+    secret = load_secret(places(settings).secret) if subjects == "hash" else b""
+    return SqlMessageLog(make_engine(settings.storage.database), subject_writer(subjects, secret))
+
+
 def make_sealer(settings: Settings) -> Sealer | None:
     """Who seals what is relayed; None when [arc] seal is off. Raises ConfigError when its key cannot be used."""
     if not settings.arc.seal:
