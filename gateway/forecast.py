@@ -14,7 +14,7 @@ from gateway.mail.address import domain_of
 from gateway.policy.senders import Judged, Limits, Sender, SenderTable, rulings
 from gateway.ports import MessageLog, QuarantineStore
 from gateway.scan.explain import auth_from_json
-from gateway.types import HeldMessage, HeldQuery, LogQuery, LogRow, Recipient, Ruling, Scope, SenderEntry
+from gateway.types import HeldMessage, HeldQuery, LogAction, LogQuery, LogRow, Recipient, Ruling, Scope, SenderEntry
 
 DAYS = 30
 _DAY_S = 86_400.0
@@ -109,7 +109,7 @@ class Forecaster:
         return found, True
 
     def _rows(
-        self, entry: SenderEntry, scope: Scope, since: float, actions: Sequence[str]
+        self, entry: SenderEntry, scope: Scope, since: float, actions: Sequence[LogAction]
     ) -> tuple[Sequence[LogRow], bool]:
         """A domain's rows are its own, not those of domains below: the log is asked for one domain at a time."""
         found, is_cut = list[LogRow](), False

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, select
 
+from gateway.config.settings import Senders as SenderSettings
 from gateway.config.settings import Settings
 from gateway.errors import InputError
 from gateway.learning import LearningState, Teacher
@@ -30,6 +31,7 @@ from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
 from gateway.stores.schema import audit
+from gateway.stores.senders import SqlSenders
 from gateway.types import Account, Disposition, HeldMessage, Summary
 from gateway.web import create_app
 from gateway.web.site import SESSION_COOKIE
@@ -115,6 +117,8 @@ def make_web_app(folder: Path, settings: Settings | None = None, **ways: Any) ->
             b"a secret of the tests",
             lambda ip: "",
         ),
+        senders=SqlSenders(engine),
+        sender_settings=SenderSettings(),
         retention=Retention({"spam": 30.0, "phishing": 30.0, "malware": 30.0, "released": 5.0, "rows": 90.0}),
         learning=LearningState("shipped"),
         why=why,

@@ -123,7 +123,14 @@ def _list_routes(desk: SenderDesk) -> APIRouter:
     ) -> Response:  # fmt: skip
         query = SenderQuery(q, act, not ended, _PAGE, before, scope_of(who))
         shown, total = store.list(query)
-        values = {"shown": shown, "total": total, "q": q, "act": act, "ended": ended, "now": time.time()}
+        values: dict[str, Any] = {
+            "shown": shown,
+            "total": total,
+            "q": q,
+            "act": act,
+            "ended": ended,
+            "now": time.time(),
+        }
         values["older"] = shown[-1].number if len(shown) == _PAGE else None
         values["saved"] = store.get(saved, scope_of(who)) if saved is not None else None
         return site.page(request, "senders.html", who=who, **values)
@@ -199,12 +206,15 @@ def _file_routes(desk: SenderDesk) -> APIRouter:
 
     @routes.post("/senders/import")
     def take(
-        request: Request, who: editor, file: Annotated[bytes, File(max_length=MAX_BYTES + 1)],
+        request: Request,
+        who: editor,
+        file: Annotated[bytes, File()] = b"",
+        text: Annotated[str, Form(max_length=MAX_BYTES)] = "",
         csrf: Annotated[str, Form()] = "",
-    ) -> Response:  # fmt: skip
+    ) -> Response:
         site.check_token(request, csrf)
         try:
-            taken = len(store.add_all(read_csv(file, who, time.time(), desk.allow_days)))
+            taken = len(store.add_all(read_csv(file or text.encode(), who, time.time(), desk.allow_days)))
         except InputError as fault:
             return site.page(request, "senders_import.html", 400, who=who, faults=str(fault).split("\n"))
         site.record(who, "sender-import", "", f"{taken} entries")

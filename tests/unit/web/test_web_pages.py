@@ -14,6 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
+from gateway.config.settings import Senders as SenderSettings
 from gateway.config.settings import Settings, Web
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.learning import LearningState, Teacher
@@ -32,6 +33,7 @@ from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
 from gateway.stores.schema import account, audit
+from gateway.stores.senders import SqlSenders
 from gateway.types import (
     AuthResult,
     Contribution,
@@ -132,6 +134,8 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
             b"a secret of the tests",
             lambda ip: "",
         ),
+        senders=SqlSenders(engine),
+        sender_settings=SenderSettings(),
         retention=Retention({"spam": 30.0, "phishing": 30.0, "malware": 30.0, "released": 5.0, "rows": 90.0}),
         learning=LearningState("shipped"),
         why=why,
