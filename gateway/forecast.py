@@ -94,17 +94,15 @@ class Forecaster:
         return rulings(table, sender, [recipient], now, judged, self._limits).get(held.recipient)
 
     def _held(self, entry: SenderEntry, scope: Scope, since: float) -> tuple[Sequence[HeldMessage], bool]:
-        found, after = list[HeldMessage](), ""
+        found = list[HeldMessage]()
         while len(found) < _MOST:
-            page = self._quarantine.list(
-                HeldQuery(
-                    state="", sender=entry.pattern.removeprefix("."), recipient=entry.recipient, received_from=since,
-                    limit=_PAGE, after=after, scope=scope,
-                )
-            )  # fmt: skip
-            found += page.messages
-            after = page.next
-            if not after:
+            text = entry.pattern.removeprefix(".")
+            page, total = self._quarantine.list(
+                HeldQuery(text=text, state="", limit=_PAGE, offset=len(found), scope=scope)
+            )
+            fresh = [one for one in page if one.received_at >= since]
+            found += fresh
+            if len(fresh) < _PAGE or len(found) >= total:
                 return found, False
         return found, True
 

@@ -401,8 +401,8 @@ class SenderStore(Protocol):
     def count_hits(self, hits: Mapping[int, tuple[int, float]]) -> None:
         """Number -> (how many more, when the last was)."""
 
-    def purge(self, older_than_s: float) -> int:
-        """Forget entries that were removed or have expired so long ago; how many went."""
+    def purge(self, removed_s: float, ended_s: float) -> int:
+        """Forget entries that were removed, or have ended, so long ago; how many went."""
 
 
 class MessageLog(Protocol):

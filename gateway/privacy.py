@@ -1,7 +1,7 @@
 """One person's data: everything that is kept about an address, and taking it out (GDPR Art. 15, 17).
 
-What is meant is what the gateway keeps: rows, contents, lessons, counters, accounts, audit entries. (The memory of a
-watched mailbox has queue ids only.) A message the person wrote to somebody else is that recipient's too: it is exported
+What is meant is what the gateway keeps: rows, contents, lessons, counters, accounts, senders, audit entries. (The memory
+of a watched mailbox has queue ids only.) A message the person wrote to somebody else is that recipient's too: it is exported
 for who may see all mail, and stays when the person is erased, until its time is over.
 """
 
@@ -23,6 +23,7 @@ from gateway.stores.counters import SqlCounters
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
+from gateway.stores.senders import SqlSenders
 from gateway.types import HeldMessage, Lesson, Lessons, LogRow, Scope
 
 _PAGE = 1000
@@ -38,6 +39,7 @@ class Stores:
     accounts: SqlAccounts
     audit: SqlAudit
     counters: SqlCounters
+    senders: SqlSenders
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Erased:
     accounts: int = 0
     counters: int = 0
     audit: int = 0
+    senders: int = 0
     left: tuple[str, ...] = ()
 
 
@@ -79,6 +82,7 @@ class Privacy:
             "accounts": len(self._stores.accounts.about(address)),
             "counters": len(self._stores.counters.get_many(self._counters(address, held, rows))),
             "audit": len(self._stores.audit.about(address, scope)),
+            "senders": len(self._stores.senders.about(address, as_sender=all_of)),
         }
 
     def export(self, address: str, scope: Scope, by: str, client: str) -> Iterator[tuple[str, bytes]]:
@@ -94,6 +98,7 @@ class Privacy:
         lessons = [dataclasses.asdict(one) | {"indices": one.indices.hex()} for one in self._lessons(address)]
         yield "lessons.jsonl", _json_lines(lessons)
         yield "accounts.jsonl", _lines(self._stores.accounts.about(address))
+        yield "senders.jsonl", _lines(self._stores.senders.about(address, as_sender=all_of))
         yield "audit.jsonl", _lines(self._stores.audit.about(address, scope))
         counters = self._stores.counters.get_many(self._counters(address, held, rows))
         yield "reputation.jsonl", _json_lines([{"counter": key, "value": value} for key, value in counters.items()])
@@ -114,11 +119,14 @@ class Privacy:
             left.append(f"{sent} messages from the address that are held for others, until their time is over")
         lessons = stores.ledger.erase(address, pseudonym)
         log = stores.message_log.erase(address, pseudonym, as_sender=all_of)
+        senders = stores.senders.erase(address, pseudonym, as_sender=all_of)
         accounts, kept = stores.accounts.erase(address)
         left += [f"the account {name}, whose role is not recipient" for name in kept]
-        detail = f"held {gone}, log {log}, lessons {lessons}, accounts {accounts}, counters {counters}"
+        detail = (
+            f"held {gone}, log {log}, lessons {lessons}, accounts {accounts}, counters {counters}, senders {senders}"
+        )
         changed = stores.audit.erase(address, pseudonym, by=by, detail=detail, client=client)
-        return Erased(gone, log, lessons, accounts, counters, len(changed), tuple(left))
+        return Erased(gone, log, lessons, accounts, counters, len(changed), senders, tuple(left))
 
     def _held(self, address: str, as_sender: bool) -> Sequence[HeldMessage]:
         return self._stores.quarantine.about(address, as_sender=as_sender)

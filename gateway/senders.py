@@ -14,10 +14,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 
-from gateway.actions.danger import kind_of
 from gateway.errors import StoreError
 from gateway.mail.author_field import peek_author, peek_authors
 from gateway.metrics import Counter
+from gateway.policy.retention import kind_of
 from gateway.policy.senders import Judged, Limits, Sender, SenderTable, rulings
 from gateway.ports import SenderStore
 from gateway.types import Envelope, Ruling, SenderEntry, Verdict
@@ -30,8 +30,9 @@ STALE = Counter("darban_senders_stale_total", "Times that changes of allowed and
 _FOLLOW_S = 2.0
 _PAGE = 1000  # taken in at once: 3 ms
 _EXPIRED_EVERY_S = 3600.0
-_SHOWN_S = 90 * 86_400.0
-_PURGE_EVERY_S = 3600.0
+FORGOTTEN_S = 3600.0  # a removed entry is kept so long, so that every listener hears of it
+_SHOWN_S = 90 * 86_400.0  # one that has ended
+_PURGE_EVERY_S = 600.0
 _MAX_WAITING = 10_000  # entries with hits to write
 
 log = structlog.get_logger("darban.senders")
@@ -52,6 +53,7 @@ class Senders:
         self._table = SenderTable()
         self._revision = 0
         self._is_current: bool | None = None  # None: never asked yet
+        self._asked_at = now()
         self._expired_at = now()
         self._hits: dict[int, tuple[int, float]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -101,8 +103,11 @@ class Senders:
             if hits:
                 await asyncio.to_thread(self._store.count_hits, hits)
                 hits = {}
+            if self._now() - self._asked_at > FORGOTTEN_S / 2:  # what was removed meanwhile may be forgotten
+                self._table, self._revision = SenderTable(), 0
             while changed := await asyncio.to_thread(self._store.since, self._revision, _PAGE):
                 self._take(changed)
+            self._asked_at = self._now()
             self._tell(is_current=True)
         except StoreError as error:
             STALE.inc()
@@ -132,7 +137,7 @@ async def purge_senders(store: SenderStore) -> None:
     """For ever, in one process: entries that ended are shown for a while, and then forgotten."""
     while True:
         try:
-            gone = await asyncio.to_thread(store.purge, _SHOWN_S)
+            gone = await asyncio.to_thread(store.purge, FORGOTTEN_S, _SHOWN_S)
             if gone:
                 log.info("forgot senders", entries=gone)
         except StoreError as error:

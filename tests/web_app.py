@@ -113,7 +113,15 @@ def make_web_app(folder: Path, settings: Settings | None = None, **ways: Any) ->
         ),
         audit=SqlAudit(engine),
         privacy=Privacy(
-            Stores(quarantine, SqlMessageLog(engine), ledger, accounts, SqlAudit(engine), SqlCounters(engine)),
+            Stores(
+                quarantine,
+                SqlMessageLog(engine),
+                ledger,
+                accounts,
+                SqlAudit(engine),
+                SqlCounters(engine),
+                SqlSenders(engine),
+            ),
             b"a secret of the tests",
             lambda ip: "",
         ),

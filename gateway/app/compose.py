@@ -116,6 +116,7 @@ def make_privacy(settings: Settings) -> Privacy:
     from gateway.stores.engine import make_engine
     from gateway.stores.ledger import SqlLedger
     from gateway.stores.message_log import SqlMessageLog
+    from gateway.stores.senders import SqlSenders
 
     engine = make_engine(settings.storage.database)
     stores = Stores(
@@ -125,6 +126,7 @@ def make_privacy(settings: Settings) -> Privacy:
         SqlAccounts(engine),
         SqlAudit(engine),
         SqlCounters(engine),
+        SqlSenders(engine),
     )
     networks = Networks(settings.reputation.trusted_networks)
     return Privacy(stores, load_secret(places(settings).secret), networks.of)

@@ -109,12 +109,33 @@ class SqlSenders:
             for change in changes:
                 connection.execute(change, rows)
 
-    def purge(self, older_than_s: float) -> int:
-        """Listeners that did not ask for so long keep what was removed meanwhile; they ask every few seconds."""
-        before = self._now() - older_than_s
+    def purge(self, removed_s: float, ended_s: float) -> int:
+        """Who follows has to ask more often than every `removed_s`."""
+        now = self._now()
+        old = or_(sender.c.removed_at < now - removed_s, sender.c.expires_at < now - ended_s)
         with faults("senders"), self._engine.begin() as connection:
-            gone = delete(sender).where(or_(sender.c.removed_at < before, sender.c.expires_at < before))
-            return connection.execute(gone).rowcount
+            return connection.execute(delete(sender).where(old)).rowcount
+
+    def about(self, address: str, *, as_sender: bool) -> Sequence[SenderEntry]:
+        """Those about mail to this address (lower case), and those its account said; about its mail too if asked."""
+        with faults("senders"), self._read() as connection:
+            query = select(sender).where(_names(address, as_sender=as_sender)).order_by(sender.c.number)
+            return [_entry(row) for row in connection.execute(query).mappings()]
+
+    def erase(self, address: str, pseudonym: str, *, as_sender: bool) -> int:
+        """Remove those about mail to it, or from it; put another name where its account said others. How many."""
+        with faults("senders"), self._engine.begin() as connection:
+            named = _names(address, as_sender=as_sender)
+            numbers = connection.scalars(select(sender.c.number).where(named).order_by(sender.c.number)).all()
+            revision = _next_revision(connection, len(numbers))
+            for place, number in enumerate(numbers):
+                which = update(sender).where(sender.c.number == number)
+                connection.execute(which.values(revision=revision + place))
+                about = sender.c.recipient == address
+                about = or_(about, sender.c.pattern == address) if as_sender else about
+                connection.execute(which.where(about).values(removed_at=self._now(), note="", held_id=""))
+                connection.execute(which.where(func.lower(sender.c.by) == address).values(by=pseudonym))
+        return len(numbers)
 
     # --- pieces -------------------------------------------------------------------------------------------------------
 
@@ -148,6 +169,11 @@ def _in_scope(scope: Scope) -> list[ColumnElement[bool]]:
     ]
     about = or_(sender.c.recipient_domain.in_(named), sender.c.recipient.in_(scope.addresses), *below)
     return [sender.c.recipient != "", about]
+
+
+def _names(address: str, *, as_sender: bool) -> ColumnElement[bool]:
+    about = or_(sender.c.recipient == address, func.lower(sender.c.by) == address)
+    return or_(about, sender.c.pattern == address) if as_sender else about
 
 
 def _entry(row: Mapping[Any, Any]) -> SenderEntry:

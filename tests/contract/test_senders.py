@@ -161,12 +161,30 @@ def test_old_ones_are_forgotten(store: SqlSenders, clock: FakeClock) -> None:
     kept = store.add(entry("b@example.org", expires_at=None))
     store.add(entry("c@example.org", expires_at=NOW + 50))
     clock.advance(100)
-    assert store.purge(100.0) == 0
+    assert store.purge(100.0, 50.0) == 0
     clock.advance(1)
-    assert store.purge(100.0) == 1
-    clock.advance(50)
-    assert store.purge(100.0) == 1
+    assert store.purge(100.0, 100.0) == 1
+    assert store.purge(100.0, 50.0) == 1
     assert [one.number for one in store.since(0)] == [kept.number]
+
+
+def test_a_person_is_erased(store: SqlSenders) -> None:
+    you, me = "you@ours.test", "me@ours.test"
+    mine, said, about, other = (
+        store.add(entry("a@example.org", you)),
+        store.add(entry("b@example.org", me, by="You@ours.test")),
+        store.add(entry(you, me)),
+        store.add(entry("c@example.org", me)),
+    )
+    assert [one.number for one in store.about(you, as_sender=False)] == [mine.number, said.number]
+    assert [one.number for one in store.about(you, as_sender=True)] == [mine.number, said.number, about.number]
+    assert store.erase(you, "erased:1", as_sender=False) == 2
+    assert store.get(mine.number, ALL) is None
+    left = store.get(said.number, ALL)
+    assert left and (left.by, left.revision > other.revision) == ("erased:1", True)
+    assert store.erase(you, "erased:1", as_sender=True) == 2  # the removed one is still a row
+    assert store.get(about.number, ALL) is None
+    assert store.erase("nobody@ours.test", "erased:2", as_sender=True) == 0
 
 
 def test_there_is_room_for_so_many(store: SqlSenders, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +204,8 @@ def test_a_database_that_is_gone_is_a_store_error(tmp_path: Path) -> None:
     store = SqlSenders(make_engine(f"sqlite:///{tmp_path}/none/d.db"))
     for ask in (
         lambda: store.add(entry()), lambda: store.get(1, ALL), lambda: store.list(SenderQuery()), lambda: store.since(0),
-        lambda: store.remove(1, ALL), lambda: store.count_hits({1: (1, NOW)}), lambda: store.purge(1.0),
+        lambda: store.remove(1, ALL), lambda: store.count_hits({1: (1, NOW)}), lambda: store.purge(1.0, 1.0),
+        lambda: store.about("a", as_sender=True), lambda: store.erase("a", "b", as_sender=True),
     ):  # fmt: skip
         with pytest.raises(StoreError, match="senders"):
             ask()

@@ -130,7 +130,15 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         ledger=ledger,
         review=review,
         privacy=Privacy(
-            Stores(quarantine, SqlMessageLog(engine), ledger, accounts, SqlAudit(engine), SqlCounters(engine)),
+            Stores(
+                quarantine,
+                SqlMessageLog(engine),
+                ledger,
+                accounts,
+                SqlAudit(engine),
+                SqlCounters(engine),
+                SqlSenders(engine),
+            ),
             b"a secret of the tests",
             lambda ip: "",
         ),
