@@ -94,15 +94,17 @@ class Forecaster:
         return rulings(table, sender, [recipient], now, judged, self._limits).get(held.recipient)
 
     def _held(self, entry: SenderEntry, scope: Scope, since: float) -> tuple[Sequence[HeldMessage], bool]:
-        found = list[HeldMessage]()
+        found, after = list[HeldMessage](), ""
         while len(found) < _MOST:
-            text = entry.pattern.removeprefix(".")
-            page, total = self._quarantine.list(
-                HeldQuery(text=text, state="", limit=_PAGE, offset=len(found), scope=scope)
-            )
-            fresh = [one for one in page if one.received_at >= since]
-            found += fresh
-            if len(fresh) < _PAGE or len(found) >= total:
+            page = self._quarantine.list(
+                HeldQuery(
+                    state="", sender=entry.pattern.removeprefix("."), recipient=entry.recipient, received_from=since,
+                    limit=_PAGE, after=after, scope=scope,
+                )
+            )  # fmt: skip
+            found += page.messages
+            after = page.next
+            if not after:
                 return found, False
         return found, True
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 
+from gateway.actions.danger import kind_of
 from gateway.errors import StoreError
 from gateway.mail.author_field import peek_author, peek_authors
 from gateway.metrics import Counter
-from gateway.policy.retention import kind_of
 from gateway.policy.senders import Judged, Limits, Sender, SenderTable, rulings
 from gateway.ports import SenderStore
 from gateway.types import Envelope, Ruling, SenderEntry, Verdict

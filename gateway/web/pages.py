@@ -10,13 +10,23 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from gateway.bulk import Bulk
 from gateway.config.settings import Senders, Web
 from gateway.errors import StoreError
 from gateway.forecast import Forecaster
 from gateway.learning import LearningState
 from gateway.policy.retention import Retention
 from gateway.policy.senders import Limits
-from gateway.ports import AccountStore, AuditLog, MessageLog, QuarantineStore, SenderStore, TrainingLedger
+from gateway.ports import (
+    AccountStore,
+    AuditLog,
+    BulkStore,
+    Desk,
+    MessageLog,
+    QuarantineStore,
+    SenderStore,
+    TrainingLedger,
+)
 from gateway.privacy import Privacy
 from gateway.review import Review
 from gateway.sign_in import SignIn
@@ -25,11 +35,14 @@ from gateway.web.account import own_account_routes
 from gateway.web.accounts import account_routes
 from gateway.web.act import act_routes
 from gateway.web.audit import audit_routes
+from gateway.web.beside import beside_routes
+from gateway.web.bulk import bulk_routes
 from gateway.web.learning import learning_routes
 from gateway.web.message_log import message_log_routes
 from gateway.web.privacy import privacy_routes
 from gateway.web.review import review_routes
 from gateway.web.senders import SenderDesk, sender_routes
+from gateway.web.saved_filters import saved_filter_routes
 from gateway.web.session import session_routes
 from gateway.web.site import Site, error_page
 from gateway.web.why import Why, why_routes
@@ -47,6 +60,9 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     senders: SenderStore,
     sender_settings: Senders,
     retention: Retention,
+    desk: Desk,
+    bulk: Bulk,
+    jobs: BulkStore,
     learning: LearningState | None,
     why: Why,
     sign_in: SignIn,
@@ -67,10 +83,13 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     app.include_router(session_routes(site, sign_in))
     app.include_router(own_account_routes(site, sign_in))
     app.include_router(account_routes(site))
-    app.include_router(review_routes(site, quarantine, ledger))
+    app.include_router(review_routes(site, quarantine, ledger, desk))
     timelines = Timelines(message_log, quarantine, ledger, audit.acts)
     app.include_router(message_log_routes(site, message_log, timelines))
-    app.include_router(act_routes(site, quarantine, review))
+    app.include_router(act_routes(site, quarantine, review, desk))
+    app.include_router(bulk_routes(site, quarantine, jobs, bulk))
+    app.include_router(beside_routes(site, quarantine, review, desk))
+    app.include_router(saved_filter_routes(site, desk))
     app.include_router(why_routes(site, quarantine, why))
     app.include_router(learning_routes(site, ledger, quarantine, learning))
     app.include_router(audit_routes(site))
