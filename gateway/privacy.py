@@ -1,7 +1,7 @@
 """One person's data: everything that is kept about an address, and taking it out (GDPR Art. 15, 17).
 
-What is meant is what the gateway keeps: rows, contents, lessons, counters, accounts, senders, audit entries. (The memory
-of a watched mailbox has queue ids only.) A message the person wrote to somebody else is that recipient's too: it is
+What is meant is what the gateway keeps: rows, contents, lessons, counters, accounts, senders, audit entries. (What is
+known of a watched mailbox are queue ids.) A message the person wrote to somebody else is that recipient's too: it is
 exported for who may see all mail, and stays when the person is erased, until its time is over.
 """
 

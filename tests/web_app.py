@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, select
 
-from gateway.config.settings import Senders as SenderSettings
 from gateway.bulk import Bulk
+from gateway.config.settings import Senders as SenderSettings
 from gateway.config.settings import Settings
 from gateway.errors import InputError
 from gateway.learning import LearningState, Teacher

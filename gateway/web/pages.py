@@ -41,8 +41,8 @@ from gateway.web.learning import learning_routes
 from gateway.web.message_log import message_log_routes
 from gateway.web.privacy import privacy_routes
 from gateway.web.review import review_routes
-from gateway.web.senders import SenderDesk, sender_routes
 from gateway.web.saved_filters import saved_filter_routes
+from gateway.web.senders import SenderDesk, sender_routes
 from gateway.web.session import session_routes
 from gateway.web.site import Site, error_page
 from gateway.web.why import Why, why_routes

@@ -14,8 +14,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
-from gateway.config.settings import Senders as SenderSettings
 from gateway.bulk import Bulk
+from gateway.config.settings import Senders as SenderSettings
 from gateway.config.settings import Settings, Web
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.learning import LearningState, Teacher
