@@ -25,6 +25,7 @@ _SHOWN = 20  # messages of a forecast
 _DAYS = (1, 7, 30, 90, 365)
 _BLOCK_DAYS = 365
 _GONE = "There is no such entry."
+_CHANGED = "You changed whom or whose mail it is about. See what it would have done, and save then."
 Number = Annotated[int, Query(ge=0, le=2_000_000_000)]
 
 
@@ -40,7 +41,13 @@ class Said(BaseModel):
     note: str = Field("", max_length=2000)
     network: str = Field("", max_length=200)
     held: str = Field("", max_length=64)
+    seen: str | None = None  # what a forecast was shown for
     csrf: str = ""
+
+    @property
+    def about(self) -> str:
+        """What a forecast depends on."""
+        return "|".join((self.act, self.pattern.strip().lower(), (self.recipient or "").strip().lower(), self.network))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +83,31 @@ class SenderDesk:
         )  # fmt: skip
 
     def form(
-        self, request: Request, who: Account, said: Said, edited: SenderEntry | None = None, fault: str = ""
+        self,
+        request: Request,
+        who: Account,
+        said: Said,
+        edited: SenderEntry | None = None,
+        *,
+        fault: str = "",
+        hint: str = "",
     ) -> Response:
         """What is to be said, and what it would have done; or what is wrong with it."""
         held = self.held(said.held, who)
-        values: dict[str, Any] = {"who": who, "said": said, "held": held, "edited": edited, "fault": fault}
+        values: dict[str, Any] = {
+            "who": who,
+            "said": said,
+            "held": held,
+            "edited": edited,
+            "fault": fault,
+            "hint": hint,
+        }
         values |= {"patterns": (), "recipients": _recipients(who, held), "days": self._days(who, said)}
         if held is not None and edited is None:
             values["patterns"] = tuple(patterns_of(held, with_reverse_path=said.act == "block"))
         if said.pattern and not fault:
             try:
-                values |= self._forecast(who, self.entry(who, said), held)
+                values |= self._forecast(who, self.entry(who, said), held) | {"seen": said.about}
             except InputError as error:
                 values["fault"] = str(error)
         return self.site.page(request, "sender.html", 400 if fault else 200, **values)
@@ -177,6 +198,8 @@ def _form_routes(desk: SenderDesk) -> APIRouter:
     def save(request: Request, who: editor, said: Annotated[Said, Form()]) -> Response:
         site.check_token(request, said.csrf)
         desk.held(said.held, who)
+        if said.seen is not None and said.seen != said.about:
+            return desk.form(request, who, said, hint=_CHANGED)
         try:
             entry = store.add(desk.entry(who, said))
         except InputError as fault:

@@ -225,6 +225,19 @@ def test_a_file_comes_and_goes(web: WebApp) -> None:
     assert len(file.text.splitlines()) == 3
 
 
+def test_nothing_is_saved_that_no_forecast_was_shown_for(web: WebApp) -> None:
+    client = web.client(OWNER)
+    text = form_of(client, f"/senders/new?act=allow&held={1:032x}")
+    seen = text.partition('name="seen" value="')[2].partition('"')[0]
+    said = {"act": "allow", "pattern": ".example.org", "recipient": YOU, "days": "7", "held": f"{1:032x}"}
+    said |= {"csrf": form_token(text), "seen": seen}
+    answer = client.post("/senders", data=said)
+    assert (answer.status_code, "You changed whom" in answer.text) == (200, True)
+    assert SqlSenders(web.engine).list(SenderQuery())[1] == 0
+    again = answer.text.partition('name="seen" value="')[2].partition('"')[0]
+    assert client.post("/senders", data=said | {"seen": again}).status_code == 303
+
+
 def test_a_full_table_is_said(web: WebApp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.stores.senders.MAX_ENTRIES", 0)
     client = web.client(OWNER)
