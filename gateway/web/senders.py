@@ -198,6 +198,8 @@ def _form_routes(desk: SenderDesk) -> APIRouter:
     def save(request: Request, who: editor, said: Annotated[Said, Form()]) -> Response:
         site.check_token(request, said.csrf)
         desk.held(said.held, who)
+        # an empty field of a form is None to the framework
+        said = said.model_copy(update={"recipient": said.recipient or "", "days": said.days or ""})
         if said.seen is not None and said.seen != said.about:
             return desk.form(request, who, said, hint=_CHANGED)
         try:

@@ -236,6 +236,12 @@ def test_nothing_is_saved_that_no_forecast_was_shown_for(web: WebApp) -> None:
     assert SqlSenders(web.engine).list(SenderQuery())[1] == 0
     again = answer.text.partition('name="seen" value="')[2].partition('"')[0]
     assert client.post("/senders", data=said | {"seen": again}).status_code == 303
+    everybody = client.post("/senders", data=said | {"recipient": "", "days": ""}).text
+    assert '<option value="" selected>everybody' in everybody and '<option value="" selected>no end' in everybody
+    again = everybody.partition('name="seen" value="')[2].partition('"')[0]
+    assert client.post("/senders", data=said | {"recipient": "", "days": "", "seen": again}).status_code == 303
+    newest = SqlSenders(web.engine).list(SenderQuery())[0][0]
+    assert (newest.recipient, newest.expires_at) == ("", None)
 
 
 def test_a_full_table_is_said(web: WebApp, monkeypatch: pytest.MonkeyPatch) -> None:
