@@ -7,7 +7,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Integer, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from gateway.errors import InputError
 from gateway.mail.address import domain_of
@@ -173,7 +186,8 @@ def _in_scope(scope: Scope) -> list[ColumnElement[bool]]:
 
 def _names(address: str, *, as_sender: bool) -> ColumnElement[bool]:
     about = or_(sender.c.recipient == address, func.lower(sender.c.by) == address)
-    return or_(about, sender.c.pattern == address) if as_sender else about
+    about = or_(about, sender.c.pattern == address) if as_sender else about
+    return and_(about, sender.c.removed_at.is_(None))
 
 
 def _entry(row: Mapping[Any, Any]) -> SenderEntry:
