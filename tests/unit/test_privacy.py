@@ -142,6 +142,7 @@ def test_what_is_erased_is_gone_and_what_is_left_is_said(privacy: Privacy, store
         "accounts": 0,
         "counters": 0,
         "audit": 0,
+        "senders": 0,
     }
     assert privacy.count(NEAR, EVERYBODY)["counters"] == 1
     again = privacy.erase(WHO, EVERYBODY, "o", "::1")
