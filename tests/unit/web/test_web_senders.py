@@ -56,14 +56,15 @@ def web(tmp_path: Path) -> Iterator[WebApp]:
 
 
 def hold(
-    web: WebApp, number: int, to: str, auth: tuple[AuthResult, ...], hits: tuple[Hit, ...] = (), age_days: int = 1
-) -> None:
+    web: WebApp, number: int, to: str, auth: tuple[AuthResult, ...], hits: tuple[Hit, ...] = (), age_days: int = 1,
+    reason: str = "score",
+) -> None:  # fmt: skip
     content = f"Subject: <b>{number}</b>\r\n\r\nx\r\n".encode()
     judged = verdict(9.0, auth=auth, **({"hits": hits} if hits else {}))
     one = HeldMessage(
         f"{number:032x}", f"Q{number}", hashlib.sha256(content).hexdigest(), "bounce@lists.example", to,
         to.partition("@")[2], "192.0.2.1", "h", time.time() - age_days * 86_400,
-        Summary("m", f"<b>{number}</b>", "Reza <Reza@example.org>", 9), 9.0, "score",
+        Summary("m", f"<b>{number}</b>", "Reza <Reza@example.org>", 9), 9.0, reason,
         verdict_json(judged, Disposition(recipient(to), "quarantine", "score", 5.0)),
         kind="phishing" if hits else "spam",
     )  # fmt: skip
@@ -242,6 +243,16 @@ def test_nothing_is_saved_that_no_forecast_was_shown_for(web: WebApp) -> None:
     assert client.post("/senders", data=said | {"recipient": "", "days": "", "seen": again}).status_code == 303
     newest = SqlSenders(web.engine).list(SenderQuery())[0][0]
     assert (newest.recipient, newest.expires_at) == ("", None)
+
+
+def test_a_blocked_message_says_that_it_is_and_not_what_speaks_against_it(web: WebApp) -> None:
+    hold(web, 6, YOU, PROVEN, reason="blocked by sara's entry until 2027-01-03")
+    client = web.client(OWNER)
+    for path in ("/", f"/held/{6:032x}"):
+        assert "blocked by sara&#39;s entry until 2027-01-03" in form_of(client, path)
+    assert "A hit of the tests." not in form_of(client, f"/held/{6:032x}").partition('class="acts"')[0]
+    client.cookies.set("darban_language", "fa")
+    assert "مسدود به دستور sara تا ۱۴۰۵/۱۰/۱۳" in form_of(client, "/")
 
 
 def test_a_full_table_is_said(web: WebApp, monkeypatch: pytest.MonkeyPatch) -> None:
