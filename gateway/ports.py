@@ -21,6 +21,7 @@ from gateway.types import (
     DnsAnswer,
     DomainPolicy,
     Envelope,
+    Event,
     Finding,
     HeldMessage,
     HeldQuery,
@@ -32,6 +33,7 @@ from gateway.types import (
     LogRow,
     MailObject,
     Missing,
+    Posting,
     Prediction,
     QuarantineState,
     Recipient,
@@ -289,6 +291,9 @@ class AuditLog(Protocol):
     def entries(self) -> Iterable[AuditEntry]:
         """All, oldest first."""
 
+    def since(self, number: int, limit: int) -> Sequence[AuditEntry]:
+        """So many at most of those behind this number, oldest first."""
+
     def heads(self) -> Sequence[AuditHead]:
         """The signed ones, oldest first."""
 
@@ -297,6 +302,40 @@ class AuditLog(Protocol):
 
     def erase(self, address: str, pseudonym: str, *, by: str, detail: str, client: str) -> Sequence[int]:
         """Put the pseudonym for the address, and say so in a new entry; the numbers of those that were changed."""
+
+
+class Outbox(Protocol):
+    """Events on their way to webhooks. Blocking. Raises StoreError."""
+
+    def add(self, webhook: str, events: Sequence[tuple[Event, bytes]], max_waiting: int) -> int:
+        """Events and their bodies; those known by their id are left as they are. How many found no room."""
+
+    def follow(self, number: int, to: Mapping[str, tuple[Sequence[tuple[Event, bytes]], int]]) -> Mapping[str, int]:
+        """The same for each webhook, with where the audit log was read to, in one transaction."""
+
+    def cursor(self) -> int:
+        """The last entry of the audit log that was told; at first the last there is."""
+
+    def take(self, webhook: str, limit: int) -> Sequence[Posting]:
+        """Those that are due, for this gateway alone for a while."""
+
+    def delivered(self, one: Posting) -> None:
+        """It was taken."""
+
+    def failed(self, one: Posting, told: str, next_at: float | None) -> None:
+        """It was not, and is tried then; None: not any more."""
+
+    def dead(self, webhook: str = "", limit: int = 100) -> Sequence[Posting]:
+        """Those given up, the newest first."""
+
+    def revive(self, webhook: str) -> int:
+        """Those given up are tried again from now on; how many."""
+
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """(webhook, waiting, taken or dead) -> how many."""
+
+    def prune(self, webhooks: Iterable[str]) -> int:
+        """Forget what was taken or given up long ago, or is for none of these; how many."""
 
 
 class MessageLog(Protocol):

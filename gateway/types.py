@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 ActionName = Literal["accept", "tag", "quarantine", "reject"]
 AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
@@ -20,6 +20,19 @@ QuarantineState = Literal["held", "releasing", "released", "deleted"]
 HeldKind = Literal["spam", "phishing", "malware"]
 Role = Literal["owner", "domain_admin", "reviewer", "auditor", "recipient"]
 Via = Literal["release", "review", "digest", "imap", "command", "spamd", "http"]
+EventType = Literal[
+    "message.delivered",
+    "message.tagged",
+    "message.held",
+    "message.refused",
+    "message.released",
+    "message.release_failed",
+    "message.spam",  # deleted, and taught that such mail is
+    "message.deleted",
+    "sender.changed",  # somebody allowed or blocked a sender, or took that back
+    "account.changed",
+    "webhook.test",
+]
 TaughtHow = Literal["learned", "relearned", "known", "limited"]
 # docs/next-hops.md: one URL, or several in the order they are tried in, equal ones in one text with "|" between them
 NextHopUrls = str | tuple[str, ...]
@@ -479,6 +492,30 @@ class AuditQuery:
     limit: int = 50
     offset: int = 0
     scope: Scope = Scope(is_all=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What webhooks tell: something happened, once; told twice it has the same id."""
+
+    id: str
+    type: EventType
+    at: float
+    domain: str  # whose mail it is about; "" where that is nobody's or everybody's
+    data: Mapping[str, Any]  # as JSON has it
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """An event on its way to one webhook."""
+
+    id: str  # the event's
+    webhook: str  # its name
+    type: EventType
+    body: bytes
+    born_at: float
+    tries: int  # before this one
+    told: str = ""  # what came of the last try, in words
 
 
 @dataclass(frozen=True, slots=True)

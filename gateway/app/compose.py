@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.review import Review
     from gateway.service import Releaser
     from gateway.stores.vault import SqlKeys
+    from gateway.webhooks import Target, Webhooks
 
 _OUR_FIELDS = 1 << 18  # bytes that a message grows by at delivery, ours and the servers' behind us
 
@@ -135,6 +136,35 @@ def load_audit_key(settings: Settings) -> Ed25519PrivateKey:
     from gateway.stores.audit_chain import key_of
 
     return key_of(load_secret(places(settings).audit_key))
+
+
+def webhook_targets(settings: Settings) -> list[Target]:
+    """[[webhook]]'s, with their keys. Raises ConfigError."""
+    from gateway.config.load import read_secret
+    from gateway.errors import ConfigError
+    from gateway.policy.webhook import read_keys
+    from gateway.webhooks import Target
+
+    targets = []
+    for one in settings.webhook:
+        try:
+            keys = read_keys(read_secret(one.secret_file).decode("ascii", "replace"))
+        except ValueError as error:
+            raise ConfigError(f"[[webhook]] {one.name}: secret_file {one.secret_file}: {error}") from None
+        said = one.model_dump(exclude={"secret_file"})
+        targets.append(Target(**said, keys=keys))
+    if len({one.name for one in targets}) < len(targets):
+        raise ConfigError("[[webhook]] name: two have the same; each needs its own")
+    return targets
+
+
+def make_webhooks(settings: Settings, engine: Any, audit: Any) -> Webhooks:
+    """Who tells webhooks what happens. Raises ConfigError."""
+    from gateway.net.webhook import WebhookClient
+    from gateway.stores.outbox import SqlOutbox
+    from gateway.webhooks import Webhooks
+
+    return Webhooks(webhook_targets(settings), SqlOutbox(engine), audit, WebhookClient(make_resolver(settings)))
 
 
 def make_sealer(settings: Settings) -> Sealer | None:

@@ -19,8 +19,10 @@ from gateway.cli import (
     rules,
     run,
     scan,
+    token,
     trace,
     train,
+    webhook,
 )
 
 app = typer.Typer(
@@ -44,6 +46,8 @@ app.add_typer(admin.app, name="admin")
 app.add_typer(audit.app, name="audit")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(dmarc.app, name="dmarc")
+app.add_typer(token.app, name="token")
+app.add_typer(webhook.app, name="webhook")
 
 
 def _version(value: bool) -> None:

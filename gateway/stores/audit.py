@@ -57,6 +57,12 @@ class SqlAudit:
             for row in reading.execute(select(audit).order_by(audit.c.number)).mappings():
                 yield _entry(row)
 
+    def since(self, number: int, limit: int) -> Sequence[AuditEntry]:
+        """So many at most of those behind this number, oldest first."""
+        query = select(audit).where(audit.c.number > number).order_by(audit.c.number).limit(limit)
+        with faults("audit log"), self._read() as connection:
+            return [_entry(row) for row in connection.execute(query).mappings()]
+
     def heads(self) -> Sequence[AuditHead]:
         """The signed ones."""
         with faults("audit log"), self._read() as connection:
