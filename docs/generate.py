@@ -136,13 +136,20 @@ def configuration() -> str:
             sections.append((f"[[{name}]]" if is_list else f"[{name}]", model))
     lines = [*_HEAD, *_table(plain)]
     for title, model in sections:
-        lines += ["", f"## {title}", "", *_table(list(model.model_fields.items()))]
-        for name, field in model.model_fields.items():
-            inner, is_list = _section(field.annotation)
-            if inner is not None and is_list:
-                place = f"[[{title.strip('[]')}.{name}]]"
-                lines += ["", f"## {place}", "", *_table(list(inner.model_fields.items()))]
+        lines += _tables(title, model)
     return "\n".join(lines) + "\n"
+
+
+def _tables(title: str, model: type[BaseModel]) -> list[str]:
+    """A section's options, and those of the sections within it."""
+    found = {name: _section(field.annotation) for name, field in model.model_fields.items()}
+    own = [(name, field) for name, field in model.model_fields.items() if found[name][0] is None or found[name][1]]
+    lines = ["", f"## {title}", "", *_table(own)]
+    for name, (inner, is_list) in found.items():
+        if inner is not None:
+            place = f"{title.strip('[]')}.{name}"
+            lines += _tables(f"[[{place}]]" if is_list else f"[{place}]", inner)
+    return lines
 
 
 def _section(annotation: Any) -> tuple[type[BaseModel] | None, bool]:

@@ -29,3 +29,7 @@ class ScorerError(DarbanError):
 
 class MailboxError(DarbanError):
     """A mailbox could not be looked at now. Its text is the server's, or the connection's."""
+
+
+class SignInError(DarbanError):
+    """The directory or the issuer could not be asked, or said what it must not. Its text is for the log."""

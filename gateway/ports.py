@@ -10,6 +10,7 @@ from typing import Protocol
 
 from gateway.types import (
     Account,
+    AccountRecord,
     AuditEntry,
     AuditHead,
     AuditQuery,
@@ -34,13 +35,17 @@ from gateway.types import (
     MailObject,
     Missing,
     Posting,
+    Origin,
     Prediction,
     QuarantineState,
     Recipient,
     Reply,
     Role,
     Scope,
+    Session,
     Taught,
+    Token,
+    TokenKind,
     Verdict,
 )
 
@@ -237,44 +242,107 @@ class QuarantineStore(Protocol):
 
 
 class AccountStore(Protocol):
-    """Who may review. Blocking; verifying a password takes CPU by design."""
+    """Who may sign in, and who is. Blocking; verifying a password takes CPU by design. Raises StoreError.
+
+    Nothing is done that would leave no owner who can sign in: InputError.
+    """
 
     def has_admin(self) -> bool:
-        """Whether anybody can sign in."""
+        """Whether there is an owner."""
 
-    def exists(self, name: str) -> bool:
-        """Whether there is such an account."""
+    def list(self, text: str = "") -> Sequence[AccountRecord]:
+        """By name; those with text in name, domains or addresses."""
 
-    def new_setup_token(self) -> str:
-        """A token that makes one account, once."""
-
-    def is_setup_token(self, text: str) -> bool:
-        """Whether it can still be redeemed."""
-
-    def redeem_setup_token(self, text: str, name: str, password: str) -> Account:
-        """Make the account and spend the token. Raises InputError."""
+    def record(self, name: str) -> AccountRecord | None:
+        """None when there is none of this name."""
 
     def create(
         self,
         name: str,
         password: str,
-        role: Role = "owner",
+        role: Role | None = None,
         domains: Sequence[str] = (),
         addresses: Sequence[str] = (),
     ) -> Account:
-        """Make an account, or give it a new password, role and scope. Raises InputError."""
+        """Make an account (an owner when no role is said), or give it a new password and, if said, role and scope."""
 
-    def authenticate(self, name: str, password: str) -> Account | None:
-        """None for a wrong name or password alike."""
+    def add(self, who: Account, origin: Origin = "local") -> None:
+        """Make an account without a password. Raises InputError when the name is taken."""
 
-    def new_session(self, who: Account) -> str:
+    def change(self, who: Account) -> None:
+        """Another role or scope. Raises InputError when there is no such account."""
+
+    def disable(self, name: str, is_disabled: bool) -> None:
+        """It cannot sign in, and its sessions end; or it can again. Raises InputError."""
+
+    def delete(self, name: str) -> None:
+        """With its sessions and tokens. Raises InputError."""
+
+    def set_password(self, name: str, password: str) -> None:
+        """Its sessions stay. Raises InputError."""
+
+    def is_password(self, name: str, password: str) -> bool:
+        """False for a wrong name or password alike, in the same time."""
+
+    def code_secret(self, name: str) -> str:
+        """The secret of its one-time codes, "" when none are asked for."""
+
+    def set_code(self, name: str, secret: str, recovery: Sequence[str]) -> None:
+        """Ask for one-time codes from now on; with "" not any more. Each recovery code is taken once instead of one."""
+
+    def take_step(self, name: str, step: int) -> bool:
+        """Compare-and-set: False when a code of this time step, or of a later one, was taken before."""
+
+    def take_recovery(self, name: str, code: str) -> bool:
+        """Whether it was one of the recovery codes; now it is none."""
+
+    def recovery_left(self, name: str) -> int:
+        """How many recovery codes are left."""
+
+    def note_sign_in(self, name: str) -> None:
+        """Somebody signed in, now."""
+
+    def wait_s(self, key: str, free: int) -> float:
+        """How long a key has to wait for its next try: not at all before `free` failures, then ever longer."""
+
+    def fail(self, key: str) -> int:
+        """Count a failure; how many there were since the last success."""
+
+    def succeed(self, *keys: str) -> None:
+        """Forget the failures."""
+
+    def new_token(self, kind: TokenKind, ttl_s: float, account: str | None = None, subject: str = "") -> str:
+        """A secret that stands for something, until then or until it is taken."""
+
+    def token(self, kind: TokenKind, text: str) -> Token | None:
+        """What it stands for; None when it does not, or not any more."""
+
+    def take_token(self, kind: TokenKind, text: str) -> Token | None:
+        """The same, once."""
+
+    def new_setup_token(self) -> str:
+        """A token that makes one owner, once, within a day."""
+
+    def redeem_setup_token(self, text: str, name: str, password: str) -> Account:
+        """Make the account and spend the token. Raises InputError."""
+
+    def redeem_reset_token(self, text: str, password: str) -> Account:
+        """Set the password, end all sessions, spend the token. Raises InputError."""
+
+    def new_session(self, who: Account, client_ip: str = "", agent: str = "") -> str:
         """A session's secret."""
 
     def session(self, text: str) -> Account | None:
         """Whose session it is."""
 
+    def sessions(self, name: str, this: str = "") -> Sequence[Session]:
+        """Those that last, newest first; `this` is the secret of the one that asks."""
+
     def end_session(self, text: str) -> None:
         """Sign out."""
+
+    def end_sessions(self, name: str, session_id: str = "", but: str = "") -> None:
+        """All of an account or one, but the one with this secret."""
 
 
 class AuditLog(Protocol):

@@ -19,6 +19,10 @@ DmarcSending = Literal["sent", "refused", "failed"]
 QuarantineState = Literal["held", "releasing", "released", "deleted"]
 HeldKind = Literal["spam", "phishing", "malware"]
 Role = Literal["owner", "domain_admin", "reviewer", "auditor", "recipient"]
+Origin = Literal["local", "oidc", "ldap", "link"]  # who says what an account is: we, an issuer, a directory, the mail
+# setup: makes the first account · reset: sets a password · link: signs a recipient in (subject: the address)
+# code: the password was right, a one-time code is due
+TokenKind = Literal["setup", "reset", "link", "code"]
 Via = Literal["release", "review", "digest", "imap", "command", "spamd", "http"]
 EventType = Literal[
     "message.delivered",
@@ -516,6 +520,39 @@ class Posting:
     born_at: float
     tries: int  # before this one
     told: str = ""  # what came of the last try, in words
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRecord:
+    """What is kept of an account."""
+
+    account: Account
+    origin: Origin = "local"
+    is_disabled: bool = False
+    has_password: bool = False
+    has_code: bool = False  # signing in asks for a one-time code (TOTP) too
+    created_at: float = 0.0
+    signed_in_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody signed in, in one browser."""
+
+    id: str  # says nothing about the secret
+    begun_at: float
+    used_at: float
+    client_ip: str
+    agent: str  # the User-Agent field, cut
+    is_this: bool = False  # the one that asks
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a one-time token stands for."""
+
+    account: str  # "" for one without
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,14 @@ def corpora() -> Path:
     if place is None:
         pytest.skip("the labelled corpora are not on this machine; DARBAN_CORPORA names their folder")
     return place
+
+
+@pytest.fixture(autouse=True)
+def passwords_are_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password's hash takes a quarter of a second of CPU, which is its purpose, and no test's."""
+    accounts = sys.modules.get("gateway.stores.accounts")
+    if accounts is not None:
+        monkeypatch.setattr(accounts, "PasswordHasher", partial(accounts.PasswordHasher, 1, 64, 1))
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -9,6 +9,7 @@ need /usr/sbin/dovecot dovecot-core
 [ -x /usr/lib/dovecot/imap ] || missing="$missing dovecot-imapd"
 [ -e /usr/lib/dovecot/libdovecot-sieve.so ] || missing="$missing dovecot-sieve"
 need swaks swaks
+need /usr/sbin/slapd slapd
 need /usr/sbin/mkfs.ext4 e2fsprogs
 need /usr/sbin/haproxy haproxy
 need redis-server redis-server

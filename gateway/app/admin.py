@@ -47,6 +47,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     from gateway.net.journal import serve_journal
     from gateway.reputation import prune_now_and_then
     from gateway.rules.reader import read as read_rules
+    from gateway.sign_in import make_sign_in
     from gateway.stores.accounts import SqlAccounts
     from gateway.stores.audit import SqlAudit
     from gateway.stores.counters import SqlCounters
@@ -59,6 +60,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
 
     stopped = on_signal(signal.SIGTERM)
     engine = make_engine(settings.storage.database)
+    accounts = SqlAccounts(engine, settings.sign_in.session_idle_s, settings.sign_in.session_max_s)
     message_log, quarantine = SqlMessageLog(engine), make_quarantine(settings)
     feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
 
@@ -80,10 +82,11 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     next_hops = make_next_hops(settings)
     pages = create_app(
         quarantine=quarantine,
-        accounts=SqlAccounts(engine),
+        accounts=accounts,
         audit=audit,
         privacy=make_privacy(settings),
         retention=make_retention(settings),
+        sign_in=make_sign_in(settings, accounts),
         message_log=message_log,
         ledger=ledger,
         review=make_review(settings, make_releaser(settings, next_hops, quarantine), quarantine, teacher, publisher),

@@ -13,6 +13,7 @@ def check_settings(settings: Settings) -> None:
     from gateway.config.load import read_master_keys
     from gateway.listeners.smtp import tls_context
     from gateway.net.next_hop import NextHops
+    from gateway.sign_in import make_directory, make_issuer
 
     next_hops = NextHops(settings.hostname)
     for policy in domain_policies(settings):
@@ -27,6 +28,8 @@ def check_settings(settings: Settings) -> None:
         read_master_keys(settings.storage.encryption_key)
     for one in settings.learning.imap:
         make_imap_server(one)
+    make_directory(settings)
+    make_issuer(settings)
     for table, option in (("http", "token_file"), ("http", "learn_token_file")):
         read_token(settings, table, option)
 

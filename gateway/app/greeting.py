@@ -33,7 +33,8 @@ def greet(settings: Settings, config: Path | None) -> None:
     try:
         if not accounts.has_admin():
             lines.append(
-                f"  first admin (this link works once): http://{settings.web.listen}/setup/{accounts.new_setup_token()}"
+                f"  first admin (this link works once): {settings.web.url or 'http://' + settings.web.listen}"
+                f"/setup/{accounts.new_setup_token()}"
             )
     except StoreError as error:  # a full disk: mail flows, and the next start tells it
         lines.append(f"  no link for a first admin now: {error}")

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from gateway.config.next_hop_url import FILES, parse_next_hop, with_absolute_files
-from gateway.config.settings import Arc, Domain, Identity, Person, Settings
+from gateway.config.settings import Arc, Domain, Identity, Person, RoleGroup, Settings, SignIn
 from gateway.errors import ConfigError
 from gateway.mail.domain import to_a_label
 from gateway.types import NextHopUrls
@@ -37,6 +37,7 @@ def load_settings(path: Path | None) -> Settings:
         "domain": _domains(settings, name),
         "arc": _arc(settings.arc, name),
         "identity": _identity(settings.identity, name),
+        "sign_in": _sign_in(settings.sign_in, name),
     }
     settings = _absolute(settings.model_copy(update=found), base)
     _check_files(settings, name)
@@ -255,13 +256,36 @@ def _arc(arc: Arc, name: str) -> Arc:
     )
 
 
+def _sign_in(sign_in: SignIn, name: str) -> SignIn:
+    """The groups' domains become A-labels. Raises ConfigError."""
+
+    def group(one: RoleGroup, table: str) -> RoleGroup:
+        found = []
+        for domain in one.domains:
+            star = "*." if domain.startswith("*.") else ""
+            label = to_a_label(domain.removeprefix("*."))
+            if not label:
+                raise ConfigError(f"{name}: [[{table}.group]] {one.name}: {domain!r} is no domain name")
+            found.append(star + label)
+        return one.model_copy(update={"domains": tuple(found)})
+
+    oidc = tuple(group(one, "sign_in.oidc") for one in sign_in.oidc.group)
+    ldap = tuple(group(one, "sign_in.ldap") for one in sign_in.ldap.group)
+    return sign_in.model_copy(
+        update={
+            "oidc": sign_in.oidc.model_copy(update={"group": oidc}),
+            "ldap": sign_in.ldap.model_copy(update={"group": ldap}),
+        }
+    )
+
+
 def _absolute(settings: Settings, base: Path) -> Settings:
     """Every path option from `base`."""
 
     def at(path: str) -> str:
         return str(base / path) if path else ""
 
-    storage = settings.storage
+    storage, oidc, ldap = settings.storage, settings.sign_in.oidc, settings.sign_in.ldap
     return settings.model_copy(
         update={
             "domain": tuple(
@@ -288,6 +312,16 @@ def _absolute(settings: Settings, base: Path) -> Settings:
                         one.model_copy(update={"ca": at(one.ca), "password_file": at(one.password_file)})
                         for one in settings.learning.imap
                     )
+                }
+            ),
+            "sign_in": settings.sign_in.model_copy(
+                update={
+                    "oidc": oidc.model_copy(
+                        update={"ca": at(oidc.ca), "client_secret_file": at(oidc.client_secret_file)}
+                    ),
+                    "ldap": ldap.model_copy(
+                        update={"ca": at(ldap.ca), "search_password_file": at(ldap.search_password_file)}
+                    ),
                 }
             ),
             "storage": storage.model_copy(
@@ -336,6 +370,8 @@ def _check_files(settings: Settings, name: str) -> None:
         "[classifier] model": [settings.classifier.model],
         "[[learning.imap]] ca": [one.ca for one in settings.learning.imap],
         "[[learning.imap]] password_file": [one.password_file for one in settings.learning.imap],
+        "[sign_in.oidc]": [settings.sign_in.oidc.ca, settings.sign_in.oidc.client_secret_file],
+        "[sign_in.ldap]": [settings.sign_in.ldap.ca, settings.sign_in.ldap.search_password_file],
     }
     for url in server_urls(settings):
         try:

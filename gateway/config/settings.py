@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from gateway.types import EventType, NextHopUrls
+from gateway.types import EventType, NextHopUrls, Role
 
 ActionName = Literal["accept", "tag", "quarantine", "reject"]
 
@@ -389,6 +389,10 @@ class DnsList(Section):
     )
 
 
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host.startswith(("127.", "[::1]", "::1"))
+
+
 class Person(Section):
     """[[identity.person]]: somebody an impostor would play."""
 
@@ -444,8 +448,7 @@ class LearningImap(Section):
 
     @model_validator(mode="after")
     def _private(self) -> LearningImap:
-        host = self.server.rpartition(":")[0]
-        if self.tls == "none" and host != "localhost" and not host.startswith(("127.", "[::1]")):
+        if self.tls == "none" and not _is_loopback(self.server.rpartition(":")[0]):
             raise ValueError('tls = "none" shows the password to the network; write "tls" or "starttls"')
         if self.junk in self.folders:
             raise ValueError("junk is one of the folders; what lies there cannot have been moved out of it")
@@ -503,6 +506,14 @@ class Web(Section):
     """[web]"""
 
     listen: HostPort = Field("127.0.0.1:8025", description="Review pages and API.")
+    url: str = Field(
+        "",
+        description='Where people reach the pages, as "https://darban.example.ir"; http://listen when empty.',
+        pattern=r"^(https?://[^/\s]+)?$",
+    )
+    trusted_proxies: tuple[Network, ...] = Field(
+        (), description="Web servers in front whose X-Forwarded-For names the client."
+    )
     secure_cookies: bool = Field(False, description="Mark cookies Secure; switch on when the page is served over TLS.")
 
 
@@ -539,6 +550,95 @@ class Webhook(Section):
         if self.url.startswith("http:") and not self.allow_private:
             raise ValueError(f"[[webhook]] {self.name}: url: is not https; write https, or allow_private = true")
         return self
+
+
+class RoleGroup(Section):
+    """[[sign_in.oidc.group]] and [[sign_in.ldap.group]]: what the members of a group are here."""
+
+    name: str = Field(description="The group, as the issuer or the directory names it.", min_length=1)
+    role: Role = Field(description="What its members are.")
+    domains: tuple[str, ...] = Field((), description="Whose mail it is about; all domains when empty, but for admins.")
+
+    @model_validator(mode="after")
+    def _scoped(self) -> RoleGroup:
+        if self.role == "domain_admin" and not self.domains:
+            raise ValueError(f"the group {self.name} makes domain admins of no domain; write domains = [...]")
+        if self.role == "recipient":
+            raise ValueError("recipients need no group: whoever is in none of them is one")
+        return self
+
+
+class Oidc(Section):
+    """[sign_in.oidc]: sign-in at an OpenID Connect issuer (docs/people.md)."""
+
+    issuer: str = Field("", description="The issuer's URL; off when empty.", pattern=r"^(https?://\S+)?$")
+    client_id: str = Field("", description="What the issuer knows us by.")
+    client_secret_file: str = Field("", description="File with the client's secret, which others must not read.")
+    label: str = Field("", description="The name on the sign-in button; the issuer's host when empty.")
+    scopes: tuple[str, ...] = Field(("openid", "email", "profile"), description="What is asked for.")
+    ca: str = Field("", description="PEM file of the authority behind the issuer's certificate; the system's if empty.")
+    email_claim: str = Field("email", description="The claim with the address, whose mail a recipient sees.")
+    trust_email: bool = Field(
+        False, description="Believe addresses without email_verified; only where users cannot write them themselves."
+    )
+    groups_claim: str = Field("groups", description="The claim with the groups.")
+    group: tuple[RoleGroup, ...] = Field((), description="Groups with a role; the first that fits is taken.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Oidc:
+        if self.issuer and not (self.client_id and self.client_secret_file):
+            raise ValueError("issuer, client_id and client_secret_file go together")
+        if self.issuer.startswith("http:") and not _is_loopback(urlsplit(self.issuer).hostname or ""):
+            raise ValueError("the issuer must be https")
+        return self
+
+
+class Ldap(Section):
+    """[sign_in.ldap]: sign-in with the password of an LDAP directory or Active Directory (docs/people.md)."""
+
+    server: OptionalHostPort = Field("", description="host:port of the directory; off when empty.")
+    tls: Literal["tls", "starttls", "none"] = Field(
+        "tls", description="tls from the beginning, starttls, or none (only on this machine)."
+    )
+    ca: str = Field(
+        "", description="PEM file of the authority behind the directory's certificate; the system's if empty."
+    )
+    bind_dn: str = Field(
+        "", description='The entry of who signs in, as "uid={name},ou=people,dc=example"; searched for when empty.'
+    )
+    search_dn: str = Field("", description="Who searches; anonymous when empty.")
+    search_password_file: str = Field("", description="File with its password, which others must not read.")
+    search_base: str = Field("", description="Where is searched.")
+    search_filter: str = Field("(uid={name})", description="The filter that finds one entry.")
+    name_attribute: str = Field("uid", description="The attribute with the name; sAMAccountName in Active Directory.")
+    mail_attribute: str = Field("mail", description="The attribute with the addresses, whose mail a recipient sees.")
+    groups_attribute: str = Field("memberOf", description="The entry's attribute that names its groups.")
+    groups_base: str = Field("", description="Where groups are searched that name their members; not when empty.")
+    groups_filter: str = Field("(member={dn})", description="The filter that finds them.")
+    group: tuple[RoleGroup, ...] = Field(
+        (), description="Groups with a role, by DN or common name; the first that fits is taken."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Ldap:
+        if self.server and not (self.bind_dn or self.search_base):
+            raise ValueError("write bind_dn, or search_base to search below")
+        if self.bind_dn and "{name}" not in self.bind_dn:
+            raise ValueError("bind_dn must have {name} in it")
+        if bool(self.search_dn) != bool(self.search_password_file):
+            raise ValueError("search_dn and search_password_file go together")
+        if self.server and self.tls == "none" and not _is_loopback(self.server.rpartition(":")[0]):
+            raise ValueError('tls = "none" shows passwords to the network; write "tls" or "starttls"')
+        return self
+
+
+class SignIn(Section):
+    """[sign_in]: how people come to the pages (docs/people.md)."""
+
+    session_idle_s: float = Field(12 * 3600.0, ge=60, description="A session ends so long after it was used last.")
+    session_max_s: float = Field(7 * 86_400.0, ge=60, description="A session ends so long after it began, used or not.")
+    oidc: Oidc = Oidc()
+    ldap: Ldap = Ldap()
 
 
 class Metrics(Section):
@@ -647,6 +747,7 @@ class Settings(Section):
     storage: Storage = Storage()
     retention: Retention = Retention()
     web: Web = Web()
+    sign_in: SignIn = SignIn()
     metrics: Metrics = Metrics()
     milter: Milter = Milter()
     http: Http = Http()

@@ -6,6 +6,7 @@ not somebody's to see is never read. docs/people.md has the table in words.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
@@ -28,6 +29,8 @@ Act = Literal[
     "privacy",  # export and erase what is kept of a person
     "settings",  # webhooks, retention, digests' schedules
 ]
+_ADDRESS: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
+_DOMAIN: Final = re.compile(r"(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})+")
 EVERYBODY: Final = Scope(is_all=True)
 
 _OWN: Final = frozenset[Act](("list", "read", "release", "spam", "delete", "senders", "log"))
@@ -71,3 +74,28 @@ def covers_domain(scope: Scope, domain: str) -> bool:
     if scope.is_all or domain in scope.domains:
         return True
     return any(one.startswith("*.") and domain.endswith(one[1:]) for one in scope.domains)
+
+
+def manages(who: Account, other: Account) -> bool:
+    """Whether he may make, change and remove such an account: an owner any, others what lies inside their scope."""
+    if who.role == "owner":
+        return True
+    mine, theirs = scope_of(who), scope_of(other)
+    if not may(who, "accounts") or theirs.is_all or not (theirs.domains or theirs.addresses):
+        return False
+    return all(covers_domain(mine, one) for one in theirs.domains) and all(
+        covers(mine, one) for one in theirs.addresses
+    )
+
+
+def account_fault(who: Account) -> str:
+    """What is wrong with the role and scope of an account to be, in words for a form; "" for nothing."""
+    if any(not _ADDRESS.fullmatch(one) for one in who.addresses):
+        return "Write each address as name@example.ir."
+    if any(not _DOMAIN.fullmatch(one) for one in who.domains):
+        return "Write each domain as example.ir, or *.example.ir for what is below."
+    if who.role == "recipient" and not who.addresses:
+        return "A recipient needs an address."
+    if who.role == "domain_admin" and not who.domains:
+        return "A domain admin needs a domain."
+    return ""

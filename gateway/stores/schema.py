@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    false,
+)
 
 metadata = MetaData()
 
@@ -82,26 +95,44 @@ account = Table(
     "account",
     metadata,
     Column("name", String(128), primary_key=True),
-    Column("password_hash", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),  # "": no password signs in
     Column("role", String(16), nullable=False),
     Column("created_at", Float, nullable=False),
     Column("domains", Text, nullable=False, server_default=""),  # separated by spaces
     Column("addresses", Text, nullable=False, server_default=""),  # separated by line ends
+    Column("origin", String(8), nullable=False, server_default="local"),  # local, oidc, ldap, link
+    Column("is_disabled", Boolean, nullable=False, server_default=false()),
+    Column("code_secret", Text, nullable=False, server_default=""),  # of one-time codes, base32; "": none asked for
+    Column("code_step", Integer, nullable=False, server_default="0"),  # of the code taken last: none is taken twice
+    Column("signed_in_at", Float, nullable=True),
+)
+
+recovery_code = Table(
+    "recovery_code",
+    metadata,
+    Column("account", String(128), ForeignKey("account.name", ondelete="CASCADE"), primary_key=True),
+    Column("hash", String(64), primary_key=True),
 )
 
 token = Table(
     "token",
     metadata,
     Column("hash", String(64), primary_key=True),
-    Column("kind", String(16), nullable=False),  # session, setup
+    Column("kind", String(16), nullable=False),  # ports.TokenKind
     Column("account", String(128), ForeignKey("account.name", ondelete="CASCADE"), nullable=True),
     Column("expires_at", Float, nullable=False),
+    Column("subject", Text, nullable=False, server_default=""),
+    Column("created_at", Float, nullable=False, server_default="0"),
+    Column("used_at", Float, nullable=False, server_default="0"),
+    Column("client_ip", String(64), nullable=False, server_default=""),
+    Column("agent", Text, nullable=False, server_default=""),
+    Index("token_account", "account", "kind"),
 )
 
 sign_in_failure = Table(
     "sign_in_failure",
     metadata,
-    Column("name", String(128), primary_key=True),
+    Column("name", String(128), primary_key=True),  # name:... or address:...
     Column("failures", Integer, nullable=False),
     Column("last_at", Float, nullable=False),
 )

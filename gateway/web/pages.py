@@ -17,13 +17,16 @@ from gateway.policy.retention import Retention
 from gateway.ports import AccountStore, AuditLog, MessageLog, QuarantineStore, TrainingLedger
 from gateway.privacy import Privacy
 from gateway.review import Review
+from gateway.sign_in import SignIn
+from gateway.web.account import own_account_routes
+from gateway.web.accounts import account_routes
 from gateway.web.act import act_routes
 from gateway.web.audit import audit_routes
 from gateway.web.learning import learning_routes
 from gateway.web.privacy import privacy_routes
 from gateway.web.review import review_routes
 from gateway.web.session import session_routes
-from gateway.web.site import Site, error_page, guard
+from gateway.web.site import Site, error_page
 from gateway.web.why import Why, why_routes
 
 
@@ -39,6 +42,7 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     retention: Retention,
     learning: LearningState | None,
     why: Why,
+    sign_in: SignIn,
     settings: Web,
     hostname: str,
     translations: Mapping[str, Mapping[str, str]],
@@ -50,10 +54,12 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
         why: judges a held message again, for web/why.py.
         translations: the rule files' (RuleFiles).
     """
-    site = Site.make(accounts, audit, retention, hostname, translations)
+    site = Site.make(accounts, audit, retention, hostname, translations, settings)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    app.middleware("http")(guard)
-    app.include_router(session_routes(site, secure_cookies=settings.secure_cookies))
+    app.middleware("http")(site.guard)
+    app.include_router(session_routes(site, sign_in))
+    app.include_router(own_account_routes(site, sign_in))
+    app.include_router(account_routes(site))
     app.include_router(review_routes(site, quarantine, message_log, ledger))
     app.include_router(act_routes(site, quarantine, review))
     app.include_router(why_routes(site, quarantine, why))

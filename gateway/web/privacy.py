@@ -12,7 +12,7 @@ from gateway.errors import InputError
 from gateway.policy.access import scope_of
 from gateway.privacy import Privacy
 from gateway.types import Account
-from gateway.web.site import Site, client_of
+from gateway.web.site import Site
 
 _CHUNK = 1 << 16
 _IN_MEMORY = 8 << 20
@@ -43,7 +43,7 @@ def privacy_routes(site: Site, privacy: Privacy) -> APIRouter:
         file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  closed when it was sent
         try:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as folder:
-                for name, content in privacy.export(address, scope_of(who), who.name, client_of(request)):
+                for name, content in privacy.export(address, scope_of(who), who.name, site.client_ip(request)):
                     folder.writestr(name, content)
         except InputError:
             raise HTTPException(400, "The request was not understood.") from None
@@ -56,7 +56,7 @@ def privacy_routes(site: Site, privacy: Privacy) -> APIRouter:
     ) -> Response:
         site.check_token(request, csrf)
         try:
-            done = privacy.erase(address, scope_of(who), who.name, client_of(request))
+            done = privacy.erase(address, scope_of(who), who.name, site.client_ip(request))
         except InputError:
             raise HTTPException(400, "The request was not understood.") from None
         return page(request, who, erased=done)

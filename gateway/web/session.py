@@ -1,22 +1,37 @@
-"""Signing in and out, the first admin's link, the choice of the language."""
+"""Coming in and going out: sign-in by password, one-time code, issuer or mailed link; links that set a password.
 
+Every refusal has the same words and takes the same time (gateway/sign_in.py). A new session at every sign-in.
+"""
+
+import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import APIRouter, Form, HTTPException, Request, Response
+import anyio
+import structlog
+from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from gateway.errors import InputError
+from gateway.errors import InputError, SignInError
+from gateway.sign_in import Entrance, SignIn
 from gateway.types import Account
 from gateway.web.site import LANGUAGE_COOKIE, SESSION_COOKIE, Site
 
 _YEAR_S = 365 * 86_400
-_REFUSALS = 20  # of a minute that are written to the audit log: guessing must not fill it
+_ISSUER_COOKIE = "darban_issuer"
+_ISSUER_S = 600
+_REFUSALS = 20
+_AT_ONCE = 4  # a password's hash takes 64 MiB: a crowd at the door waits
+
+log = structlog.get_logger()
+Name = Annotated[str, Form(max_length=1000)]
+Password = Annotated[str, Form(max_length=10_000)]
 
 
 class Refusals:
-    """Which refused sign-ins are written down: so many in a minute, and how many were not."""
+    """Which refused sign-ins the audit log is told: so many in a minute, and how many were not. Guessing fills none."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -24,65 +39,219 @@ class Refusals:
         self._written = 0
         self._left_out = 0
 
-    def record(self, site: Site, name: str) -> None:
-        """What was typed may be a password: only the name of an account goes into the log."""
+    def take(self) -> str | None:
+        """None for one that is only counted; else what is added to its detail."""
         if self._now() - self._minute >= 60.0:
             self._minute, self._written = self._now(), 0
         if self._written >= _REFUSALS:
             self._left_out += 1
-            return
+            return None
         self._written += 1
         others, self._left_out = self._left_out, 0
-        detail = f"and {others} more before, not written" if others else ""
-        site.record(name if site.accounts.exists(name) else "", "sign-in refused", "", detail)
+        return f", and {others} more before, not written" if others else ""
 
 
-def session_routes(site: Site, *, secure_cookies: bool) -> APIRouter:
-    """Everything that works without a session."""
-    routes = APIRouter()
-    accounts = site.accounts
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What the ways in share."""
 
-    refused = Refusals()
+    site: Site
+    sign_in: SignIn
+    refusals: Refusals = field(default_factory=Refusals)
+    limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_AT_ONCE))
 
-    def begin(who: Account, act: str) -> Response:
-        site.record(who, act)
+    def page(self, request: Request, status: int = 200, **values: str) -> Response:
+        """The page that asks for name and password, or offers the issuer."""
+        issuer = self.sign_in.issuer.label if self.sign_in.issuer else ""
+        values |= {"kind": "sign-in", "action": "/sign-in", "issuer": issuer}
+        return self.site.page(request, "sign_in.html", status, **values)
+
+    def begin(self, request: Request, who: Account, way: str) -> Response:
+        """A new session in place of the one that the browser had."""
+        site, client_ip = self.site, self.site.client_ip(request)
+        site.accounts.end_session(request.cookies.get(SESSION_COOKIE, ""))
+        secret = site.accounts.new_session(who, client_ip, request.headers.get("user-agent", ""))
+        site.record(who, "sign-in", "", way)
         answer = RedirectResponse("/", 303)
-        secret = accounts.new_session(who)
-        answer.set_cookie(SESSION_COOKIE, secret, httponly=True, samesite="lax", secure=secure_cookies)
+        is_secure = site.web.secure_cookies
+        answer.set_cookie(SESSION_COOKIE, secret, httponly=True, samesite="lax", secure=is_secure)
         return answer
 
-    @routes.get("/setup/{token}")
-    def setup_form(request: Request, token: str) -> Response:
-        if not accounts.is_setup_token(token):
-            raise HTTPException(404, "This link was used already or is too old.")
-        return site.page(request, "sign_in.html", is_setup=True, action=f"/setup/{token}", error="")
+    async def tried(self, request: Request, name: str, way: str, enter: Callable[[], Entrance]) -> Response:
+        """What the try came to. A refusal comes when every refusal does."""
+        began = time.monotonic()
+        found = await anyio.to_thread.run_sync(enter, limiter=self.limiter)
+        if found.who is not None:
+            return await anyio.to_thread.run_sync(self.begin, request, found.who, way)
+        if found.code_token and way != "code":
+            return self.site.page(request, "code.html", token=found.code_token, error="")
+        await anyio.to_thread.run_sync(self._record_refusal, name, way, found.waits)
+        await asyncio.sleep(max(0.0, began + self.sign_in.failure_s - time.monotonic()))
+        if found.code_token:
+            error = "The code is wrong or was used, or there were too many tries."
+            return self.site.page(request, "code.html", 401, token=found.code_token, error=error)
+        error = "The name or the password is wrong, or there were too many tries."
+        return self.page(request, 401, error=error, typed=name)
 
-    @routes.post("/setup/{token}")
-    def setup(request: Request, token: str, name: Annotated[str, Form()], password: Annotated[str, Form()]) -> Response:
-        try:
-            return begin(accounts.redeem_setup_token(token, name, password), "setup")
-        except InputError as error:
-            values = {"is_setup": True, "action": f"/setup/{token}", "error": str(error), "typed": name}
-            return site.page(request, "sign_in.html", 400, **values)
+    def _record_refusal(self, name: str, way: str, is_locked: bool) -> None:
+        """What was typed may be a password: only the name of an account goes into the log."""
+        told = self.refusals.take()
+        if told is None and not is_locked:
+            return
+        known = name if self.site.accounts.record(name) else ""
+        self.site.record(known, "sign-in-locked" if is_locked else "sign-in-refused", "", f"{way}{told or ''}")
+
+
+def session_routes(site: Site, sign_in: SignIn) -> APIRouter:
+    """Everything that works without a session."""
+    door = Door(site, sign_in)
+    routes = APIRouter()
+    for part in (_password_routes, _issuer_routes, _link_routes, _owner_routes, _browser_routes):
+        routes.include_router(part(door))
+    return routes
+
+
+def _password_routes(door: Door) -> APIRouter:
+    routes = APIRouter()
+    site, sign_in = door.site, door.sign_in
 
     @routes.get("/sign-in")
     def sign_in_form(request: Request) -> Response:
-        return site.page(request, "sign_in.html", is_setup=False, action="/sign-in", error="")
+        return door.page(request)
 
     @routes.post("/sign-in")
-    def sign_in(request: Request, name: Annotated[str, Form()], password: Annotated[str, Form()]) -> Response:
-        who = accounts.authenticate(name, password)
-        if who is None:
-            refused.record(site, name)
-            error = "The name or the password is wrong, or there were too many tries."
-            return site.page(request, "sign_in.html", 401, is_setup=False, action="/sign-in", error=error, typed=name)
-        return begin(who, "sign-in")
+    async def by_password(request: Request, name: Name, password: Password) -> Response:
+        site.check_origin(request)
+        client_ip = site.client_ip(request)
+        return await door.tried(request, name, "password", lambda: sign_in.by_password(name, password, client_ip))
+
+    @routes.post("/sign-in/code")
+    async def by_code(request: Request, token: Name, code: Name) -> Response:
+        site.check_origin(request)
+        client_ip = site.client_ip(request)
+        found = await anyio.to_thread.run_sync(site.accounts.token, "code", token)
+        name = found.account if found else ""
+        return await door.tried(request, name, "code", lambda: sign_in.by_code(token, code, client_ip))
+
+    return routes
+
+
+def _issuer_routes(door: Door) -> APIRouter:
+    routes = APIRouter()
+    site, sign_in = door.site, door.sign_in
+
+    @routes.get("/sign-in/oidc")
+    def ask_issuer(request: Request) -> Response:
+        if sign_in.issuer is None:
+            raise HTTPException(404, "There is no such page.")
+        try:
+            url, kept = sign_in.ask_issuer()
+        except SignInError as fault:
+            raise _unavailable(fault) from None
+        answer = RedirectResponse(url, 303)
+        answer.set_cookie(
+            _ISSUER_COOKIE, kept, max_age=_ISSUER_S, path="/sign-in/oidc", httponly=True, samesite="lax",
+            secure=site.web.secure_cookies,
+        )  # fmt: skip
+        return answer
+
+    @routes.get("/sign-in/oidc/back")
+    async def by_issuer(
+        request: Request, state: Annotated[str, Query(max_length=200)] = "",
+        code: Annotated[str, Query(max_length=4000)] = "", iss: Annotated[str, Query(max_length=500)] = "",
+    ) -> Response:  # fmt: skip
+        kept, client_ip = request.cookies.get(_ISSUER_COOKIE, ""), site.client_ip(request)
+        try:
+            answer = await door.tried(
+                request, "", "issuer", lambda: sign_in.by_issuer(kept, state, code, iss, client_ip)
+            )
+        except SignInError as fault:
+            raise _unavailable(fault) from None
+        answer.delete_cookie(_ISSUER_COOKIE, path="/sign-in/oidc")
+        return answer
+
+    return routes
+
+
+def _link_routes(door: Door) -> APIRouter:
+    """What is mailed to recipients: looking at it does nothing, as mail programs look at every link."""
+    routes = APIRouter()
+    site, accounts = door.site, door.site.accounts
+
+    @routes.get("/link/{token}")
+    def link_form(request: Request, token: str) -> Response:
+        found = accounts.token("link", token)
+        if found is None:
+            raise HTTPException(404, "This link was used already or is too old.")
+        return site.page(request, "link.html", token=token, address=found.subject)
+
+    @routes.post("/link/{token}")
+    async def by_link(request: Request, token: str) -> Response:
+        site.check_origin(request)
+        client_ip = site.client_ip(request)
+        return await door.tried(request, "", "link", lambda: door.sign_in.by_link(token, client_ip))
+
+    return routes
+
+
+def _owner_routes(door: Door) -> APIRouter:
+    """The first owner's link, and those that set a password."""
+    routes = APIRouter()
+    site, accounts = door.site, door.site.accounts
+
+    @routes.get("/setup/{token}")
+    def setup_form(request: Request, token: str) -> Response:
+        if accounts.token("setup", token) is None:
+            raise HTTPException(404, "This link was used already or is too old.")
+        return site.page(request, "sign_in.html", kind="setup", action=f"/setup/{token}")
+
+    @routes.post("/setup/{token}")
+    def setup(request: Request, token: str, name: Name, password: Password) -> Response:
+        site.check_origin(request)
+        try:
+            return door.begin(request, accounts.redeem_setup_token(token, name, password), "setup")
+        except InputError as fault:
+            values = {"kind": "setup", "action": f"/setup/{token}", "error": str(fault), "typed": name}
+            return site.page(request, "sign_in.html", 400, **values)
+
+    @routes.get("/reset/{token}")
+    def reset_form(request: Request, token: str) -> Response:
+        found = accounts.token("reset", token)
+        if found is None:
+            raise HTTPException(404, "This link was used already or is too old.")
+        return site.page(request, "sign_in.html", kind="reset", action=f"/reset/{token}", typed=found.account)
+
+    @routes.post("/reset/{token}")
+    def reset(request: Request, token: str, password: Password) -> Response:
+        """The password is set; whoever has it signs in with it, one-time code and all."""
+        site.check_origin(request)
+        found = accounts.token("reset", token)
+        try:
+            who = accounts.redeem_reset_token(token, password)
+        except InputError as fault:
+            values = {"kind": "reset", "action": f"/reset/{token}", "error": str(fault)}
+            return site.page(request, "sign_in.html", 400, typed=found.account if found else "", **values)
+        site.record(who, "password", "", "by a link")
+        return RedirectResponse("/sign-in", 303)
+
+    return routes
+
+
+def _browser_routes(door: Door) -> APIRouter:
+    routes = APIRouter()
+    site = door.site
 
     @routes.post("/sign-out")
     def sign_out(request: Request, csrf: Annotated[str, Form()] = "") -> Response:
         site.check_token(request, csrf)
-        _end_session(site, request.cookies.get(SESSION_COOKIE, ""))
-        return RedirectResponse("/sign-in", 303)
+        secret = request.cookies.get(SESSION_COOKIE, "")
+        who = site.accounts.session(secret)
+        if who is not None:
+            site.record(who, "sign-out")
+            site.accounts.end_session(secret)
+        answer = RedirectResponse("/sign-in", 303)
+        answer.delete_cookie(SESSION_COOKIE)
+        return answer
 
     @routes.get("/language/{code}")
     def choose_language(code: str, back: str = "/") -> Response:
@@ -90,14 +259,14 @@ def session_routes(site: Site, *, secure_cookies: bool) -> APIRouter:
             raise HTTPException(404, "There is no such language here.")
         is_ours = back.startswith("/") and not back.startswith(("//", "/\\"))
         answer = RedirectResponse(back if is_ours else "/", 303)
-        answer.set_cookie(LANGUAGE_COOKIE, code, max_age=_YEAR_S, httponly=True, samesite="lax", secure=secure_cookies)
+        is_secure = site.web.secure_cookies
+        answer.set_cookie(LANGUAGE_COOKIE, code, max_age=_YEAR_S, httponly=True, samesite="lax", secure=is_secure)
         return answer
 
     return routes
 
 
-def _end_session(site: Site, secret: str) -> None:
-    who = site.accounts.session(secret)
-    if who is not None:
-        site.record(who, "sign-out")
-        site.accounts.end_session(secret)
+def _unavailable(fault: SignInError) -> HTTPException:
+    """An issuer's fault is for the log; a person cannot do anything about it."""
+    log.warning("sign_in_unavailable", error=str(fault))
+    return HTTPException(503, "Signing in there does not work now.")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 
+from gateway.config.settings import Web
 from gateway.policy.access import Act, covers, may, scope_of
 from gateway.policy.retention import DAY_S, Retention
 from gateway.ports import AccountStore, AuditLog, QuarantineStore
@@ -38,6 +40,7 @@ _HEADERS = {
 }
 _REASONS_SHOWN = 2
 _SOON_S = 7 * DAY_S
+_HOPS = 10  # of X-Forwarded-For
 _OF_THE_FRAMEWORK = {
     "Not Found": "There is no such page.",
     "Method Not Allowed": "The request was not understood.",
@@ -49,10 +52,23 @@ ACTS = {  # of the audit log -> the message id of its name
     "spam": "Called spam",
     "delete": "Deleted",
     "sign-in": "Signed in",
-    "sign-in refused": "Sign-in refused",
+    "sign-in-refused": "Sign-in refused",
     "sign-out": "Signed out",
     "setup": "First account made",
-    "account": "Account made or changed",
+    "sign-in-locked": "Sign-in has to wait",
+    "password": "Password set",
+    "code-on": "One-time codes on",
+    "code-off": "One-time codes off",
+    "recovery-codes": "New recovery codes",
+    "sessions-end": "Sessions ended",
+    "account-add": "Account added",
+    "account-change": "Account changed",
+    "account-create": "Account made on the command line",
+    "account-reset": "Link for a new password made",
+    "account-disable": "Account disabled",
+    "account-enable": "Account enabled",
+    "account-code-off": "One-time codes of an account switched off",
+    "account-delete": "Account deleted",
     "teach": "Lessons taught",
     "revoke": "Lessons taken back",
     "restore": "Lessons restored",
@@ -80,6 +96,7 @@ class Site:
     translations: Mapping[str, Mapping[str, str]]
     languages: Mapping[str, Language]
     templates: Mapping[str, Environment]
+    web: Web
 
     @classmethod
     def make(
@@ -89,11 +106,20 @@ class Site:
         retention: Retention,
         hostname: str,
         translations: Mapping[str, Mapping[str, str]],
+        web: Web,
     ) -> Site:
         """With the catalogues and templates that ship."""
         known = languages()
         templates = {code: _environment(one) for code, one in known.items()}
-        return cls(accounts, audit, retention, hostname, translations, known, templates)
+        return cls(accounts, audit, retention, hostname, translations, known, templates, web)
+
+    async def guard(self, request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Middleware: who asks, for the audit log; the security header fields where none are stricter."""
+        _CLIENT.set(self.client_ip(request))
+        answer = await proceed(request)
+        for name, value in _HEADERS.items():
+            answer.headers.setdefault(name, value)
+        return answer
 
     def language(self, request: Request) -> Language:
         """The reader's."""
@@ -129,6 +155,23 @@ class Site:
         name = who if isinstance(who, str) else who.name
         self.audit.append(name, act, subject, detail, domain=domain, client=_CLIENT.get())
 
+    def client_ip(self, request: Request) -> str:
+        """Who asks: the peer, or whom it names when it is a proxy of ours; "" when there is no address."""
+        peer = request.client.host if request.client else ""
+        return true_client(peer, request.headers.get("x-forwarded-for", ""), self.web.trusted_proxies)
+
+    def url(self, request: Request, path: str) -> str:
+        """A page of ours as an address that a person is given."""
+        return (self.web.url or str(request.base_url).rstrip("/")) + path
+
+    def check_origin(self, request: Request) -> None:
+        """Raises 403 for a form of another site's, where there is no session whose token it could lack.
+
+        Browsers say so by themselves (Fetch Metadata). Origin says nothing: it is "null" under our Referrer-Policy.
+        """
+        if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+            raise HTTPException(403, "The form is too old. Load the page again.")
+
     def check_token(self, request: Request, csrf: str) -> None:
         """Raises 403 for a form that is not ours."""
         if not hmac.compare_digest(csrf.encode(), _csrf(request).encode()):
@@ -161,18 +204,19 @@ class Site:
         return mark.join(self.describe(language, hit) for hit in against)
 
 
-def client_of(request: Request) -> str:
-    """The address a request came from."""
-    return request.client.host if request.client else ""
-
-
-async def guard(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Middleware: from where a request came, for the audit log; the security header fields where none are stricter."""
-    _CLIENT.set(client_of(request))
-    answer = await proceed(request)
-    for name, value in _HEADERS.items():
-        answer.headers.setdefault(name, value)
-    return answer
+def true_client(peer: str, forwarded_for: str, proxies: Sequence[str]) -> str:
+    """The last address that a proxy of ours did not add itself; what stands before it anybody may have written."""
+    networks = [ipaddress.ip_network(one) for one in proxies]
+    found = peer
+    for one in reversed(forwarded_for.split(",")[-_HOPS:]):
+        try:
+            is_ours = any(ipaddress.ip_address(found) in network for network in networks)
+            if not is_ours:
+                break
+            found = str(ipaddress.ip_address(one.strip()))
+        except ValueError:
+            break
+    return found
 
 
 def error_page(site: Site, request: Request, error: HTTPException) -> Response:

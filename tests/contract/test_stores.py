@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
 from gateway.types import (
+    Account,
     AuditQuery,
     DmarcSending,
     HeldMessage,
@@ -33,6 +35,7 @@ from gateway.types import (
     Scope,
     Summary,
     Taught,
+    Token,
 )
 from tests.builders import dmarc_row
 from tests.fakes import FakeClock
@@ -290,29 +293,181 @@ def test_accounts(engine: Engine) -> None:
     accounts = SqlAccounts(engine)
     assert not accounts.has_admin()
     link = accounts.new_setup_token()
-    assert accounts.is_setup_token(link)
+    assert accounts.token("setup", link) == Token("")
+    assert accounts.token("reset", link) is None
     with pytest.raises(InputError):
         accounts.redeem_setup_token(link, "sara", "short")
-    sara = accounts.redeem_setup_token(link, "sara", "a long password")
+    assert accounts.redeem_setup_token(link, "sara", "a long password") == Account("sara", "owner")
     with pytest.raises(InputError):
         accounts.redeem_setup_token(link, "reza", "a long password")
     assert accounts.has_admin()
-    assert accounts.authenticate("sara", "a long password") == sara
-    assert accounts.authenticate("sara", "wrong password") is None
-    assert accounts.authenticate("nobody", "a long password") is None
-    session = accounts.new_session(sara)
-    assert accounts.session(session) == sara
-    assert accounts.session(link) is None
-    accounts.end_session(session)
-    assert accounts.session(session) is None
+    assert accounts.is_password("sara", "a long password")
+    assert not accounts.is_password("sara", "wrong password")
+    assert not accounts.is_password("nobody\0", "a long password")
 
 
-def test_guessing_has_to_wait(engine: Engine) -> None:
+def test_an_account_is_made_changed_and_removed(engine: Engine) -> None:
     accounts = SqlAccounts(engine)
     accounts.create("sara", "a long password")
-    for _ in range(7):
-        assert accounts.authenticate("sara", "wrong password") is None
-    assert accounts.authenticate("sara", "a long password") is None
+    reza = Account("reza", "reviewer", ("example.ir", "*.example.ir"))
+    accounts.add(reza)
+    with pytest.raises(InputError, match="taken"):
+        accounts.add(reza)
+    record = accounts.record("reza")
+    assert record is not None
+    assert (record.account, record.origin, record.has_password, record.signed_in_at) == (reza, "local", False, None)
+    assert not accounts.is_password("reza", "")
+    accounts.change(Account("reza", "recipient", (), ("reza@example.ir",)))
+    assert [one.account.name for one in accounts.list("EXAMPLE.IR")] == ["reza"]
+    assert [one.account.name for one in accounts.list()] == ["reza", "sara"]
+    accounts.create("reza", "another password")  # a new password, nothing else
+    assert accounts.record("reza").account == Account("reza", "recipient", (), ("reza@example.ir",))
+    session = accounts.new_session(reza)
+    accounts.disable("reza", True)
+    assert accounts.session(session) is None
+    accounts.disable("reza", False)
+    accounts.note_sign_in("reza")
+    assert accounts.record("reza").signed_in_at
+    accounts.delete("reza")
+    assert accounts.record("reza") is None
+    for act in (
+        accounts.delete,
+        lambda name: accounts.disable(name, True),
+        lambda name: accounts.set_password(name, "x" * 10),
+    ):
+        with pytest.raises(InputError, match="no such account"):
+            act("reza")
+
+
+def test_an_owner_remains(engine: Engine) -> None:
+    accounts = SqlAccounts(engine)
+    accounts.create("sara", "a long password")
+    accounts.create("mina", "a long password")
+    accounts.disable("mina", True)
+    acts = (
+        lambda: accounts.delete("sara"),
+        lambda: accounts.disable("sara", True),
+        lambda: accounts.change(Account("sara", "reviewer")),
+        lambda: accounts.create("sara", "a new password", "auditor"),
+    )
+    for act in acts:
+        with pytest.raises(InputError, match="last owner"):
+            act()
+    assert accounts.record("sara").account.role == "owner" and accounts.is_password("sara", "a long password")
+    accounts.disable("mina", False)
+    accounts.delete("sara")
+    assert accounts.has_admin()
+
+
+def test_two_owners_who_remove_each_other_do_not_both(engine: Engine) -> None:
+    accounts = SqlAccounts(engine)
+    for name in ("sara", "mina"):
+        accounts.create(name, "a long password")
+    refused = []
+
+    def remove(name: str) -> None:
+        try:
+            accounts.delete(name)
+        except InputError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=remove, args=(name,)) for name in ("sara", "mina")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 1 and accounts.has_admin()
+
+
+def test_a_link_sets_the_password_once(engine: Engine) -> None:
+    accounts = SqlAccounts(engine)
+    sara = accounts.create("sara", "a long password")
+    session, link = accounts.new_session(sara), accounts.new_token("reset", 60, "sara")
+    with pytest.raises(InputError, match="at least"):
+        accounts.redeem_reset_token(link, "short")
+    assert accounts.redeem_reset_token(link, "another password") == sara
+    assert accounts.session(session) is None
+    assert accounts.is_password("sara", "another password")
+    with pytest.raises(InputError, match="used already"):
+        accounts.redeem_reset_token(link, "a third password")
+    assert accounts.token("reset", accounts.new_token("reset", -1, "sara")) is None
+    taken = accounts.new_token("link", 60, subject="reza@example.ir")
+    assert accounts.take_token("link", taken) == Token("", "reza@example.ir")
+    assert accounts.take_token("link", taken) is None
+
+
+def test_a_link_that_is_none_costs_no_hash(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts = SqlAccounts(engine)
+    monkeypatch.setattr(accounts, "_hashed", lambda password: pytest.fail("hashed"))
+    with pytest.raises(InputError, match="used already"):
+        accounts.redeem_setup_token("made up", "sara", "a long password")
+    with pytest.raises(InputError, match="used already"):
+        accounts.redeem_reset_token("made up", "a long password")
+
+
+def test_sessions_are_seen_and_ended(engine: Engine) -> None:
+    accounts = SqlAccounts(engine)
+    sara, reza = accounts.create("sara", "a long password"), accounts.create("reza", "a long password")
+    secrets = [accounts.new_session(sara, "192.0.2.1", f"Browser {number} " + "x" * 1000) for number in range(3)]
+    foreign = accounts.new_session(reza)
+    assert accounts.session(secrets[0]) == sara
+    assert accounts.session(accounts.new_setup_token()) is None
+    seen = accounts.sessions("sara", secrets[0])
+    assert [one.is_this for one in seen] == [False, False, True]
+    assert seen[0].agent.startswith("Browser 2") and len(seen[0].agent) == 300
+    accounts.end_sessions("reza", seen[0].id)  # not hers
+    assert accounts.session(secrets[2]) == sara
+    accounts.end_sessions("sara", seen[0].id)
+    assert [accounts.session(one) for one in secrets] == [sara, sara, None]
+    accounts.end_sessions("sara", but=secrets[0])
+    assert [accounts.session(one) for one in secrets] == [sara, None, None]
+    accounts.end_session(secrets[0])
+    assert accounts.session(secrets[0]) is None and accounts.session(foreign) == reza
+
+
+def test_sessions_end_when_idle_and_when_old(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts = SqlAccounts(engine, idle_s=100, max_s=250)
+    sara = accounts.create("sara", "a long password")
+    now = time.time()
+    monkeypatch.setattr("gateway.stores.tokens.time.time", lambda: now)
+    idle, used = accounts.new_session(sara), accounts.new_session(sara)
+    for at, is_used_alive in ((90, True), (180, True), (240, True), (251, False)):
+        monkeypatch.setattr("gateway.stores.tokens.time.time", lambda at=at: now + at)
+        assert (accounts.session(used) is not None) == is_used_alive, at
+    assert accounts.session(idle) is None
+
+
+def test_one_time_codes_are_taken_once(engine: Engine) -> None:
+    accounts = SqlAccounts(engine)
+    accounts.create("sara", "a long password")
+    assert accounts.code_secret("sara") == accounts.code_secret("nobody") == ""
+    accounts.set_code("sara", "SECRET", ["one", "two"])
+    assert accounts.record("sara").has_code and accounts.code_secret("sara") == "SECRET"
+    assert accounts.take_step("sara", 100)
+    assert not accounts.take_step("sara", 100) and not accounts.take_step("sara", 99)
+    assert accounts.take_step("sara", 101)
+    assert accounts.take_recovery("sara", "one") and not accounts.take_recovery("sara", "one")
+    assert not accounts.take_recovery("reza", "two")
+    assert accounts.recovery_left("sara") == 1
+    accounts.set_code("sara", "", ())
+    assert accounts.recovery_left("sara") == 0 and accounts.code_secret("sara") == ""
+
+
+def test_guessing_has_to_wait(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts = SqlAccounts(engine)
+    now = time.time()
+    monkeypatch.setattr("gateway.stores.accounts.time.time", lambda: now)
+    for number in range(5):
+        assert accounts.wait_s("name:sara", 5) == 0.0
+        assert accounts.fail("name:sara") == number + 1
+    assert accounts.wait_s("name:sara", 5) == 1.0
+    for _ in range(60):
+        accounts.fail("name:sara")
+    assert accounts.wait_s("name:sara", 5) == 300.0
+    assert accounts.wait_s("name:reza", 5) == 0.0
+    accounts.succeed("name:sara")
+    assert accounts.wait_s("name:sara", 5) == 0.0
+    accounts.fail("name:" + "x\0" * 300)  # whatever was typed
 
 
 def test_faults_become_store_errors(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_what_the_command_line_does_is_in_the_audit_log(settings: Settings) -> N
     run("admin", "create", "--link", *CONFIG)
     run("learn", "revoke", "--trainer", "sara", *CONFIG)
     entries = list(open_audit(settings).entries())
-    assert [one.act for one in entries] == ["view", "download", "delete", "account", "revoke"]
+    assert [one.act for one in entries] == ["view", "download", "delete", "account-create", "revoke"]
     assert {(one.client, bool(one.account)) for one in entries} == {("command", True)}
     assert entries[2].domain == "darban.test"
 

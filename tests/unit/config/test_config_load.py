@@ -76,6 +76,18 @@ def test_without_a_file_everything_is_on_loopback(tmp_path: Path, monkeypatch: p
         (f'[[learning.imap]]\nserver = "imap.test"\n{BOX}', r"\[learning.imap.0\] server: 'imap.test' is not host:port"),
         (f'[[learning.imap]]\nserver = "imap.test:143"\ntls = "none"\n{BOX}', "shows the password to the network"),
         (f'[[learning.imap]]\nserver = "imap.test:993"\njunk = "INBOX"\n{BOX}', "junk is one of the folders"),
+        ('[sign_in.oidc]\nissuer = "https://id.test"', "go together"),
+        ('[sign_in.oidc]\nissuer = "http://id.test"\nclient_id = "x"\nclient_secret_file = "x"', "must be https"),
+        ('[[sign_in.oidc.group]]\nname = "x"\nrole = "domain_admin"', "admins of no domain"),
+        ('[[sign_in.ldap.group]]\nname = "x"\nrole = "recipient"', "recipients need no group"),
+        ('[[sign_in.ldap.group]]\nname = "x"\nrole = "auditor"\ndomains = ["a b"]', r"group\]\] x: 'a b' is no domain name"),
+        ('[sign_in.ldap]\nserver = "ldap.test:389"', "write bind_dn, or search_base"),
+        ('[sign_in.ldap]\nserver = "ldap.test:389"\ntls = "none"\nsearch_base = "x"', "shows passwords to the network"),
+        ('[sign_in.ldap]\nserver = "ldap.test:389"\nbind_dn = "uid=x"', "{name} in it"),
+        ('[sign_in.ldap]\nserver = "ldap.test:389"\nsearch_base = "x"\nsearch_dn = "x"', "go together"),
+        ('[sign_in.ldap]\nserver = "ldap.test:389"\nsearch_base = "x"\nca = "ca.pem"', "ca.pem does not exist"),
+        ('[web]\nurl = "darban.example.ir"', r"\[web\] url"),
+        ('[web]\ntrusted_proxies = ["x"]', "is not a network"),
         (f'[[learning.imap]]\nserver = "imap.test:993"\n{BOX}', r"\[\[learning.imap\]\] password_file: .*pw does not exist"),
     ],
 )  # fmt: skip
@@ -125,6 +137,13 @@ def test_sealers_become_a_labels(tmp_path: Path) -> None:
     found = load_settings(write(tmp_path, text)).arc
     assert found.trusted_sealers == ("lists.example", "xn--mgbh0fb.xn--mgba3a4f16a")
     assert (found.seal, found.domain, found.selector, found.key) == (False, "a.test", "s1", f"{tmp_path}/arc.pem")
+
+
+def test_groups_domains_become_a_labels(tmp_path: Path) -> None:
+    path = tmp_path / "darban.toml"
+    path.write_text('[[sign_in.ldap.group]]\nname = "x"\nrole = "auditor"\ndomains = ["Example.IR", "*.دربان.ایران"]\n')
+    (group,) = load_settings(path).sign_in.ldap.group
+    assert group.domains[0] == "example.ir" and group.domains[1].startswith("*.xn--")
 
 
 def test_missing_file() -> None:

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from gateway.policy.access import EVERYBODY, Act, covers, covers_domain, may, scope_of
+from gateway.policy.access import EVERYBODY, Act, account_fault, covers, covers_domain, manages, may, scope_of
 from gateway.types import Account, Role, Scope
 
 OWNER = Account("o", "owner", ("ignored.example",))
@@ -65,3 +65,51 @@ def test_addresses() -> None:
     assert covers(scope_of(RECIPIENT), "SARA@example.ir")
     assert not covers(scope_of(RECIPIENT), "ali@example.ir")
     assert not covers_domain(scope_of(RECIPIENT), "example.ir")
+
+
+@pytest.mark.parametrize(
+    ("who", "other", "is_so"),
+    [
+        (OWNER, Account("x", "owner"), True),
+        (OWNER, ADMIN, True),
+        (ADMIN, ADMIN, True),
+        (ADMIN, OWNER, False),
+        (ADMIN, REVIEWER, False),  # everybody's
+        (ADMIN, Account("x", "reviewer", ("example.ir",)), True),
+        (ADMIN, Account("x", "reviewer", ("mail.example.ir", "*.mail.example.ir")), True),
+        (ADMIN, Account("x", "auditor", ("example.ir", "example.org")), False),
+        (ADMIN, Account("x", "domain_admin", ("*.ir",)), False),
+        (ADMIN, Account("x", "domain_admin"), False),
+        (ADMIN, RECIPIENT, True),
+        (ADMIN, Account("x", "recipient", (), ("sara@example.ir", "sara@example.org")), False),
+        (ADMIN, Account("x", "recipient"), False),
+        (Account("d", "domain_admin", ("example.ir",)), Account("x", "auditor", ("*.example.ir",)), False),
+        (Account("d", "domain_admin"), Account("x", "recipient", (), ("a@b.example",)), False),
+        (REVIEWER, RECIPIENT, False),
+        (AUDITOR, RECIPIENT, False),
+        (RECIPIENT, RECIPIENT, False),
+    ],
+)
+def test_whose_accounts(who: Account, other: Account, is_so: bool) -> None:
+    assert manages(who, other) == is_so
+
+
+@pytest.mark.parametrize(
+    ("who", "said"),
+    [
+        (OWNER, ""),
+        (ADMIN, ""),
+        (REVIEWER, ""),
+        (RECIPIENT, ""),
+        (Account("x", "recipient"), "needs an address"),
+        (Account("x", "domain_admin"), "needs a domain"),
+        (Account("x", "reviewer", ("example",)), "each domain"),
+        (Account("x", "reviewer", ("*",)), "each domain"),
+        (Account("x", "reviewer", ("a.*.example.ir",)), "each domain"),
+        (Account("x", "recipient", (), ("sara",)), "each address"),
+        (Account("x", "recipient", (), ("sara@",)), "each address"),
+    ],
+)
+def test_faults_of_accounts(who: Account, said: str) -> None:
+    fault = account_fault(who)
+    assert said in fault and bool(said) == bool(fault)

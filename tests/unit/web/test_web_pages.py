@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
-from gateway.config.settings import Web
+from gateway.config.settings import Settings, Web
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.learning import LearningState, Teacher
 from gateway.policy.retention import Retention
@@ -22,6 +22,7 @@ from gateway.privacy import Privacy, Stores
 from gateway.reputation import Reputation
 from gateway.review import Review
 from gateway.scan.explain import verdict_json
+from gateway.sign_in import SignIn
 from gateway.stores.accounts import SqlAccounts
 from gateway.stores.audit import SqlAudit
 from gateway.stores.blobs import FileBlobs
@@ -134,6 +135,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         retention=Retention({"spam": 30.0, "phishing": 30.0, "malware": 30.0, "released": 5.0, "rows": 90.0}),
         learning=LearningState("shipped"),
         why=why,
+        sign_in=SignIn(accounts, Settings(), failure_s=0.0),
         settings=Web(),
         hostname="mx.test",
         translations={"fa": {"MONEY_WON": "می‌گوید جایزه برده‌اید"}},
@@ -357,7 +359,7 @@ def taught(client: TestClient) -> list[tuple[str, bool, str]]:
 def audited(client: TestClient) -> list[tuple[str, str]]:
     with client.engine.connect() as connection:
         rows = connection.execute(select(audit.c.act, audit.c.detail).order_by(audit.c.number))
-        return [tuple(row) for row in rows if row.act not in ("view", "setup")]
+        return [tuple(row) for row in rows if row.act not in ("view", "setup", "sign-in")]
 
 
 def test_a_release_is_learned(client: TestClient) -> None:

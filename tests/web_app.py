@@ -1,0 +1,133 @@
+"""The review application over real stores in a folder, for tests of its pages."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, select
+
+from gateway.config.settings import Settings
+from gateway.errors import InputError
+from gateway.learning import LearningState, Teacher
+from gateway.policy.retention import Retention
+from gateway.privacy import Privacy, Stores
+from gateway.reputation import Reputation
+from gateway.review import Review
+from gateway.scan.explain import verdict_json
+from gateway.sign_in import SignIn
+from gateway.stores.accounts import SqlAccounts
+from gateway.stores.audit import SqlAudit
+from gateway.stores.blobs import FileBlobs
+from gateway.stores.counters import SqlCounters
+from gateway.stores.engine import make_engine, migrate
+from gateway.stores.ledger import SqlLedger
+from gateway.stores.message_log import SqlMessageLog
+from gateway.stores.quarantine import SqlQuarantine
+from gateway.stores.schema import audit
+from gateway.types import Account, Disposition, HeldMessage, Summary
+from gateway.web import create_app
+from gateway.web.site import SESSION_COOKIE
+from tests.builders import recipient, verdict
+from tests.fakes import FakeClock
+
+CONTENT = b"Subject: x\r\n\r\nbody\r\n"
+
+
+@dataclass
+class WebApp:
+    app: FastAPI
+    accounts: SqlAccounts
+    quarantine: SqlQuarantine
+    engine: Engine
+    clock: FakeClock
+    sign_in: SignIn
+
+    def client(self, who: Account | None = None, **options: Any) -> TestClient:
+        """A browser of its own, signed in as who is given."""
+        client = TestClient(self.app, follow_redirects=False, **options)
+        if who is not None:
+            client.cookies.set(SESSION_COOKIE, self.accounts.new_session(who))
+        return client
+
+    def hold(self, held_id: str, address: str) -> None:
+        """A message to this address."""
+        domain = address.partition("@")[2]
+        wanted = Disposition(recipient(address), "quarantine", "score", 5.0)
+        self.quarantine.hold(
+            [
+                HeldMessage(
+                    held_id, "Q1", hashlib.sha256(CONTENT).hexdigest(), "a@example.org", address, domain, "192.0.2.1",
+                    "h", 1.79e9, Summary("m", "x", "A", 9), 9.0, "score", verdict_json(verdict(9.0), wanted),
+                )
+            ],
+            CONTENT,
+        )  # fmt: skip
+
+    def audited(self, act: str = "") -> list[tuple[str, str, str]]:
+        """Who did what, and the detail; one act's, or all."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(select(audit.c.account, audit.c.act, audit.c.detail).order_by(audit.c.number))
+            return [tuple(row) for row in rows if act in ("", row.act)]
+
+
+def make_web_app(folder: Path, settings: Settings | None = None, **ways: Any) -> WebApp:
+    """`ways`: a directory and an issuer for sign-in."""
+    settings = settings or Settings()
+    url = f"sqlite:///{folder}/darban.db"
+    migrate(url)
+    engine = make_engine(url)
+    quarantine = SqlQuarantine(engine, FileBlobs(f"file://{folder}/blobs"))
+    accounts, ledger, clock = SqlAccounts(engine), SqlLedger(engine), FakeClock(1.8e9)
+
+    sign_in = SignIn(accounts, settings, clock=clock.now, failure_s=0.0, **ways)
+
+    async def release(held_id: str) -> HeldMessage:
+        found = quarantine.get(held_id)
+        if found is None or not quarantine.transition(held_id, ("held",), "released", "250 2.0.0 taken"):
+            raise InputError("not held")
+        return replace(found, state="released", note="250 2.0.0 taken")
+
+    async def why(held: HeldMessage, content: bytes) -> dict[str, Any]:
+        return {"was": "quarantine", "action": "accept", "is_needed": True, "signs": 0, "changes": []}
+
+    app = create_app(
+        quarantine=quarantine,
+        accounts=accounts,
+        message_log=SqlMessageLog(engine),
+        ledger=ledger,
+        review=Review(
+            quarantine=quarantine,
+            release=release,
+            teacher=Teacher(ledger, 3),
+            reputation=Reputation(SqlCounters(engine), b"a secret of the tests"),
+            hostname="mx.test",
+            is_spent=lambda _: False,
+        ),
+        audit=SqlAudit(engine),
+        privacy=Privacy(
+            Stores(quarantine, SqlMessageLog(engine), ledger, accounts, SqlAudit(engine), SqlCounters(engine)),
+            b"a secret of the tests",
+            lambda ip: "",
+        ),
+        retention=Retention({"spam": 30.0, "phishing": 30.0, "malware": 30.0, "released": 5.0, "rows": 90.0}),
+        learning=LearningState("shipped"),
+        why=why,
+        sign_in=sign_in,
+        settings=settings.web,
+        hostname="mx.test",
+        translations={},
+    )
+    return WebApp(app, accounts, quarantine, engine, clock, sign_in)
+
+
+def form_token(page: str) -> str:
+    """The CSRF token of a page."""
+    found = re.search(r'name="csrf" value="([0-9a-f]+)"', page)
+    assert found, page
+    return found[1]
