@@ -11,6 +11,7 @@ from typing import Protocol
 from gateway.types import (
     Account,
     AccountRecord,
+    ApiToken,
     AuditEntry,
     AuditHead,
     AuditQuery,
@@ -43,6 +44,7 @@ from gateway.types import (
     Role,
     Scope,
     Session,
+    StoredAnswer,
     Taught,
     Token,
     TokenKind,
@@ -370,6 +372,30 @@ class AuditLog(Protocol):
 
     def erase(self, address: str, pseudonym: str, *, by: str, detail: str, client: str) -> Sequence[int]:
         """Put the pseudonym for the address, and say so in a new entry; the numbers of those that were changed."""
+
+
+class ApiTokenStore(Protocol):
+    """Tokens of the REST API, and its answers to acts. Blocking. Raises StoreError."""
+
+    def new(
+        self, owner: str, name: str, acts: Sequence[str], domains: Sequence[str], ttl_s: float
+    ) -> tuple[ApiToken, str]:
+        """The token and its secret, which nobody can tell again. Raises InputError."""
+
+    def find(self, secret: str, client_ip: str) -> tuple[Account, ApiToken] | None:
+        """Whose it is, noted as used; None for one that is not, not any more, or of a disabled account."""
+
+    def list(self, owner: str = "") -> Sequence[ApiToken]:
+        """An account's, the newest first; "" for everybody's."""
+
+    def revoke(self, token_id: str, owner: str = "") -> bool:
+        """False when there is none of this id, or not this account's."""
+
+    def begin_answer(self, key: str, request: str) -> StoredAnswer | None:
+        """None: it is ours to answer, now. Else what was answered; status 0: somebody is at it."""
+
+    def end_answer(self, key: str, status: int, body: bytes) -> None:
+        """What was answered; status 0: nothing was done, and it may be asked for again."""
 
 
 class Outbox(Protocol):

@@ -495,7 +495,31 @@ class AuditQuery:
     until: float | None = None
     limit: int = 50
     offset: int = 0
+    before: int = 0  # only entries with a smaller number; 0: all
     scope: Scope = Scope(is_all=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """What a program shows instead of a session. It may never more than its account."""
+
+    id: str
+    account: str
+    name: str  # what its owner calls it
+    acts: tuple[str, ...]  # policy/access.py's
+    domains: tuple[str, ...]  # whose mail it is about; () for the account's
+    created_at: float
+    expires_at: float
+    used_at: float = 0.0  # to the minute
+    used_from: str = ""
+
+
+class StoredAnswer(NamedTuple):
+    """What the REST API answered to an act."""
+
+    request: str  # hash of what was asked
+    status: int  # 0: it is being answered
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -641,6 +641,13 @@ class SignIn(Section):
     ldap: Ldap = Ldap()
 
 
+class Api(Section):
+    """[api]: the REST API beside the review pages (docs/api.md)."""
+
+    requests_per_minute: int = Field(600, ge=1, description="Of one token or session; more are answered 429.")
+    token_max_days: int = Field(365, ge=1, description="A token lasts so long at most.")
+
+
 class Metrics(Section):
     """[metrics]"""
 
@@ -752,6 +759,7 @@ class Settings(Section):
     milter: Milter = Milter()
     http: Http = Http()
     spamd: Spamd = Spamd()
+    api: Api = Api()
     webhook: tuple[Webhook, ...] = Field((), description="Who is told what happens.")
     limits: Limits = Limits()
     process: Process = Process()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, Literal, get_args
 
 from gateway.mail.address import domain_of
@@ -74,6 +75,20 @@ def covers_domain(scope: Scope, domain: str) -> bool:
     if scope.is_all or domain in scope.domains:
         return True
     return any(one.startswith("*.") and domain.endswith(one[1:]) for one in scope.domains)
+
+
+def narrow(who: Account, domains: tuple[str, ...]) -> Account | None:
+    """The account as a token limited to these domains has it; None when nothing is left. () limits nothing."""
+    if not domains:
+        return who
+    scope, wanted = scope_of(who), Scope(domains=domains)
+    if who.role == "recipient":
+        left = tuple(one for one in who.addresses if covers(wanted, one))
+        return replace(who, addresses=left) if left else None
+    his = tuple(one for one in domains if covers_domain(scope, one))
+    his += tuple(one for one in scope.domains if one not in his and covers_domain(wanted, one))
+    role: Role = "domain_admin" if who.role == "owner" else who.role  # an owner's scope has no limit
+    return replace(who, role=role, domains=his) if his else None
 
 
 def manages(who: Account, other: Account) -> bool:

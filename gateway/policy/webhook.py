@@ -61,7 +61,7 @@ def event_of_act(entry: AuditEntry) -> Event | None:
     """What somebody did; None for what nobody is told of."""
     kind = _OF_ACT.get(entry.act)
     kind = kind or next((one for prefix, one in _BY_PREFIX.items() if entry.act.startswith(prefix)), None)
-    if entry.act == "release":
+    if entry.act in ("release", "redirect"):
         kind = "message.released" if entry.detail.startswith("released") else "message.release_failed"
     if kind is None:
         return None

@@ -141,6 +141,8 @@ def _conditions(query: AuditQuery) -> list[ColumnElement[bool]]:
         conditions.append(audit.c.at >= query.since)
     if query.until is not None:
         conditions.append(audit.c.at < query.until)
+    if query.before:
+        conditions.append(audit.c.number < query.before)
     if query.text:
         columns = (audit.c.account, audit.c.subject, audit.c.detail, audit.c.client, audit.c.domain)
         conditions.append(or_(*(column.icontains(query.text, autoescape=True) for column in columns)))

@@ -219,6 +219,12 @@ def true_client(peer: str, forwarded_for: str, proxies: Sequence[str]) -> str:
     return found
 
 
+def acts_by_token(token: str) -> None:
+    """What is recorded of this request names the token."""
+    if token.startswith("token "):
+        _CLIENT.set(f"{_CLIENT.get()} {token}".strip())
+
+
 def error_page(site: Site, request: Request, error: HTTPException) -> Response:
     """A refusal as a page a person reads."""
     if error.status_code < 400:
