@@ -76,12 +76,18 @@ class Callers:
             _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
             _cookie: Annotated[str | None, Security(_COOKIE)],
         ) -> Account:
-            who, acts, key = await self.known(request)
-            if act is not None and not (may(who, act) and (acts is None or act in acts)):
-                raise HTTPException(403, f"It takes the right to do this: {act}.")
+            who = (await self.known(request))[0]
+            if act is not None:
+                await self.demand(request, act)
             return who
 
         return caller
+
+    async def demand(self, request: Request, act: Act) -> None:
+        """Raises 403 where the account may not, or the token."""
+        who, acts, _ = await self.known(request)
+        if not may(who, act) or (acts is not None and act not in acts):
+            raise HTTPException(403, f"It takes the right to do this: {act}.")
 
     async def known(self, request: Request) -> tuple[Account, tuple[str, ...] | None, str]:
         """Account, acts (None: all of the account's) and what it is counted and remembered by; once a request."""

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 from pydantic import ValidationError
 
 from gateway.bulk import MOST, Bulk
-from gateway.policy.access import covers, may, scope_of
+from gateway.policy.access import covers, scope_of
 from gateway.ports import BulkStore, QuarantineStore
 from gateway.types import Account, BulkJob
 from gateway.web.api.caller import Callers, IdempotencyKey, act_router
@@ -50,10 +50,9 @@ def job_routes(
         return quarantine.ids(replace(asked.to_filter().query(scope), until=quarantine.mark()), MOST)
 
     @routes.post("/jobs", tags=["jobs"], status_code=202)
-    async def start(who: lister, new: NewJob, idempotency_key: IdempotencyKey = None) -> Job:
+    async def start(request: Request, who: lister, new: NewJob, idempotency_key: IdempotencyKey = None) -> Job:
         """It goes on in the background: watch it."""
-        if not may(who, new.act):
-            raise HTTPException(403, f"It takes the right to do this: {new.act}.")
+        await callers.demand(request, new.act)
         if bool(new.ids) == (new.filter is not None):
             raise HTTPException(422, "Give either ids or a filter.")
         ids = await asyncio.to_thread(chosen, who, new)
@@ -90,12 +89,12 @@ def job_routes(
 
     @routes.post("/jobs/{job_id}/{order}", tags=["jobs"])
     async def turn(
-        who: lister, job_id: JobId, order: Literal["stop", "go-on"], idempotency_key: IdempotencyKey = None
-    ) -> Job:
+        request: Request, who: lister, job_id: JobId, order: Literal["stop", "go-on"],
+        idempotency_key: IdempotencyKey = None,
+    ) -> Job:  # fmt: skip
         """Stop it after the message in hand, or go on with it."""
         found = await asyncio.to_thread(job_of, job_id, who)
-        if not may(who, found.act):
-            raise HTTPException(403, f"It takes the right to do this: {found.act}.")
+        await callers.demand(request, found.act)
         await (bulk.stop if order == "stop" else bulk.go_on)(job_id)
         await asyncio.to_thread(site.record, who, f"bulk {order}", job_id)
         return Job.of(await asyncio.to_thread(job_of, job_id, who))
