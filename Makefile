@@ -7,7 +7,7 @@ FIRE_FAULTS ?= 300
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: run demo setup setup-dev test check unit fuzz fire bench bench-peers bench-filters bench-growth lock clean
+.PHONY: run demo setup setup-dev test check unit fuzz fire bench bench-peers bench-filters bench-growth bench-log lock clean
 
 run: setup  ## start the gateway on its embedded default
 	@exec $(BIN)/darban run
@@ -77,6 +77,9 @@ bench-filters: setup-dev  ## how well bogofilter, Rspamd and SpamAssassin judge 
 
 bench-growth: setup-dev  ## cost against the size of a message and the number of rules
 	@$(BIN)/python -m benchmarks.growth --out benchmarks/results/growth.json --plot docs/images/growth.png
+
+bench-log: setup-dev  ## searches of a message log of ten million rows, in SQLite and PostgreSQL; 20 GB of disk
+	@$(BIN)/python -m benchmarks.message_log --out benchmarks/results/message_log.json
 
 lock:  ## refresh requirements/*.txt after a change of the dependencies in pyproject.toml
 	@sh requirements/lock.sh $(BIN)

@@ -32,6 +32,8 @@ from gateway.types import (
     LedgerCounts,
     Lesson,
     Lessons,
+    LogPage,
+    LogQuery,
     LogRow,
     MailObject,
     Missing,
@@ -223,6 +225,9 @@ class QuarantineStore(Protocol):
     def list(self, query: HeldQuery) -> tuple[Sequence[HeldMessage], int]:
         """One page, newest first, and how many there are in all."""
 
+    def of_messages(self, queue_ids: Sequence[str]) -> Sequence[HeldMessage]:
+        """What was held under these queue ids, in whatever state it is."""
+
     def of_contents(self, content_hashes: Sequence[str]) -> Mapping[str, str]:
         """Content hash -> the id of a message that has it, for those that there are."""
 
@@ -373,6 +378,9 @@ class AuditLog(Protocol):
     def erase(self, address: str, pseudonym: str, *, by: str, detail: str, client: str) -> Sequence[int]:
         """Put the pseudonym for the address, and say so in a new entry; the numbers of those that were changed."""
 
+    def acts(self, subjects: Sequence[str]) -> Sequence[AuditEntry]:
+        """What was done with these held messages, oldest first, 1,000 at most."""
+
 
 class ApiTokenStore(Protocol):
     """Tokens of the REST API, and its answers to acts. Blocking. Raises StoreError."""
@@ -438,11 +446,20 @@ class MessageLog(Protocol):
     def append(self, rows: Sequence[LogRow]) -> None:
         """Add the rows, in one transaction."""
 
-    def search(self, text: str, limit: int = 50) -> Sequence[LogRow]:
-        """Rows whose queue_id, message-id, addresses or subject contain text, newest first."""
+    def search(self, query: LogQuery) -> LogPage:
+        """One page. Raises InputError for what cannot be looked for."""
 
-    def of_message(self, queue_id: str) -> Sequence[LogRow]:
+    def of_message(self, queue_id: str, scope: Scope = ...) -> Sequence[LogRow]:
         """The rows of this queue id, one for each recipient; none for an id that we never gave."""
+
+    def row(self, number: int, scope: Scope = ...) -> LogRow | None:
+        """The row in this place."""
+
+    def tries(self, row: LogRow) -> Sequence[LogRow]:
+        """Others from and to the same addresses, as long before and after as clients retry, oldest first."""
+
+    def purge(self, older_than_s: float, limit: int) -> int:
+        """Forget so many at most of the rows that are older; how many went."""
 
 
 class DmarcStore(Protocol):

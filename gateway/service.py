@@ -538,6 +538,13 @@ def _rows(outcome: Outcome, envelope: Envelope) -> tuple[LogRow, ...]:
     return tuple(_row(known.get(recipient), recipient, envelope, verdict, reply) for recipient in envelope.recipients)
 
 
+def _became(delivery: Delivery | None, reply: Reply) -> str:
+    """What the client heard comes first: the next hop may have refused or deferred what was to be delivered."""
+    if delivery is None or reply.code // 100 == 4:
+        return "tempfail"
+    return "reject" if reply.code // 100 == 5 else delivery.action
+
+
 def _row(
     delivery: Delivery | None, recipient: Recipient, envelope: Envelope, verdict: Verdict | None, reply: Reply
 ) -> LogRow:
@@ -550,7 +557,7 @@ def _row(
         reverse_path=envelope.reverse_path,
         recipient=recipient.address,
         summary=summary or _NO_SUMMARY,
-        action="tempfail" if reply.code // 100 == 4 or delivery is None else delivery.action,
+        action=_became(delivery, reply),
         reply=f"{reply.code} {reply.enhanced} {reply.text}",
         score=verdict.score if verdict else 0.0,
         hits=tuple(hit.name for hit in verdict.hits) if verdict else (),

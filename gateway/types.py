@@ -18,6 +18,8 @@ DnsStatus = Literal["noerror", "nodata", "nxdomain", "servfail", "timeout", "ref
 DmarcSending = Literal["sent", "refused", "failed"]
 QuarantineState = Literal["held", "releasing", "released", "deleted"]
 HeldKind = Literal["spam", "phishing", "malware"]
+# scanned: judged for another server, which acts
+LogAction = Literal["accept", "tag", "quarantine", "reject", "tempfail", "scanned"]
 Role = Literal["owner", "domain_admin", "reviewer", "auditor", "recipient"]
 Origin = Literal["local", "oidc", "ldap", "link"]  # who says what an account is: we, an issuer, a directory, the mail
 # setup: makes the first account · reset: sets a password · link: signs a recipient in (subject: the address)
@@ -590,13 +592,41 @@ class LogRow:
     reverse_path: str
     recipient: str
     summary: Summary
-    # accept, tag, quarantine, reject, tempfail; scanned: judged for another server, which acts
-    action: str
+    action: str  # a LogAction
     reply: str  # what the client heard, "250 2.0.0 ...", or what that server was told
     score: float
     hits: tuple[str, ...] = field(default=())
     reason: str = ""
     next_hop_reply: str = ""
+    number: int = field(default=0, compare=False)  # its place in the log, later ones higher; 0: not stored yet
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """A page of the message log, newest first. Empty means any; all that is given has to hold."""
+
+    text: str = ""  # what somebody knows: an address, a domain, an id, a client, a part of the subject
+    sender: str = ""  # reverse-path or author: an address, or a domain
+    recipient: str = ""  # an address, or a domain
+    subject: str = ""  # a part of it
+    message_id: str = ""
+    queue_id: str = ""  # ours or the next hop's; of ours the beginning will do
+    client: str = ""  # an address or a network
+    action: LogAction | Literal[""] = ""
+    finding: str = ""  # the name of a finding or rule that hit
+    since: float | None = None  # received then or later
+    until: float | None = None  # received before
+    limit: int = 50
+    before: int | None = None  # the number of a row: only older ones
+    scope: Scope = Scope(is_all=True)  # the command line's; who signs in has his own (policy/access.py)
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """What a query found."""
+
+    rows: tuple[LogRow, ...]
+    older: int | None = None  # LogQuery.before of the next page; None: this is the last
 
 
 @dataclass(frozen=True, slots=True)

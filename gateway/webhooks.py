@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -63,11 +63,20 @@ class Target:
 class Webhooks:
     """Of one gateway; composed in gateway/app."""
 
-    def __init__(self, targets: Sequence[Target], outbox: Outbox, audit: AuditLog, client: WebhookClient) -> None:
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        outbox: Outbox,
+        audit: AuditLog,
+        client: WebhookClient,
+        subject: Callable[[str], str] = str,
+    ) -> None:
+        """`subject` says what of a message's subject is told."""
         self._targets = targets
         self._outbox = outbox
         self._audit = audit
         self._client = client
+        self._subject = subject
         for one in targets:  # series that are there from the start can be alarmed on
             LOST.labels(one.name)
             DEAD.labels(one.name)
@@ -76,7 +85,7 @@ class Webhooks:
 
     def take_rows(self, rows: Sequence[LogRow]) -> None:
         """What became of messages. Blocking. Raises StoreError: then nothing is lost when the rows come again."""
-        events = [event for row in rows if (event := event_of_row(row)) is not None]
+        events = [event for row in rows if (event := event_of_row(row, self._subject)) is not None]
         for target in self._targets:
             self._lost(target.name, self._outbox.add(target.name, _for(target, events), target.max_waiting))
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 
 @contextmanager
-def server() -> Iterator[Path]:
+def server(*, is_durable: bool = False) -> Iterator[Path]:
     """The folder of the socket. Runs as the user postgres when we are root, as PostgreSQL demands."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not found:
@@ -25,7 +25,7 @@ def server() -> Iterator[Path]:
     try:
         data = folder / "data"
         _run([*as_user, str(found[-1] / "initdb"), "-D", str(data), "-U", "darban", "--auth=trust", "--no-sync"])
-        options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
+        options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync={'on' if is_durable else 'off'}"
         _run(
             [
                 *as_user,

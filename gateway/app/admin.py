@@ -13,6 +13,7 @@ from gateway.app.compose import (
     domain_policies,
     load_audit_key,
     make_keys,
+    make_message_log,
     make_next_hops,
     make_privacy,
     make_publisher,
@@ -43,6 +44,7 @@ log = structlog.get_logger("darban")
 async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList, metrics: SocketList) -> None:
     """Until told to stop."""
     from gateway.housekeeping import Housekeeping, sign_now_and_then
+    from gateway.log_expiry import purge_now_and_then
     from gateway.mailboxes import make_learn
     from gateway.net.journal import serve_journal
     from gateway.reputation import prune_now_and_then
@@ -54,14 +56,13 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     from gateway.stores.dmarc_feedback import SqlDmarcFeedback
     from gateway.stores.engine import make_engine
     from gateway.stores.ledger import SqlLedger
-    from gateway.stores.message_log import SqlMessageLog
     from gateway.web import create_app
     from gateway.web.health import DnsState, health_app
 
     stopped = on_signal(signal.SIGTERM)
     engine = make_engine(settings.storage.database)
     accounts = SqlAccounts(engine, settings.sign_in.session_idle_s, settings.sign_in.session_max_s)
-    message_log, quarantine = SqlMessageLog(engine), make_quarantine(settings)
+    message_log, quarantine = make_message_log(settings), make_quarantine(settings)
     feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
 
     ledger, audit = SqlLedger(engine), SqlAudit(engine)
@@ -77,6 +78,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         asyncio.create_task(sign_now_and_then(audit, load_audit_key(settings))),
         asyncio.create_task(prune_now_and_then(SqlCounters(engine))),
         asyncio.create_task(webhooks.run()),
+        asyncio.create_task(purge_now_and_then(message_log, settings.message_log.keep_days)),
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),
     ]
     next_hops = make_next_hops(settings)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.app.compose import (
     make_keys,
+    make_message_log,
     make_next_hops,
     make_privacy,
     make_quarantine,
@@ -43,11 +44,10 @@ def open_quarantine(settings: Settings) -> Any:
 
 def open_message_log(settings: Settings) -> Any:
     """The message log, for the command line."""
-    from gateway.stores.engine import make_engine, migrate
-    from gateway.stores.message_log import SqlMessageLog
+    from gateway.stores.engine import migrate
 
     migrate(settings.storage.database)
-    return SqlMessageLog(make_engine(settings.storage.database))
+    return make_message_log(settings)
 
 
 def open_audit(settings: Settings) -> Any:

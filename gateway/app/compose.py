@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gateway.app.pipeline import load_model, make_resolver
@@ -164,7 +165,25 @@ def make_webhooks(settings: Settings, engine: Any, audit: Any) -> Webhooks:
     from gateway.stores.outbox import SqlOutbox
     from gateway.webhooks import Webhooks
 
-    return Webhooks(webhook_targets(settings), SqlOutbox(engine), audit, WebhookClient(make_resolver(settings)))
+    client = WebhookClient(make_resolver(settings))
+    return Webhooks(webhook_targets(settings), SqlOutbox(engine), audit, client, make_subject_writer(settings))
+
+
+def make_message_log(settings: Settings) -> Any:
+    """[message_log]'s. Raises ConfigError."""
+    from gateway.stores.engine import make_engine
+    from gateway.stores.message_log import SqlMessageLog
+
+    return SqlMessageLog(make_engine(settings.storage.database), make_subject_writer(settings))
+
+
+def make_subject_writer(settings: Settings) -> Callable[[str], str]:
+    """What of a subject is kept and told. Raises ConfigError."""
+    from gateway.reputation import load_secret
+    from gateway.stores.message_log import subject_writer
+
+    subjects = settings.message_log.subjects
+    return subject_writer(subjects, load_secret(places(settings).secret) if subjects == "hash" else b"")
 
 
 def make_sealer(settings: Settings) -> Sealer | None:

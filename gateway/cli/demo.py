@@ -90,16 +90,15 @@ def _report(settings: Settings, sent: list[tuple[str, str, str]]) -> None:
 def _log_rows(settings: Settings, subjects: list[str]) -> dict[str, LogRow]:
     """The newest message-log row for each subject; rows arrive a moment after the reply."""
     from gateway.app.command_line import open_message_log
+    from gateway.types import LogQuery
 
     message_log = open_message_log(settings)
     since = time.time() - 60
     found: dict[str, LogRow] = {}
     for _ in range(50):
-        for subject in subjects:
-            newest = [row for row in message_log.search(subject, 1) if row.at > since]
-            if newest:
-                found[subject] = newest[0]
-        if len(found) == len(subjects):
+        for row in message_log.search(LogQuery(since=since, limit=200)).rows:
+            found.setdefault(row.summary.subject, row)
+        if found.keys() >= set(subjects):
             break
         time.sleep(0.1)
     return found

@@ -502,6 +502,17 @@ class Retention(Section):
     every_s: float = Field(600.0, ge=1, description="Time between two looks.")
 
 
+class MessageLog(Section):
+    """[message_log]: one row for each message and recipient that ever reached us (docs/message-log.md)."""
+
+    keep_days: float = Field(90.0, ge=0, description="So long a row is kept; 0: for ever.")
+    subjects: Literal["keep", "hash", "drop"] = Field(
+        "keep",
+        description="What is kept of a subject; hash: a keyed hash, found by the whole subject alone. Rows that are "
+        "there stay as they are.",
+    )
+
+
 class Web(Section):
     """[web]"""
 
@@ -753,6 +764,7 @@ class Settings(Section):
     learning: Learning = Learning()
     storage: Storage = Storage()
     retention: Retention = Retention()
+    message_log: MessageLog = MessageLog()
     web: Web = Web()
     sign_in: SignIn = SignIn()
     metrics: Metrics = Metrics()

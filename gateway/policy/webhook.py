@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -35,8 +35,9 @@ _OF_ACT: Final[Mapping[str, EventType]] = {
 _BY_PREFIX: Final[Mapping[str, EventType]] = {"account-": "account.changed", "sender": "sender.changed"}
 
 
-def event_of_row(row: LogRow) -> Event | None:
-    """What became of a message for one recipient; None for what was deferred or only judged."""
+def event_of_row(row: LogRow, subject: Callable[[str], str] = str) -> Event | None:
+    """What became of a message for one recipient; None for what was deferred or only judged. `subject` says what of
+    its subject is told."""
     kind = _OF_ACTION.get(row.action)
     if kind is None:
         return None
@@ -46,7 +47,7 @@ def event_of_row(row: LogRow) -> Event | None:
         "recipient": row.recipient,
         "reverse_path": row.reverse_path,
         "author": row.summary.author,
-        "subject": row.summary.subject,
+        "subject": subject(row.summary.subject),
         "message_id": row.summary.message_id,
         "client_ip": row.client_ip,
         "score": round(row.score, 3),

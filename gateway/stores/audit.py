@@ -19,6 +19,7 @@ from gateway.types import AuditEntry, AuditHead, AuditQuery, Scope
 _MAX_PAGE = 1000
 _READ = 500
 _LONGEST = {"account": 128, "domain": 255, "client": 64, "detail": 100_000, "subject": 1000}
+_MAX_ACTS = 1000
 
 
 class SqlAudit:
@@ -80,6 +81,12 @@ class SqlAudit:
             values = {name: getattr(made, name) for name in AuditHead.__slots__}
             connection.execute(insert(audit_signature).values(values))
         return made
+
+    def acts(self, subjects: Sequence[str]) -> Sequence[AuditEntry]:
+        """What was done with these held messages, oldest first, 1,000 at most."""
+        query = select(audit).where(audit.c.subject.in_(subjects)).order_by(audit.c.number).limit(_MAX_ACTS)
+        with faults("audit log"), self._read() as connection:
+            return [_entry(row) for row in connection.execute(query).mappings()]
 
     def about(self, address: str, scope: Scope) -> Sequence[AuditEntry]:
         """Every entry of the scope that names the address, oldest first."""

@@ -31,6 +31,7 @@ def make_engine(url: str) -> Engine:
         connection.isolation_level = None  # we say BEGIN ourselves: the driver's own begins too late
         for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
+        connection.create_function("casefold", 1, str.casefold, deterministic=True)  # lower() knows ASCII alone
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:

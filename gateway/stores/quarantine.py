@@ -132,6 +132,12 @@ class SqlQuarantine:
             total = connection.scalar(select(func.count()).select_from(held).where(*conditions))
         return [_message(row) for row in rows], int(total or 0)
 
+    def of_messages(self, queue_ids: Sequence[str]) -> Sequence[HeldMessage]:
+        """What was held under these queue ids, in whatever state it is."""
+        with faults("quarantine"), self._read() as connection:
+            rows = connection.execute(select(held).where(held.c.queue_id.in_(queue_ids))).mappings().all()
+        return [_message(row) for row in rows]
+
     def of_contents(self, content_hashes: Sequence[str]) -> Mapping[str, str]:
         """Of several messages with one content the newest."""
         query = select(held.c.content_hash, held.c.id).where(held.c.content_hash.in_(content_hashes))

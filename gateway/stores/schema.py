@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -72,24 +73,32 @@ storage_key = Table(
 message_log = Table(
     "message_log",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("queue_id", String(32), nullable=False, index=True),
-    Column("at", Float, nullable=False, index=True),
+    # the time of the row, and what tells rows of one millisecond apart (stores/message_log.py): it orders the log
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("queue_id", String(32), nullable=False),
+    Column("at", Float, nullable=False),
     Column("client_ip", String(64), nullable=False),
     Column("helo", Text, nullable=False),
     Column("reverse_path", Text, nullable=False),
     Column("recipient", Text, nullable=False),
-    Column("message_id", Text, nullable=False, index=True),
+    Column("message_id", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("author", Text, nullable=False),
     Column("size_bytes", Integer, nullable=False),
     Column("action", String(16), nullable=False),
     Column("reply", Text, nullable=False),
     Column("score", Float, nullable=False),
-    Column("hits", Text, nullable=False),
+    Column("hits", Text, nullable=False),  # separated by spaces
     Column("reason", Text, nullable=False),
     Column("next_hop_reply", Text, nullable=False),
+    # what is looked for, besides
+    Column("recipient_domain", Text, nullable=False),
+    Column("reverse_path_domain", Text, nullable=False),
+    Column("author_address", Text),  # lower case; null where it is the reverse-path
+    Column("author_domain", Text),  # null where it is the reverse-path's
+    Column("next_hop_id", Text),  # lower case; null where the next hop's reply has none
 )
+# its indexes: migration 0006, whose names stores/log_search.py knows
 
 account = Table(
     "account",
@@ -152,6 +161,7 @@ audit = Table(
     Column("former", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     Index("audit_domain_number", "domain", "number"),
+    Index("audit_subject", "subject"),
 )
 
 audit_head = Table(

@@ -18,11 +18,13 @@ from gateway.ports import AccountStore, AuditLog, MessageLog, QuarantineStore, T
 from gateway.privacy import Privacy
 from gateway.review import Review
 from gateway.sign_in import SignIn
+from gateway.timeline import Timelines
 from gateway.web.account import own_account_routes
 from gateway.web.accounts import account_routes
 from gateway.web.act import act_routes
 from gateway.web.audit import audit_routes
 from gateway.web.learning import learning_routes
+from gateway.web.message_log import message_log_routes
 from gateway.web.privacy import privacy_routes
 from gateway.web.review import review_routes
 from gateway.web.session import session_routes
@@ -60,7 +62,9 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     app.include_router(session_routes(site, sign_in))
     app.include_router(own_account_routes(site, sign_in))
     app.include_router(account_routes(site))
-    app.include_router(review_routes(site, quarantine, message_log, ledger))
+    app.include_router(review_routes(site, quarantine, ledger))
+    timelines = Timelines(message_log, quarantine, ledger, audit.acts)
+    app.include_router(message_log_routes(site, message_log, timelines))
     app.include_router(act_routes(site, quarantine, review))
     app.include_router(why_routes(site, quarantine, why))
     app.include_router(learning_routes(site, ledger, quarantine, learning))

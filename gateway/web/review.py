@@ -1,4 +1,4 @@
-"""The quarantine and the message log as pages."""
+"""The quarantine as pages."""
 
 import json
 from typing import Annotated, Any, Literal
@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse
 
 from gateway.mail import parse
 from gateway.policy.access import scope_of
-from gateway.ports import MessageLog, QuarantineStore, TrainingLedger
+from gateway.ports import QuarantineStore, TrainingLedger
 from gateway.review import Learned
 from gateway.scan.explain import auth_from_json
 from gateway.types import Account, HeldMessage, HeldQuery, Lessons
@@ -20,14 +20,11 @@ _SOURCE = 200_000  # characters of the source shown on the page; the download ha
 State = Literal["", "held", "releasing", "released", "deleted"]
 
 
-def review_routes(
-    site: Site, quarantine: QuarantineStore, message_log: MessageLog, ledger: TrainingLedger
-) -> APIRouter:
+def review_routes(site: Site, quarantine: QuarantineStore, ledger: TrainingLedger) -> APIRouter:
     """Lists, one message, its safe view and source. Stores block: the routes that use them run in the thread pool."""
     routes = APIRouter()
     lister = Annotated[Account, Depends(site.allowed("list"))]
     reader = Annotated[Account, Depends(site.allowed("read"))]
-    log_reader = Annotated[Account, Depends(site.allowed("log"))]
 
     def content(held: HeldMessage) -> bytes:
         if held.state == "deleted":
@@ -45,10 +42,6 @@ def review_routes(
         older = offset + _PAGE if offset + _PAGE < total else None
         name = "rows.html" if request.headers.get("hx-target") == "rows" else "list.html"
         return site.page(request, name, **values, offset=offset, older=older, newer=max(0, offset - _PAGE))
-
-    @routes.get("/log")
-    def log_search(request: Request, who: log_reader, q: str = "") -> Response:
-        return site.page(request, "log.html", rows=message_log.search(q, _PAGE), q=q, who=who)
 
     @routes.get("/held/{held_id}")
     def held_page(request: Request, who: reader, held_id: str, learned: Learned = "") -> Response:

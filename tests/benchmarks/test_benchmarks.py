@@ -234,6 +234,18 @@ def test_filters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert split["filters"]["darban, classifier"]["pairs"][0]["difference"] == [0, 0]
 
 
+def test_message_log(tmp_path: Path) -> None:
+    out = tmp_path / "log.json"
+    command = [sys.executable, "-m", "benchmarks.message_log", "--rows", "3000", "--batches", "2", "--out", str(out)]
+    done = subprocess.run([*command, "--folder", str(tmp_path)], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    for store in json.loads(out.read_text())["stores"].values():
+        found = {one["search"]: one for one in store["searches"]}
+        assert all(found[name]["rows"] == 50 for name in ("the newest", "verdict", "a recipient's newest"))
+        assert (found["queue id of the next hop"]["p95_ms"] > 0, found["subject, not there"]["rows"]) == (True, 0)
+        assert store["append_rows_s"] > 0
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -1,10 +1,12 @@
-"""One PostgreSQL for all contract tests."""
+"""One PostgreSQL for all contract tests, and a database of each kind for those that want both."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
+from gateway.stores.engine import make_engine, migrate
 from tests import postgres
 
 
@@ -12,3 +14,20 @@ from tests import postgres
 def postgres_server() -> Iterator[Path]:
     with postgres.server() as folder:
         yield folder
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/darban.db"
+    return postgres.fresh_database(request.getfixturevalue("postgres_server"))
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    migrate(url)
+    migrate(url)  # a second start changes nothing
+    made = make_engine(url)
+    yield made
+    made.dispose()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from gateway.stores.counters import SqlCounters
 from gateway.stores.dmarc_feedback import SqlDmarcFeedback
 from gateway.stores.engine import make_engine, migrate
 from gateway.stores.ledger import SqlLedger
-from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
 from gateway.types import (
     Account,
@@ -31,7 +30,6 @@ from gateway.types import (
     HeldQuery,
     Lesson,
     Lessons,
-    LogRow,
     Scope,
     Summary,
     Taught,
@@ -42,19 +40,6 @@ from tests.fakes import FakeClock
 from tests.postgres import fresh_database
 
 CONTENT = b"Subject: x\r\n\r\nbody\r\n"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/darban.db"
-    else:
-        url = fresh_database(request.getfixturevalue("postgres_server"))
-    migrate(url)
-    migrate(url)  # a second start changes nothing
-    made = make_engine(url)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture
@@ -189,32 +174,23 @@ def test_a_damaged_blob_is_not_given_out(quarantine: SqlQuarantine, tmp_path: Pa
         quarantine.content(held(1).id)
 
 
-def test_message_log(engine: Engine) -> None:
-    log = SqlMessageLog(engine)
-    row = LogRow(
-        "Q1",
-        5.0,
-        "192.0.2.1",
-        "h",
-        "a@x",
-        "b@darban.test",
-        Summary("m", "سلام", "A", 3),
-        "accept",
-        "250",
-        1.5,
-        ("A", "B"),
-        "r",
-        "250 queued as 4XyZ",
-    )
-    log.append([row, replace(row, queue_id="Q2", at=9e9)])
-    log.append([])
-    assert [one.queue_id for one in log.search("")] == ["Q2", "Q1"]
-    assert log.search("سلام")[1] == row
-    assert log.search("4xyz")[1] == row  # as the next hop calls it
-    assert log.search("nothing") == []
-    assert (log.of_message("Q1"), log.of_message("Q")) == ([row], [])
-    assert log.purge(100.0) == 1
-    assert [one.queue_id for one in log.search("")] == ["Q2"]
+def test_held_messages_are_found_by_their_queue_ids(quarantine: SqlQuarantine) -> None:
+    quarantine.hold([held(1), held(2)], CONTENT)
+    quarantine.transition(held(2).id, ["held"], "deleted")
+    assert {one.id for one in quarantine.of_messages(["Q1", "Q2", "Q3"])} == {held(1).id, held(2).id}
+    assert quarantine.of_messages([]) == []
+
+
+def test_acts_are_told_in_their_order(engine: Engine) -> None:
+    log = SqlAudit(engine)
+    log.append("sara", "view", "a")
+    log.append("sara", "release", "b", "released: 250")
+    log.append("ali", "delete", "a", "deleted: ")
+    assert [(one.account, one.act, one.subject) for one in log.acts(["a"])] == [
+        ("sara", "view", "a"),
+        ("ali", "delete", "a"),
+    ]
+    assert log.acts([]) == []
 
 
 def test_counters(engine: Engine) -> None:

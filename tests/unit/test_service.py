@@ -614,3 +614,12 @@ async def test_dmarc_is_reported_only_when_it_is_asked_for(reports_dmarc: bool) 
     await gateway.receive(envelope("a@darban.test"), CONTENT)
     assert [row.domain for row in world.journal.rows if isinstance(row, DmarcRow)] == ["example.org"] * reports_dmarc
     assert len([row for row in world.journal.rows if isinstance(row, LogRow)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "action"), [(TAKEN, "accept"), (GONE, "reject"), (Reply(451, "4.3.0", "later"), "tempfail")]
+)
+async def test_the_log_says_what_became_of_it_not_what_was_wanted(reply: Reply, action: str) -> None:
+    world = World(verdict(0.0), hop=saying(a=reply))
+    await world.receive("a@darban.test")
+    assert [row.action for row in world.journal.rows if isinstance(row, LogRow)] == [action]

@@ -8,7 +8,7 @@ from alembic import op
 from gateway.stores.audit_chain import GENESIS, TEXTS, link
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
@@ -55,6 +55,7 @@ def _audit() -> None:
         sa.Column("hash", sa.String(64), nullable=False),
     )
     op.create_index("audit_domain_number", "audit", ["domain", "number"])
+    op.create_index("audit_subject", "audit", ["subject"])
     head = op.create_table(
         "audit_head",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
