@@ -7,7 +7,7 @@ not somebody's to see is never read. docs/people.md has the table in words.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Literal, get_args
 
@@ -113,4 +113,26 @@ def account_fault(who: Account) -> str:
         return "A recipient needs an address."
     if who.role == "domain_admin" and not who.domains:
         return "A domain admin needs a domain."
+    return ""
+
+
+def acts_of(who: Account) -> list[Act]:
+    """What a token of this account can be for."""
+    return [act for act in get_args(Act) if may(who, act)]
+
+
+def token_fault(  # noqa: PLR0913, PLR0917  what a form has
+    who: Account, name: str, acts: Sequence[str], domains: tuple[str, ...], days: int, max_days: int
+) -> str:
+    """What is wrong with a token to be, in words for a form; "" for nothing."""
+    if not name.strip() or not name.isprintable():
+        return "Give the token a name that says who uses it."
+    if not acts or not set(acts) <= set[str](acts_of(who)):
+        return "Choose what the token may do, of what you may do yourself."
+    if not 1 <= days <= max_days:
+        return "The token lasts too long, or not a day."
+    scope = scope_of(who)
+    mine = {one.rpartition("@")[2] for one in who.addresses}
+    if not all(covers_domain(scope, one) or one in mine for one in domains):
+        return "Your account has none of the mail of such a domain."
     return ""

@@ -69,6 +69,8 @@ ACTS = {  # of the audit log -> the message id of its name
     "account-enable": "Account enabled",
     "account-code-off": "One-time codes of an account switched off",
     "account-delete": "Account deleted",
+    "token-add": "Token made",
+    "token-revoke": "Token revoked",
     "teach": "Lessons taught",
     "revoke": "Lessons taken back",
     "restore": "Lessons restored",
