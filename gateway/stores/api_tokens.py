@@ -91,7 +91,7 @@ class SqlApiTokens:
         begun = upsert(api_answer).values(key=key, request=request, status=0, body=b"", at=now)
         with faults("answers"), self._engine.begin() as connection:
             connection.execute(delete(api_answer).where(old))
-            if connection.execute(begun.on_conflict_do_nothing()).rowcount:
+            if connection.scalar(begun.on_conflict_do_nothing().returning(of.key)) is not None:
                 return None
             row = connection.execute(select(of.request, of.status, of.body).where(of.key == key)).first()
         return StoredAnswer(*row) if row else None
