@@ -41,7 +41,9 @@ _ENTRIES = 200
 POSTS = Counter("darban_webhook_posts_total", "Posts to webhooks by result.", ["webhook", "result"])
 LOST = Counter("darban_webhook_lost_total", "Events that found no room in a webhook's queue.", ["webhook"])
 DEAD = Counter("darban_webhook_dead_total", "Events given up after three days.", ["webhook"])
-WAITING = Gauge("darban_webhook_waiting", "Events that wait for a webhook.", ["webhook"], multiprocess_mode="mostrecent")
+WAITING = Gauge(
+    "darban_webhook_waiting", "Events that wait for a webhook.", ["webhook"], multiprocess_mode="mostrecent"
+)
 
 log = structlog.get_logger("darban.webhook")
 
@@ -188,9 +190,7 @@ class Webhooks:
 async def send(client: WebhookClient, target: Target, event_id: str, body: bytes) -> Answer:
     """One signed post. Never raises."""
     fields = header_fields(target.keys, event_id, int(time.time()), body)
-    return await client.post(
-        target.url, body, fields, allow_private=target.allow_private, timeout_s=target.timeout_s
-    )
+    return await client.post(target.url, body, fields, allow_private=target.allow_private, timeout_s=target.timeout_s)
 
 
 def _for(target: Target, events: Sequence[Event]) -> list[tuple[Event, bytes]]:

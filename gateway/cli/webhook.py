@@ -92,7 +92,7 @@ def _targets(settings: Settings, name: str) -> list[Target]:
 async def _post(settings: Settings, targets: list[Target]) -> list[tuple[Target, Answer]]:
     from gateway.app.pipeline import make_resolver
     from gateway.net.webhook import WebhookClient
-    from gateway.policy.webhook import test_event, body_of
+    from gateway.policy.webhook import body_of, test_event
     from gateway.webhooks import send
 
     event = test_event(time.time(), settings.hostname)

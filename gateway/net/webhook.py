@@ -2,7 +2,7 @@
 
 A URL can name a server inside our network (SSRF), also by a name whose answer changes. So the name is looked up once,
 an address that is not global is refused unless the webhook allows it, and the connection goes to the address that was
-looked at; TLS still demands the name's certificate. Redirects are not followed, and of the answer only the head is read.
+looked at; TLS still demands the name's certificate. Redirects are not followed, and only the answer's head is read.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ class WebhookClient:
         if not found:
             raise OSError(f"{host}: has no address")
         # one that must not be reached spoils them all: there is no honest reason for such a mix
-        return [_checked(one, host, allow_private) for one in found][0]
+        checked = [_checked(one, host, allow_private) for one in found]
+        return checked[0]
 
 
 def _checked(address: str, host: str, allow_private: bool) -> str:

@@ -121,7 +121,7 @@ def acts_of(who: Account) -> list[Act]:
     return [act for act in get_args(Act) if may(who, act)]
 
 
-def token_fault(  # noqa: PLR0913, PLR0917  what a form has
+def token_fault(
     who: Account, name: str, acts: Sequence[str], domains: tuple[str, ...], days: int, max_days: int
 ) -> str:
     """What is wrong with a token to be, in words for a form; "" for nothing."""

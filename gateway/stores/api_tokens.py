@@ -34,9 +34,7 @@ class SqlApiTokens:
     ) -> tuple[ApiToken, str]:
         """The token and its secret, which nobody can tell again. Raises InputError."""
         secret, now = PREFIX + secrets.token_urlsafe(32), time.time()
-        made = ApiToken(
-            secrets.token_hex(6), owner, storable(name)[:64], tuple(acts), tuple(domains), now, now + ttl_s
-        )
+        made = ApiToken(secrets.token_hex(6), owner, storable(name)[:64], tuple(acts), tuple(domains), now, now + ttl_s)
         values = {name: getattr(made, name) for name in ApiToken.__slots__}
         values |= {"acts": " ".join(acts), "domains": " ".join(domains), "hash": digest(secret)}
         with faults("tokens"), self._engine.begin() as connection:
@@ -72,7 +70,9 @@ class SqlApiTokens:
         """An account's, the newest first; "" for everybody's."""
         query = select(api_token).order_by(api_token.c.created_at.desc(), api_token.c.id)
         with faults("tokens"), self._read() as connection:
-            rows = connection.execute(query.where(api_token.c.account == storable(owner)) if owner else query).mappings()
+            rows = connection.execute(
+                query.where(api_token.c.account == storable(owner)) if owner else query
+            ).mappings()
             return [_token(row) for row in rows]
 
     def revoke(self, token_id: str, owner: str = "") -> bool:

@@ -125,8 +125,8 @@ def _add(connection: Connection, webhook: str, events: Sequence[tuple[Event, byt
     fits = events[: max(0, max_waiting - waiting)]
     now = time.time()
     for event, body in fits:
-        values = {"id": event.id, "webhook": webhook, "type": event.type, "body": body, "state": "waiting"}
-        values |= {"born_at": now, "tries": 0, "next_at": now, "told": ""}
+        values: dict[str, Any] = {"id": event.id, "webhook": webhook, "type": event.type, "body": body}
+        values |= {"state": "waiting", "born_at": now, "tries": 0, "next_at": now, "told": ""}
         connection.execute(insert(webhook_outbox).values(values).on_conflict_do_nothing())
     return len(events) - len(fits)
 

@@ -71,7 +71,7 @@ def create_api(site: Site, parts: ApiParts) -> FastAPI:
     api.include_router(message_log_routes(callers, parts.message_log, parts.timelines))
     api.include_router(learning_routes(callers, site, parts.ledger, parts.learning))
     api.include_router(audit_routes(callers, site.audit))
-    api.include_router(account_routes(callers, site, site.accounts))
+    api.include_router(account_routes(callers, site))
 
     @api.get("/openapi.json", include_in_schema=False)
     def openapi(_: Annotated[Account, Depends(callers.needs(None))]) -> dict[str, Any]:

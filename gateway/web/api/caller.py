@@ -35,7 +35,7 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key", min_length=1, max_length=_MAX_KEY,
-        description="Any text, new for each act: the same again within a day is answered as before, and not done twice.",
+        description="Any text, new for each act: the same again within a day is answered as before, not done twice.",
     ),
 ]  # fmt: skip
 
@@ -164,5 +164,3 @@ async def _once(
     finally:  # whatever stopped it, also that the client left
         with anyio.CancelScope(shield=True):
             await run_in_threadpool(callers.tokens.end_answer, name, status, body)
-
-

@@ -86,22 +86,17 @@ def held_routes(
 ) -> APIRouter:
     """Reading and acting."""
     routes = APIRouter(tags=["held"])
-    routes.include_router(_read_routes(callers, site, quarantine, why))
+    routes.include_router(_read_routes(callers, site, quarantine))
+    routes.include_router(_content_routes(callers, site, quarantine, why))
     routes.include_router(_act_routes(callers, site, quarantine, review))
     routes.include_router(_beside_routes(callers, site, quarantine, review, desk))
     return routes
 
 
-def _read_routes(callers: Callers, site: Site, quarantine: QuarantineStore, why: Why) -> APIRouter:
+def _read_routes(callers: Callers, site: Site, quarantine: QuarantineStore) -> APIRouter:
     routes = APIRouter()
     lister = Annotated[Account, Depends(callers.needs("list"))]
     reader = Annotated[Account, Depends(callers.needs("read"))]
-
-    def content(held_id: str, who: Account) -> tuple[HeldMessage, bytes]:
-        held = find(quarantine, held_id, who)
-        if held.state == "deleted":
-            raise HTTPException(410, "The message was deleted.")
-        return held, quarantine.content(held_id)
 
     @routes.get("/held")
     def held_list(who: lister, asked: Annotated[HeldPageOf, Query()]) -> HeldList:
@@ -115,9 +110,7 @@ def _read_routes(callers: Callers, site: Site, quarantine: QuarantineStore, why:
         return HeldList(items=items, next=page.next or None, total=page.total, is_floor=page.is_floor)
 
     @routes.get("/held/{held_id}", responses={304: {"description": "It is as it was."}})
-    def held_message(
-        who: reader, held_id: HeldId, response: Response, if_none_match: IfNoneMatch = None
-    ) -> HeldDetail:
+    def held_message(who: reader, held_id: HeldId, response: Response, if_none_match: IfNoneMatch = None) -> HeldDetail:
         """One, with its verdict."""
         held = find(quarantine, held_id, who)
         if is_known(if_none_match, etag_of(held)):
@@ -126,10 +119,17 @@ def _read_routes(callers: Callers, site: Site, quarantine: QuarantineStore, why:
         site.record(who, "view", held_id)
         return HeldDetail(**Held.of(held).model_dump(), verdict=json.loads(held.verdict_json))
 
+    return routes
+
+
+def _content_routes(callers: Callers, site: Site, quarantine: QuarantineStore, why: Why) -> APIRouter:
+    routes = APIRouter()
+    reader = Annotated[Account, Depends(callers.needs("read"))]
+
     @routes.get("/held/{held_id}/content")
     def read(who: reader, held_id: HeldId) -> Content:
         """What a reader sees, as text; nothing of it is fetched or run."""
-        _, raw = content(held_id, who)
+        _, raw = _content(quarantine, held_id, who)
         site.record(who, "view", held_id)
         message = parse(raw)
         links = [one.url for one in message.links]
@@ -151,7 +151,7 @@ def _read_routes(callers: Callers, site: Site, quarantine: QuarantineStore, why:
     )
     def source(who: reader, held_id: HeldId) -> Response:
         """The message, byte for byte as it was received."""
-        held, raw = content(held_id, who)
+        held, raw = _content(quarantine, held_id, who)
         site.record(who, "download", held_id)
         name = f'attachment; filename="{held.queue_id}.eml"'
         return Response(raw, media_type="application/octet-stream", headers={"Content-Disposition": name})
@@ -163,7 +163,7 @@ def _read_routes(callers: Callers, site: Site, quarantine: QuarantineStore, why:
     )
     def part(who: reader, held_id: HeldId, path: Annotated[str, Field(pattern="^[0-9.]{1,50}$")]) -> Response:
         """One part, decoded. It is what a stranger sent: open it where nothing can happen."""
-        _, raw = content(held_id, who)
+        _, raw = _content(quarantine, held_id, who)
         found = next((one for one in parse(raw).parts if one.path == path and one.raw), None)
         if found is None:
             raise HTTPException(404, "There is no such part.")
@@ -174,7 +174,7 @@ def _read_routes(callers: Callers, site: Site, quarantine: QuarantineStore, why:
     @routes.get("/held/{held_id}/why")
     async def judged_again(who: reader, held_id: HeldId) -> Change:
         """What would have had it delivered, as rules, model and settings are now."""
-        held, raw = await asyncio.to_thread(content, held_id, who)
+        held, raw = await asyncio.to_thread(_content, quarantine, held_id, who)
         try:
             return Change.model_validate(await why(held, raw))
         except ScorerError:
@@ -199,7 +199,7 @@ def _act_routes(callers: Callers, site: Site, quarantine: QuarantineStore, revie
         return Acted(held=Held.of(held), learned=reviewed.learned)
 
     @routes.post("/held/{held_id}/release")
-    async def release(  # noqa: PLR0913, PLR0917  what a request brings
+    async def release(
         who: releaser, held_id: HeldId, response: Response, how: Release = _AND_TEACH, if_match: IfMatch = None,
         idempotency_key: IdempotencyKey = None,
     ) -> Acted:  # fmt: skip
@@ -238,18 +238,14 @@ def _act_routes(callers: Callers, site: Site, quarantine: QuarantineStore, revie
     return routes
 
 
-def _beside_routes(
-    callers: Callers, site: Site, quarantine: QuarantineStore, review: Review, desk: Desk
-) -> APIRouter:
+def _beside_routes(callers: Callers, site: Site, quarantine: QuarantineStore, review: Review, desk: Desk) -> APIRouter:
     routes = act_router(callers)
     reader = Annotated[Account, Depends(callers.needs("read"))]
     redirector = Annotated[Account, Depends(callers.needs("redirect"))]
     writer = Annotated[Account, Depends(callers.needs("note"))]
 
     @routes.post("/held/{held_id}/redirect")
-    async def redirect(
-        who: redirector, held_id: HeldId, to: Redirect, idempotency_key: IdempotencyKey = None
-    ) -> Acted:
+    async def redirect(who: redirector, held_id: HeldId, to: Redirect, idempotency_key: IdempotencyKey = None) -> Acted:
         """Release a copy to another address that is ours."""
         held = await asyncio.to_thread(find, quarantine, held_id, who)
         if not covers(scope_of(who), to.address.strip()):
@@ -278,6 +274,14 @@ def _beside_routes(
     return routes
 
 
+def _content(quarantine: QuarantineStore, held_id: str, who: Account) -> tuple[HeldMessage, bytes]:
+    """Raises 404, and 410 for one that was deleted."""
+    held = find(quarantine, held_id, who)
+    if held.state == "deleted":
+        raise HTTPException(410, "The message was deleted.")
+    return held, quarantine.content(held_id)
+
+
 def etag_of(held: HeldMessage) -> str:
     """Another one for each state it comes into."""
     told = f"{held.id} {held.state} {held.state_at!r} {held.note}"
@@ -294,4 +298,3 @@ def _part(one: Part) -> PartItem:
         size_bytes=None if is_container else len(body),
         sha256="" if is_container else hashlib.sha256(body).hexdigest(),
     )
-

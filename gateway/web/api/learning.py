@@ -18,9 +18,7 @@ from gateway.web.site import Site
 _STATES: dict[str, bool | None] = {"any": None, "counts": False, "revoked": True}
 
 
-def learning_routes(
-    callers: Callers, site: Site, ledger: TrainingLedger, learning: LearningState | None
-) -> APIRouter:
+def learning_routes(callers: Callers, site: Site, ledger: TrainingLedger, learning: LearningState | None) -> APIRouter:
     """Reading, revoking, restoring."""
     routes = act_router(callers)
     reader = Annotated[Account, Depends(callers.needs("learning"))]
@@ -32,7 +30,8 @@ def learning_routes(
         counts = ledger.counts(VERSION)
         spam, ham = (sum(n for (is_spam, _), n in counts.lessons.items() if is_spam is one) for one in (True, False))
         told = {name: getattr(counts, name) for name in ("revoked", "superseded", "foreign", "newest_at")}
-        return Learning(is_on=learning is not None, model_id=learning.model_id if learning else "", spam=spam, ham=ham, **told)
+        model_id = learning.model_id if learning else ""
+        return Learning(is_on=learning is not None, model_id=model_id, spam=spam, ham=ham, **told)
 
     @routes.get("/lessons", tags=["learning"])
     def lessons(
@@ -57,7 +56,8 @@ def learning_routes(
         at = time.time()
         chosen = Lessons(ids=tuple(which.ids), trainer=which.trainer, day=which.day)
         number = ledger.revoke(chosen, who.name, at)
-        site.record(who, "revoke", "", f"{number} lessons: {' '.join(which.ids)} {which.trainer} {which.day or ''}".strip())
+        named = " ".join((*which.ids, which.trainer, "" if which.day is None else f"day {which.day}"))
+        site.record(who, "revoke", "", f"{number} lessons: {named}".strip())
         return Counted(number=number, at=at)
 
     @routes.post("/lessons/restore", tags=["learning"])

@@ -400,9 +400,7 @@ class Me(BaseModel):
     @classmethod
     def of(cls, who: Account, acts: list[str]) -> Me:
         """As the request counts."""
-        return cls(
-            account=who.name, role=who.role, domains=list(who.domains), addresses=list(who.addresses), acts=acts
-        )
+        return cls(account=who.name, role=who.role, domains=list(who.domains), addresses=list(who.addresses), acts=acts)
 
 
 class DomainItem(BaseModel):

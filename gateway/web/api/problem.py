@@ -35,9 +35,9 @@ class Problem(BaseModel):
     faults: list[Fault] = []
 
 
+_REFERENCE = {"$ref": "#/components/schemas/Problem"}
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    code: {"description": HTTPStatus(code).phrase, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    for code in _CODES
+    code: {"description": HTTPStatus(code).phrase, "content": {MEDIA_TYPE: {"schema": _REFERENCE}}} for code in _CODES
 }
 
 

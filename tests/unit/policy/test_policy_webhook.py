@@ -83,7 +83,11 @@ def test_the_body_says_what_happened() -> None:
     assert event is not None
     told = json.loads(body_of(event))
     assert (told["id"], told["type"], told["timestamp"]) == (event.id, "message.held", "1970-01-01T00:00:01.500Z")
-    assert (told["domain"], told["data"]["recipient"], told["data"]["hits"]) == ("darban.test", "you@darban.test", ["A", "B"])
+    assert (told["domain"], told["data"]["recipient"], told["data"]["hits"]) == (
+        "darban.test",
+        "you@darban.test",
+        ["A", "B"],
+    )
     assert told["data"]["subject"] == "#4", "[message_log] subjects counts here too"
 
 

@@ -93,7 +93,9 @@ def token(web: WebApp, name: str, acts: tuple[str, ...] = ALL, domains: tuple[st
 
 
 def caller(web: WebApp, secret: str) -> TestClient:
-    return TestClient(web.app, base_url="http://testserver", headers={"Authorization": f"Bearer {secret}"} if secret else {})
+    return TestClient(
+        web.app, base_url="http://testserver", headers={"Authorization": f"Bearer {secret}"} if secret else {}
+    )
 
 
 def ask(client: TestClient, which: tuple[str, str], row: Row, held_id: str) -> Any:
@@ -120,7 +122,9 @@ def test_what_a_role_may(web: WebApp, role: Role) -> None:
         is_of_all = which[1].startswith(OF_ALL) and role != "owner"
         if (not row.act or may(WHO[role], row.act)) and not is_of_all:  # type: ignore[arg-type]
             assert answer.status_code in (200, 201, 202, 204, 404), (which, answer.text)
-            assert "{job_id}" in which[1] or "/parts/" in which[1] or "/log/" in which[1] or answer.status_code != 404, which
+            assert (
+                "{job_id}" in which[1] or "/parts/" in which[1] or "/log/" in which[1] or answer.status_code != 404
+            ), which
         else:
             assert answer.status_code == 403, (which, answer.text)
             assert answer.headers["content-type"] == "application/problem+json"
@@ -351,6 +355,6 @@ def test_a_token_that_exceeds_its_account_is_not_made(web: WebApp, change: dict[
 
 def test_the_reference_lists_the_operations(web: WebApp) -> None:
     page = web.client(WHO["recipient"]).get("/api").text
-    for (method, path) in ROWS:
+    for method, path in ROWS:
         assert path == "/openapi.json" or f"{method} /api/v1{path}" in page.replace("&#123;", "{")
     assert web.client(WHO["recipient"]).get("/api/openapi.json").json()["openapi"].startswith("3.")
