@@ -51,6 +51,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     from gateway.rules.reader import read as read_rules
     from gateway.sign_in import make_sign_in
     from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.api_tokens import SqlApiTokens
     from gateway.stores.audit import SqlAudit
     from gateway.stores.counters import SqlCounters
     from gateway.stores.dmarc_feedback import SqlDmarcFeedback
@@ -94,6 +95,10 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         review=make_review(settings, make_releaser(settings, next_hops, quarantine), quarantine, teacher, publisher),
         learning=learning,
         why=_why(settings, where),
+        tokens=SqlApiTokens(engine),
+        dmarc=feedback,
+        domains=domain_policies(settings).all(),
+        api=settings.api,
         settings=settings.web,
         hostname=settings.hostname,
         translations=read_rules(rule_paths(settings)).translations,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
@@ -10,18 +10,28 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from gateway.config.settings import Web
+from gateway.config.settings import Api, Web
 from gateway.errors import StoreError
 from gateway.learning import LearningState
 from gateway.policy.retention import Retention
-from gateway.ports import AccountStore, AuditLog, MessageLog, QuarantineStore, TrainingLedger
+from gateway.ports import (
+    AccountStore,
+    ApiTokenStore,
+    AuditLog,
+    DmarcStore,
+    MessageLog,
+    QuarantineStore,
+    TrainingLedger,
+)
 from gateway.privacy import Privacy
 from gateway.review import Review
 from gateway.sign_in import SignIn
 from gateway.timeline import Timelines
+from gateway.types import DomainPolicy
 from gateway.web.account import own_account_routes
 from gateway.web.accounts import account_routes
 from gateway.web.act import act_routes
+from gateway.web.api import ApiParts, create_api
 from gateway.web.audit import audit_routes
 from gateway.web.learning import learning_routes
 from gateway.web.message_log import message_log_routes
@@ -29,6 +39,7 @@ from gateway.web.privacy import privacy_routes
 from gateway.web.review import review_routes
 from gateway.web.session import session_routes
 from gateway.web.site import Site, error_page
+from gateway.web.tokens import token_routes
 from gateway.web.why import Why, why_routes
 
 
@@ -45,6 +56,10 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     learning: LearningState | None,
     why: Why,
     sign_in: SignIn,
+    tokens: ApiTokenStore,
+    dmarc: DmarcStore,
+    domains: Sequence[DomainPolicy],
+    api: Api,
     settings: Web,
     hostname: str,
     translations: Mapping[str, Mapping[str, str]],
@@ -70,6 +85,25 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     app.include_router(learning_routes(site, ledger, quarantine, learning))
     app.include_router(audit_routes(site))
     app.include_router(privacy_routes(site, privacy))
+    parts = ApiParts(
+        quarantine=quarantine,
+        message_log=message_log,
+        timelines=timelines,
+        ledger=ledger,
+        review=review,
+        desk=desk,
+        bulk=bulk,
+        jobs=jobs,
+        learning=learning,
+        why=why,
+        tokens=tokens,
+        dmarc=dmarc,
+        domains=domains,
+        settings=api,
+    )
+    made = create_api(site, parts)
+    app.include_router(token_routes(site, tokens, made, api.token_max_days))
+    app.mount("/api/v1", made)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
 
     @app.exception_handler(HTTPException)
