@@ -97,7 +97,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         why=_why(settings, where),
         tokens=SqlApiTokens(engine),
         dmarc=feedback,
-        domains=domain_policies(settings).all(),
+        domains=tuple(domain_policies(settings)),
         api=settings.api,
         settings=settings.web,
         hostname=settings.hostname,
