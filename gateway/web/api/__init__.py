@@ -1,7 +1,5 @@
 """The REST API under /api/v1: what the pages show and do, for programs. docs/api.md has it in words."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """Accounts: who may sign in, as what, for whose mail. Each sees and changes what lies inside his own scope."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from typing import Annotated

@@ -1,7 +1,5 @@
 """The audit log: who did what, and whether it is whole."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Annotated
 

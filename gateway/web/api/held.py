@@ -1,7 +1,5 @@
 """The quarantine: held messages, what is in them, why, and acts on them."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Acts on many held messages: started, watched, stopped, gone on with."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

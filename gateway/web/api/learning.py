@@ -1,7 +1,5 @@
 """What people taught: lessons, and taking them back."""
 
-from __future__ import annotations
-
 import time
 from typing import Annotated, Literal
 

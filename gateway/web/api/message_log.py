@@ -1,7 +1,5 @@
 """The message log: everything that ever reached us, and one message's story."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query

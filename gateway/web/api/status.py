@@ -1,7 +1,5 @@
 """Who calls, how the gateway stands, its domains, what DMARC reports are made of."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, get_args
 
