@@ -7,7 +7,7 @@ FIRE_FAULTS ?= 300
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: run demo setup setup-dev test check unit fuzz fire bench bench-peers bench-filters bench-growth bench-log lock clean
+.PHONY: run demo setup setup-dev test check unit fuzz fire soak bench bench-peers bench-filters bench-growth bench-log bench-quarantine lock clean
 
 run: setup  ## start the gateway on its embedded default
 	@exec $(BIN)/darban run
@@ -56,6 +56,9 @@ fuzz: setup-dev  ## the parsers under bytes made to break them: FUZZ_SECONDS (60
 fire: setup-dev  ## custody under fire: FIRE_MESSAGES (20000) and FIRE_FAULTS (300), as root; about 25 minutes
 	@$(BIN)/python -m tests.e2e.fire --messages $(FIRE_MESSAGES) --faults $(FIRE_FAULTS) --out var/fire.jsonl
 
+soak: setup-dev  ## half an hour of steady mail, and whether memory grows
+	@$(BIN)/python -m benchmarks.soak --out benchmarks/results/soak.json
+
 bench: setup-dev  ## what a message costs, and what the gateway carries
 	@$(BIN)/python -m benchmarks.scan --out benchmarks/results/scan.json
 	@$(BIN)/python -m benchmarks.classify --out benchmarks/results/classify.json
@@ -74,6 +77,10 @@ bench-peers: setup-dev  ## Darban beside Rspamd, spamd and bogofilter, over the 
 bench-filters: setup-dev  ## how well bogofilter, Rspamd and SpamAssassin judge on the splits of `darban evaluate`
 	@sh benchmarks/install_peers.sh
 	@$(BIN)/python -m benchmarks.filters --out benchmarks/results/filters.json
+
+bench-quarantine: setup-dev  ## the review list over a million held messages, and which mail is alike
+	@$(BIN)/python -m benchmarks.quarantine --out benchmarks/results/quarantine.json
+	@$(BIN)/python -m benchmarks.campaigns --out benchmarks/results/campaigns.json
 
 bench-growth: setup-dev  ## cost against the size of a message and the number of rules
 	@$(BIN)/python -m benchmarks.growth --out benchmarks/results/growth.json --plot docs/images/growth.png

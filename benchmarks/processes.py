@@ -76,9 +76,13 @@ def own_cpu_s(pid: int) -> float:
 
 
 def memory_mib(pid: int) -> dict[str, float]:
-    """Proportional set size (shared pages divided among those who share them), resident set size and its peak."""
+    """Proportional set size (shared pages divided among those who share them), resident set size and its peak.
+
+    Anonymous pages are those of no file.
+    """
     now, ever = (_kib(Path(f"/proc/{pid}/{name}").read_text()) for name in ("smaps_rollup", "status"))
-    sizes = {"pss_mib": now["Pss"], "rss_mib": now["Rss"], "peak_rss_mib": ever["VmHWM"]}
+    sizes = {"pss_mib": now["Pss"], "pss_anonymous_mib": now["Pss_Anon"], "rss_mib": now["Rss"]}
+    sizes["peak_rss_mib"] = ever["VmHWM"]
     return {name: round(size / 1024, 1) for name, size in sizes.items()}
 
 

@@ -104,10 +104,10 @@ class Housekeeping:
 
     def _cap(self, counted: Counter[tuple[str, str]]) -> Iterator[None]:
         """Where there is too much: what was released goes first, then the oldest."""
-        for domain in self._quarantine.sizes():
+        for domain in self._quarantine.sizes_of_domains():
             yield from self._shrink(domain, self._retention.size_of(domain), counted)
         yield from self._shrink("", self._retention.max_size, counted)
-        SIZE.set(sum(self._quarantine.sizes().values()))
+        SIZE.set(sum(self._quarantine.sizes_of_domains().values()))
 
     def _shrink(self, domain: str, limit: int, counted: Counter[tuple[str, str]]) -> Iterator[None]:
         while limit and (surplus := self._size(domain) - limit) > 0:
@@ -122,7 +122,7 @@ class Housekeeping:
             yield
 
     def _size(self, domain: str) -> int:
-        sizes = self._quarantine.sizes()
+        sizes = self._quarantine.sizes_of_domains()
         return sizes.get(domain, 0) if domain else sum(sizes.values())
 
     def _delete(

@@ -15,6 +15,9 @@ from gateway.types import (
     AuditEntry,
     AuditHead,
     AuditQuery,
+    BulkItem,
+    BulkJob,
+    BulkState,
     Contribution,
     Delivery,
     Disposition,
@@ -26,8 +29,10 @@ from gateway.types import (
     Event,
     Finding,
     HeldMessage,
+    HeldPage,
     HeldQuery,
     Hit,
+    ItemState,
     JournalRow,
     LedgerCounts,
     Lesson,
@@ -37,6 +42,7 @@ from gateway.types import (
     LogRow,
     MailObject,
     Missing,
+    Note,
     Origin,
     Posting,
     Prediction,
@@ -44,6 +50,7 @@ from gateway.types import (
     Recipient,
     Reply,
     Role,
+    SavedFilter,
     Scope,
     Session,
     StoredAnswer,
@@ -219,11 +226,32 @@ class QuarantineStore(Protocol):
     def get(self, held_id: str) -> HeldMessage | None:
         """The message, None when there is none with this id."""
 
+    def several(self, held_ids: Sequence[str]) -> Mapping[str, HeldMessage]:
+        """Id -> message, of those that there are."""
+
     def content(self, held_id: str) -> bytes:
         """The message as it was received."""
 
-    def list(self, query: HeldQuery) -> tuple[Sequence[HeldMessage], int]:
-        """One page, newest first, and how many there are in all."""
+    def list(self, query: HeldQuery) -> HeldPage:
+        """One page, and about how many there are in all. Raises InputError for an `after` that is none."""
+
+    def neighbours(self, query: HeldQuery, message: HeldMessage) -> tuple[str, str]:
+        """Ids of the one before and the one behind a message in the query's order; "" where there is none."""
+
+    def ids(self, query: HeldQuery, at_most: int) -> Sequence[str]:
+        """Of all that match, in order, but so many at most."""
+
+    def mark(self) -> int:
+        """For HeldQuery.until: whatever is held from now on is not in it."""
+
+    def count(self, query: HeldQuery, at_most: int) -> int:
+        """How many match, if fewer than `at_most`."""
+
+    def sizes(self, query: HeldQuery, campaigns: Sequence[str]) -> Mapping[str, int]:
+        """Campaign -> how many of it match; of more than a thousand, a thousand and one."""
+
+    def changed(self, scope: Scope, since: float, at_most: int) -> Sequence[HeldMessage]:
+        """Messages of the scope that somebody acted on since then, the newest first."""
 
     def of_messages(self, queue_ids: Sequence[str]) -> Sequence[HeldMessage]:
         """What was held under these queue ids, in whatever state it is."""
@@ -238,14 +266,67 @@ class QuarantineStore(Protocol):
         after: QuarantineState,
         note: str = "",
         at: float | None = None,
+        by: str = "",
     ) -> bool:
-        """Compare-and-set: False when the state is not in `before`, or not since `at` (HeldMessage.state_at)."""
+        """Compare-and-set, `by` an account: False when the state is not in `before`, or not since `at` (its
+        HeldMessage.state_at).
+        """
 
     def counts(self) -> Mapping[str, int]:
         """State -> number of messages."""
 
     def check(self) -> None:
         """Raises StoreError when a message could not be held now."""
+
+
+class BulkStore(Protocol):
+    """Acts on many held messages: the jobs and each message of them. Blocking. Raises StoreError."""
+
+    def add(self, job: BulkJob, held_ids: Sequence[str]) -> None:
+        """All of it, or nothing; every message waits."""
+
+    def get(self, job_id: str) -> BulkJob | None:
+        """The job, and how far it is."""
+
+    def list(self, account: str, limit: int) -> Sequence[BulkJob]:
+        """An account's, the newest first; "" for everybody's."""
+
+    def items(self, job_id: str, *, after: int = -1, limit: int = 200) -> Sequence[BulkItem]:
+        """Its messages, in order, behind the number `after`."""
+
+    def running(self) -> Sequence[str]:
+        """Ids of the jobs that are to go on, the oldest first."""
+
+    def take(self, job_id: str, runner: str) -> BulkItem | None:
+        """The next that waits, in hand now: of several gateways one gets it. None when none waits."""
+
+    def settle(self, item: BulkItem, state: ItemState, said: str = "") -> None:
+        """What became of a message in hand."""
+
+    def left(self, runner: str, older_than_s: float) -> Sequence[BulkItem]:
+        """What this runner has in hand, and what others have had for longer."""
+
+    def turn(self, job_id: str, before: BulkState, after: BulkState, stopped_for: str = "") -> bool:
+        """Compare-and-set of the job's state."""
+
+
+class Desk(Protocol):
+    """What reviewers keep beside the mail: notes and saved filters. Blocking. Raises StoreError."""
+
+    def add_note(self, note: Note) -> None:
+        """Raises StoreError, also when there is no such message."""
+
+    def notes(self, held_ids: Sequence[str]) -> Mapping[str, Sequence[Note]]:
+        """Held id -> its notes, the oldest first."""
+
+    def save_filter(self, saved: SavedFilter) -> None:
+        """In the place of the account's filter of that name. Raises InputError when the account has too many."""
+
+    def filters(self, account: str) -> Sequence[SavedFilter]:
+        """The account's own and the shared ones, by name."""
+
+    def drop_filter(self, filter_id: str, account: str) -> bool:
+        """False when there is none of this account's."""
 
 
 class AccountStore(Protocol):

@@ -363,32 +363,34 @@ class Releaser:
         for result in ("released", "failed"):
             RELEASES.labels(result)  # a series that is there from the start can be alarmed on
 
-    async def release(self, held_id: str) -> HeldMessage:
+    async def release(self, held_id: str, who: str = "") -> HeldMessage:
         """The message afterwards: "released" only after the next hop's 2xx, else "held" with its words in `note`.
 
         Raises InputError when there is no such message or it is not held, StoreError when the store fails.
         """
-        held = await asyncio.to_thread(self._claim, held_id)
+        held = await asyncio.to_thread(self._claim, held_id, who)
         try:
             reply = await self._hand_over(held)
         except BaseException as error:  # also cancellation: the claim must not outlive the try
             await asyncio.shield(
-                asyncio.to_thread(self._settle, held, Reply(451, "4.3.0", f"release failed: {type(error).__name__}"))
+                asyncio.to_thread(
+                    self._settle, held, Reply(451, "4.3.0", f"release failed: {type(error).__name__}"), who
+                )
             )
             raise
-        settled = await asyncio.to_thread(self._settle, held, reply)
+        settled = await asyncio.to_thread(self._settle, held, reply, who)
         if settled.state == "released":
             await asyncio.to_thread(self._learn, held)
         return settled
 
-    def _claim(self, held_id: str) -> HeldMessage:
+    def _claim(self, held_id: str, who: str) -> HeldMessage:
         held = self._quarantine.get(held_id)
         if held is None:
             raise InputError(f"{held_id}: no such held message")
         # a claim older than any hand-over was left by a process that died
         stale = held.state == "releasing" and time.time() - held.state_at > _STALE_RELEASE_S
         before: QuarantineState = "releasing" if stale else "held"
-        if not self._quarantine.transition(held.id, (before,), "releasing", at=held.state_at):
+        if not self._quarantine.transition(held.id, (before,), "releasing", at=held.state_at, by=who):
             raise InputError(f"{held_id}: is {held.state}, not held")
         return held
 
@@ -416,10 +418,10 @@ class Releaser:
         envelope = held_envelope(held, self._hostname)
         self._reputation.learn_release(envelope, content, auth_from_json(held.verdict_json))
 
-    def _settle(self, held: HeldMessage, reply: Reply) -> HeldMessage:
+    def _settle(self, held: HeldMessage, reply: Reply, who: str) -> HeldMessage:
         released = after("releasing", reply) == "released"
         note = f"{reply.code} {reply.enhanced} {reply.text}"
-        self._quarantine.transition(held.id, ("releasing",), "released" if released else "held", note)
+        self._quarantine.transition(held.id, ("releasing",), "released" if released else "held", note, by=who)
         RELEASES.labels("released" if released else "failed").inc()
         log.info(
             "release", queue_id=held.queue_id, held_id=held.id, recipient=held.recipient, released=released, reply=note

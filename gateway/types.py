@@ -20,6 +20,10 @@ QuarantineState = Literal["held", "releasing", "released", "deleted"]
 HeldKind = Literal["spam", "phishing", "malware"]
 # scanned: judged for another server, which acts
 LogAction = Literal["accept", "tag", "quarantine", "reject", "tempfail", "scanned"]
+HeldOrder = Literal["newest", "oldest", "highest", "lowest"]
+BulkAct = Literal["release", "spam", "delete"]
+BulkState = Literal["running", "stopped", "done"]
+ItemState = Literal["waiting", "doing", "done", "refused", "gone", "unknown"]
 Role = Literal["owner", "domain_admin", "reviewer", "auditor", "recipient"]
 Origin = Literal["local", "oidc", "ldap", "link"]  # who says what an account is: we, an issuer, a directory, the mail
 # setup: makes the first account · reset: sets a password · link: signs a recipient in (subject: the address)
@@ -320,6 +324,10 @@ class Verdict:
     rules_id: str = ""  # hash of the rule set that judged
     seconds: float = 0.0
     stages: tuple[tuple[str, float], ...] = ()  # stage name -> seconds, in order
+    campaign: str = (
+        ""  # one for messages that are alike (scan/campaign.py); "" for mail that scored low, or says nothing
+    )
+    attachments: int = 0  # parts that are files; counted where the campaign is
 
 
 # --- what is done about it ----------------------------------------------------------------------------------------
@@ -424,7 +432,11 @@ class HeldMessage:
     state: QuarantineState = "held"
     state_at: float = 0.0
     note: str = ""  # the next hop's last words about a release; why it was deleted
-    kind: HeldKind = "spam"  # how long it is kept (policy/retention.py)
+    state_by: str = ""  # the account that brought it into its state; "" for held ones
+    kind: HeldKind = "spam"  # actions/danger.py; how long it is kept (policy/retention.py)
+    hits: tuple[str, ...] = ()  # names, heaviest first
+    campaign: str = ""
+    attachments: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,14 +450,87 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class HeldQuery:
-    """A page of the quarantine. Empty means any."""
+    """A page of the quarantine. Empty and None mean any."""
 
-    text: str = ""  # part of subject, author, reverse-path, recipient or queue_id
+    text: str = ""  # part of subject, author, reverse-path, recipient, queue_id or message-id
     domain: str = ""
     state: QuarantineState | Literal[""] = "held"
     limit: int = 50
-    offset: int = 0
     scope: Scope = Scope(is_all=True)  # the command line's; who signs in has his own (policy/access.py)
+    sender: str = ""  # part of author or reverse-path
+    recipient: str = ""  # part of it
+    finding: str = ""  # the name of a hit
+    kind: HeldKind | Literal[""] = ""
+    score_from: float | None = None
+    score_to: float | None = None
+    received_from: float | None = None
+    received_to: float | None = None  # exclusive
+    campaign: str = ""
+    content_hash: str = ""
+    order: HeldOrder = "newest"
+    is_folded: bool = False  # of each campaign the first only
+    after: str = ""  # HeldPage.next of the page before
+    until: int | None = None  # only what was there when QuarantineStore.mark said this
+
+
+class HeldPage(NamedTuple):
+    """Some of the held messages that a query finds."""
+
+    messages: Sequence[HeldMessage]
+    total: int  # of the query, without its `after`; folded or not
+    is_floor: bool  # there are more than `total`: they were not counted to the end
+    next: str  # for HeldQuery.after; "" on the last page
+
+
+class Note(NamedTuple):
+    """What a reviewer wrote down about a held message."""
+
+    held_id: str
+    at: float
+    account: str
+    text: str
+
+
+class SavedFilter(NamedTuple):
+    """A query of the list that somebody gave a name."""
+
+    id: str
+    account: str  # whose it is
+    name: str
+    query: str  # urlencoded, as web/filter.py writes it
+    is_shared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BulkJob:
+    """One act on many held messages, which goes on in the background."""
+
+    id: str
+    account: str
+    act: BulkAct
+    about: str  # the filter they were chosen by, urlencoded; "" for a list of them
+    learns: bool
+    at: float
+    state: BulkState
+    counts: Mapping[ItemState, int]
+    stopped_for: str = ""  # "", "person" or "next hop"
+
+    @property
+    def total(self) -> int:
+        """Messages in all."""
+        return sum(self.counts.values())
+
+
+class BulkItem(NamedTuple):
+    """One message of a bulk job, and what became of it."""
+
+    job: str
+    number: int
+    held_id: str
+    state: ItemState
+    at: float  # when it came into its state
+    said: str  # the next hop's words, or why nothing was done
+    runner: str  # the gateway that has it in hand
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.errors import ScorerError, StoreError
-from gateway.types import Envelope, HeldMessage, HeldQuery, JournalRow, QuarantineState, Recipient, Reply, Verdict
+from gateway.types import (
+    Envelope,
+    HeldMessage,
+    HeldPage,
+    HeldQuery,
+    JournalRow,
+    QuarantineState,
+    Recipient,
+    Reply,
+    Verdict,
+)
 
 TAKEN = Reply(250, "2.0.0", "taken")
 
@@ -38,9 +48,9 @@ class MemoryQuarantine:
             raise StoreError("down")
         return self.contents[self.rows[held_id].content_hash]
 
-    def list(self, query: HeldQuery) -> tuple[Sequence[HeldMessage], int]:
+    def list(self, query: HeldQuery) -> HeldPage:
         rows = [row for row in self.rows.values() if not query.state or row.state == query.state]
-        return rows, len(rows)
+        return HeldPage(rows, len(rows), False, "")
 
     def of_contents(self, content_hashes: Sequence[str]) -> Mapping[str, str]:
         return {row.content_hash: row.id for row in self.rows.values() if row.content_hash in content_hashes}
@@ -52,11 +62,12 @@ class MemoryQuarantine:
         after: QuarantineState,
         note: str = "",
         at: float | None = None,
+        by: str = "",
     ) -> bool:
         row = self.rows[held_id]
         if row.state not in before or at not in (None, row.state_at):
             return False
-        self.rows[held_id] = replace(row, state=after, state_at=time.time(), note=note or row.note)
+        self.rows[held_id] = replace(row, state=after, state_at=time.time(), state_by=by, note=note or row.note)
         return True
 
     def counts(self) -> Mapping[str, int]:

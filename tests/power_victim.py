@@ -13,7 +13,6 @@ from pathlib import Path
 
 from gateway.actions.hold import Hold, held_id
 from gateway.net.maildir import MaildirNextHop
-from gateway.policy.retention import kind_of
 from gateway.stores.blobs import FileBlobs
 from gateway.stores.engine import make_engine
 from gateway.stores.quarantine import SqlQuarantine
@@ -32,7 +31,6 @@ async def _main(folder: Path) -> None:
     hold = Hold(
         SqlQuarantine(make_engine(f"sqlite:///{folder}/darban.db"), FileBlobs(f"file://{folder}/blobs")),
         lambda *_: "{}",
-        kind_of,
     )
     for number in itertools.count():
         message, to = content(number), recipient("you@darban.test")

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, select
 
+from gateway.bulk import Bulk
 from gateway.config.settings import Settings
 from gateway.errors import InputError
 from gateway.learning import LearningState, Teacher
@@ -22,10 +23,12 @@ from gateway.review import Review
 from gateway.scan.explain import verdict_json
 from gateway.sign_in import SignIn
 from gateway.stores.accounts import SqlAccounts
-from gateway.stores.audit import SqlAudit
 from gateway.stores.api_tokens import SqlApiTokens
+from gateway.stores.audit import SqlAudit
 from gateway.stores.blobs import FileBlobs
+from gateway.stores.bulk import SqlBulk
 from gateway.stores.counters import SqlCounters
+from gateway.stores.desk import SqlDesk
 from gateway.stores.dmarc_feedback import SqlDmarcFeedback
 from gateway.stores.engine import make_engine, migrate
 from gateway.stores.ledger import SqlLedger
@@ -90,29 +93,35 @@ def make_web_app(folder: Path, settings: Settings | None = None, **ways: Any) ->
 
     sign_in = SignIn(accounts, settings, clock=clock.now, failure_s=0.0, **ways)
 
-    async def release(held_id: str) -> HeldMessage:
+    async def release(held_id: str, who: str) -> HeldMessage:
         found = quarantine.get(held_id)
-        if found is None or not quarantine.transition(held_id, ("held",), "released", "250 2.0.0 taken"):
+        if found is None or not quarantine.transition(held_id, ("held",), "released", "250 2.0.0 taken", by=who):
             raise InputError("not held")
         return replace(found, state="released", note="250 2.0.0 taken")
 
     async def why(held: HeldMessage, content: bytes) -> dict[str, Any]:
         return {"was": "quarantine", "action": "accept", "is_needed": True, "signs": 0, "changes": []}
 
+    review = Review(
+        quarantine=quarantine,
+        release=release,
+        is_ours=lambda domain: domain == "darban.test",
+        teacher=Teacher(ledger, 3),
+        reputation=Reputation(SqlCounters(engine), b"a secret of the tests"),
+        hostname="mx.test",
+        is_spent=lambda _: False,
+    )
+    jobs, audit_log = SqlBulk(engine), SqlAudit(engine)
     app = create_app(
         quarantine=quarantine,
         accounts=accounts,
         message_log=SqlMessageLog(engine),
         ledger=ledger,
-        review=Review(
-            quarantine=quarantine,
-            release=release,
-            teacher=Teacher(ledger, 3),
-            reputation=Reputation(SqlCounters(engine), b"a secret of the tests"),
-            hostname="mx.test",
-            is_spent=lambda _: False,
-        ),
-        audit=SqlAudit(engine),
+        review=review,
+        desk=SqlDesk(engine),
+        bulk=Bulk(store=jobs, quarantine=quarantine, review=review, record=audit_log.append, runner="mx.test"),
+        jobs=jobs,
+        audit=audit_log,
         privacy=Privacy(
             Stores(quarantine, SqlMessageLog(engine), ledger, accounts, SqlAudit(engine), SqlCounters(engine)),
             b"a secret of the tests",

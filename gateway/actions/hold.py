@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from gateway.actions.danger import kind_of
 from gateway.errors import StoreError
 from gateway.ports import QuarantineStore
-from gateway.types import Delivery, Disposition, Envelope, HeldKind, HeldMessage, Hit, Reply, Verdict
+from gateway.types import Delivery, Disposition, Envelope, HeldMessage, Reply, Verdict
 
 HELD = Reply(250, "2.0.0", "Message accepted")  # the client is not told that it was held
 _STORE_DOWN = Reply(451, "4.3.0", "Temporary problem, please try again later")
@@ -26,16 +27,9 @@ def held_id(content_hash: str, reverse_path: str, recipient: str) -> str:
 class Hold:
     """Stores all recipients' rows in one transaction, or none."""
 
-    def __init__(
-        self,
-        store: QuarantineStore,
-        to_json: Callable[[Verdict, Disposition], str],
-        kind_of: Callable[[Sequence[Hit]], HeldKind],
-    ) -> None:
-        """`kind_of` is policy.retention's."""
+    def __init__(self, store: QuarantineStore, to_json: Callable[[Verdict, Disposition], str]) -> None:
         self._store = store
         self._to_json = to_json
-        self._kind_of = kind_of
 
     async def apply(
         self, envelope: Envelope, content: bytes, verdict: Verdict, wanted: Sequence[Disposition]
@@ -71,5 +65,8 @@ class Hold:
             is_8bitmime=envelope.is_8bitmime,
             is_smtputf8=envelope.is_smtputf8,
             state_at=envelope.received_at,
-            kind=self._kind_of(verdict.hits),
+            kind=kind_of(verdict.hits),
+            hits=tuple([hit.name for hit in verdict.hits]),
+            campaign=verdict.campaign,
+            attachments=verdict.attachments,
         )

@@ -43,6 +43,7 @@ log = structlog.get_logger("darban")
 
 async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList, metrics: SocketList) -> None:
     """Until told to stop."""
+    from gateway.bulk import Bulk
     from gateway.housekeeping import Housekeeping, sign_now_and_then
     from gateway.log_expiry import purge_now_and_then
     from gateway.mailboxes import make_learn
@@ -53,7 +54,9 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     from gateway.stores.accounts import SqlAccounts
     from gateway.stores.api_tokens import SqlApiTokens
     from gateway.stores.audit import SqlAudit
+    from gateway.stores.bulk import SqlBulk
     from gateway.stores.counters import SqlCounters
+    from gateway.stores.desk import SqlDesk
     from gateway.stores.dmarc_feedback import SqlDmarcFeedback
     from gateway.stores.engine import make_engine
     from gateway.stores.ledger import SqlLedger
@@ -83,6 +86,10 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),
     ]
     next_hops = make_next_hops(settings)
+    accounts, jobs = SqlAccounts(engine), SqlBulk(engine)
+    review = make_review(settings, make_releaser(settings, next_hops, quarantine), quarantine, teacher, publisher)
+    bulk = Bulk(store=jobs, quarantine=quarantine, review=review, record=audit.append, runner=settings.hostname)
+    tasks.append(asyncio.create_task(bulk.run()))
     pages = create_app(
         quarantine=quarantine,
         accounts=accounts,
@@ -92,7 +99,10 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         sign_in=make_sign_in(settings, accounts),
         message_log=message_log,
         ledger=ledger,
-        review=make_review(settings, make_releaser(settings, next_hops, quarantine), quarantine, teacher, publisher),
+        review=review,
+        desk=SqlDesk(engine),
+        bulk=bulk,
+        jobs=jobs,
         learning=learning,
         why=_why(settings, where),
         tokens=SqlApiTokens(engine),

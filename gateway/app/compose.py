@@ -66,13 +66,13 @@ def make_next_hops(settings: Settings) -> NextHops:
     return NextHops(settings.hostname, make_resolver(settings))
 
 
-def make_quarantine(settings: Settings) -> Any:
+def make_quarantine(settings: Settings, answer_within_s: float | None = None) -> Any:
     """[storage]'s."""
     from gateway.stores.blobs import FileBlobs
     from gateway.stores.engine import make_engine
     from gateway.stores.quarantine import SqlQuarantine
 
-    engine = make_engine(settings.storage.database)
+    engine = make_engine(settings.storage.database, answer_within_s)
     return SqlQuarantine(engine, FileBlobs(settings.storage.blobs), make_keys(settings, engine))
 
 
@@ -300,6 +300,7 @@ def make_review(
     return Review(
         quarantine=quarantine,
         release=releaser.release,
+        is_ours=lambda domain: domain_policies(settings).policy(domain) is not None,
         teacher=teacher,
         reputation=make_reputation(settings, SqlCounters(make_engine(settings.storage.database))),
         hostname=settings.hostname,

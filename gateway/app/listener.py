@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gateway.service import Gateway
 
 log = structlog.get_logger("darban")
+_DATABASE_S = 5.0  # mail waits no longer for a PostgreSQL that does not answer
 
 
 class Doors(NamedTuple):
@@ -120,7 +121,6 @@ async def _open_spamd(
 async def _open_gateway(settings: Settings, where: Places, journal: JournalSender) -> AsyncIterator[Gateway]:
     from gateway.actions.hold import Hold
     from gateway.actions.relay import Relay
-    from gateway.policy.retention import kind_of
     from gateway.scan.explain import verdict_json
     from gateway.scan.pool import ScorerPool
     from gateway.service import Gateway
@@ -128,7 +128,7 @@ async def _open_gateway(settings: Settings, where: Places, journal: JournalSende
     from gateway.stores.engine import make_engine
 
     policies = domain_policies(settings)
-    counters = SqlCounters(make_engine(settings.storage.database))
+    counters = SqlCounters(make_engine(settings.storage.database, _DATABASE_S))
     reputation = make_reputation(settings, counters)
     pool = ScorerPool(where.scorers, _scorers(settings), settings.limits.scan_s, reputation)
     await pool.start()
@@ -139,7 +139,7 @@ async def _open_gateway(settings: Settings, where: Places, journal: JournalSende
             policies=policies,
             scorer=pool,
             relay=Relay(policies, next_hops.get, make_sealer(settings)),
-            hold=Hold(make_quarantine(settings), verdict_json, kind_of),
+            hold=Hold(make_quarantine(settings, _DATABASE_S), verdict_json),
             verifier=next_hops,
             journal=journal,
             counters=counters,

@@ -46,12 +46,12 @@ def list_held(
     if state not in _STATES:
         raise InputError(f"--state {state}: write one of {', '.join(_STATES)}")
     wanted: Any = "" if state == "any" else state
-    messages, total = _store(config)[1].list(HeldQuery(search, domain, wanted, limit))
-    for held in messages:
+    page = _store(config)[1].list(HeldQuery(search, domain, wanted, limit))
+    for held in page.messages:
         typer.echo(json.dumps(_object(held), ensure_ascii=False) if as_json else _line(held))
     if not as_json:
-        typer.echo(f"{len(messages)} of {total}")
-    raise typer.Exit(1 if total else 0)
+        typer.echo(f"{len(page.messages)} of {page.total:,}{'+' if page.is_floor else ''}")
+    raise typer.Exit(1 if page.total else 0)
 
 
 @app.command("show")

@@ -80,7 +80,7 @@ class JournalSender:
             while True:
                 await self._wake.wait()
                 await asyncio.sleep(_GATHER_S)
-                if reader.at_eof():
+                if reader.at_eof() or writer.is_closing():  # a reset is no end of file
                     return
                 self._wake.clear()
                 while self._rows:

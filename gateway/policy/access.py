@@ -18,6 +18,7 @@ Act = Literal[
     "list",  # the quarantine's rows
     "read",  # contents
     "release",
+    "redirect",  # release to another address
     "spam",  # delete it, and learn that such mail is spam
     "delete",
     "note",
@@ -39,7 +40,7 @@ _REVIEW: Final = _OWN | frozenset[Act](("note", "learning"))
 _OF_ALL: Final = frozenset[Act](("learning", "revoke"))  # lessons belong to no domain
 _MAY: Final[Mapping[Role, frozenset[Act]]] = {
     "owner": frozenset(get_args(Act)),
-    "domain_admin": _REVIEW | frozenset[Act](("audit", "accounts", "privacy")),
+    "domain_admin": _REVIEW | frozenset[Act](("redirect", "audit", "accounts", "privacy")),
     "reviewer": _REVIEW,
     "auditor": frozenset(("list", "read", "log", "learning", "audit")),
     "recipient": _OWN,

@@ -70,6 +70,10 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition("filtering", "handed back", "with the MTA", "", "for those for whom it is not held"),
     Transition("with the MTA", "its queue is full", "with the sender", "the MTA's 4xx", "what is held stays held"),
     Transition("with the MTA", "it takes it", "at the next hop", "the MTA's 250"),
+    Transition(
+        "with the MTA", "it takes it, and its reply is lost", "at the next hop", "nothing",
+        "it dies before its 250, or its client has gone", True,
+    ),
     Transition("held", "a person releases it", "releasing", "", "one at a time"),
     Transition("releasing", "2xx", "released", "", "the next hop said so"),
     Transition("releasing", "anything else", "held", "", "with its words"),

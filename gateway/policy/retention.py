@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from gateway.types import HeldKind, HeldMessage, Hit
+from gateway.types import HeldMessage
 
 DAY_S: Final = 86_400.0
 Kept = Literal["spam", "phishing", "malware", "released", "rows"]  # what has a time of its own
-
-_MALWARE: Final = re.compile(r"MALWARE|VIRUS|BOTNET|\AATTACHMENT_(?:EXECUTABLE|MACRO|PROGRAM)")
-_PHISHING: Final = re.compile(r"PHISH|\AIMPOSTURE_")
-
-
-def kind_of(hits: Sequence[Hit]) -> HeldKind:
-    """By the names of the hits that speak against the message; malware before phishing."""
-    against = [hit.name for hit in hits if hit.score > 0]
-    if any(map(_MALWARE.search, against)):
-        return "malware"
-    return "phishing" if any(map(_PHISHING.search, against)) else "spam"
 
 
 @dataclass(frozen=True, slots=True)

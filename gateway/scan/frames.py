@@ -172,13 +172,15 @@ def pack_verdict(verdict: Verdict) -> bytes:
             verdict.rules_id,
             verdict.seconds,
             verdict.stages,
+            verdict.campaign,
+            verdict.attachments,
         )
     )
 
 
 def unpack_verdict(head: bytes) -> Verdict:
     """Raises ValueError or TypeError when the bytes are not one."""
-    queue_id, score, hits, auth, prediction, incomplete, summary, rules_id, seconds, stages = _decode(head)
+    queue_id, score, hits, auth, prediction, incomplete, summary, rules_id, seconds, stages, *rest = _decode(head)
     return Verdict(
         queue_id,
         score,
@@ -190,6 +192,7 @@ def unpack_verdict(head: bytes) -> Verdict:
         rules_id,
         seconds,
         _pairs(stages),
+        *rest,
     )
 
 

@@ -21,6 +21,7 @@ from gateway.begun import Begun
 from gateway.mail import parse
 from gateway.mail.summary import summarise
 from gateway.ports import Classifier, DomainMemory, EnvelopeCheck, MessageCheck, Resolver, RuleSet
+from gateway.scan.campaign import attachments, campaign
 from gateway.scan.change import Case
 from gateway.scan.conclude import conclude, explained
 from gateway.scan.runner import (
@@ -35,6 +36,7 @@ from gateway.types import (
     AuthMethod,
     AuthResult,
     CheckReport,
+    Contribution,
     DnsAnswer,
     Envelope,
     Finding,
@@ -149,14 +151,17 @@ class Pipeline:
         return self._explain(run, mail, verdict) if has_words and is_told else verdict
 
     def _explain(self, run: _Run, mail: MailObject, verdict: Verdict) -> Verdict:
-        classifier = self.classifier
-        if classifier is None or verdict.prediction is None:
-            return verdict
-        contributions = run.stage("explain", lambda: classifier.explain(mail)) or ()
+        classifier = None if verdict.prediction is None else self.classifier
+        contributions, alike, attachments = run.stage("explain", lambda: _told(classifier, mail)) or ((), "", 0)
         stages = tuple(run.times)
         seconds = sum(taken for _, taken in stages)
         return replace(
-            explained(verdict, contributions), incomplete=tuple(run.incomplete), stages=stages, seconds=seconds
+            explained(verdict, contributions),
+            incomplete=tuple(run.incomplete),
+            stages=stages,
+            seconds=seconds,
+            campaign=alike,
+            attachments=attachments,
         )
 
     def case(self, envelope: Envelope, content: bytes, verdict: Verdict) -> Case:
@@ -237,6 +242,12 @@ class Pipeline:
     def _predict(self, run: _Run, mail: MailObject) -> Prediction | None:
         classifier = self.classifier
         return None if classifier is None else run.stage("classify", lambda: classifier.predict(mail))
+
+
+def _told(classifier: Classifier | None, mail: MailObject) -> tuple[tuple[Contribution, ...], str, int]:
+    """What is only worth its time where a person will look."""
+    contributions = () if classifier is None else classifier.explain(mail)
+    return contributions, campaign(mail.message), attachments(mail.message)
 
 
 class MakePipeline(Protocol):

@@ -20,10 +20,14 @@ _BUSY_MS = 15_000
 _MIGRATION_LOCK = 0x44415242  # "DARB", for pg_advisory_xact_lock
 
 
-def make_engine(url: str) -> Engine:
-    """An engine for this process. Connects when first used."""
+def make_engine(url: str, answer_within_s: float | None = None) -> Engine:
+    """An engine for this process. Connects when first used.
+
+    Args:
+        answer_within_s: a PostgreSQL that stands still is given up by then. SQLite is waited for as long as it is busy.
+    """
     if url.startswith("postgresql://"):
-        return create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1), pool_pre_ping=True)
+        return _make_postgresql(url, answer_within_s)
     engine = create_engine(url, connect_args={"timeout": _BUSY_MS / 1000})
 
     @event.listens_for(engine, "connect")
@@ -37,6 +41,21 @@ def make_engine(url: str) -> Engine:
     def _begin(connection: Any) -> None:
         immediate = connection.get_execution_options().get("read_only") is not True
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+def _make_postgresql(url: str, answer_within_s: float | None) -> Engine:
+    from gateway.stores import postgres
+
+    options = {"connect_timeout": postgres.CONNECT_S, **postgres.NETWORK}
+    asked = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    engine = create_engine(asked, pool_pre_ping=True, connect_args=options)
+    connect = postgres.connector(answer_within_s)
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Any, _record: Any, arguments: Any, named: Any) -> Any:
+        return connect(*arguments, **named)
 
     return engine
 

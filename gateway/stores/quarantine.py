@@ -8,18 +8,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, or_, select, update
 
 from gateway.errors import InputError, StoreError
 from gateway.mail.address import mention_of
+from gateway.mail.search import folded
+from gateway.stores import held_query
 from gateway.stores.blobs import FileBlobs
-from gateway.stores.engine import faults
-from gateway.stores.schema import condemned, held, storage_key
+from gateway.stores.engine import faults, storable
+from gateway.stores.schema import condemned, held, held_text, storage_key
 from gateway.stores.vault import OVERHEAD, Key, SqlKeys, destroy, is_alive
-from gateway.types import HeldKind, HeldMessage, HeldQuery, QuarantineState, Scope, Summary
+from gateway.types import HeldKind, HeldMessage, HeldPage, HeldQuery, QuarantineState, Scope, Summary
 
-_PLAIN = tuple(name for name in HeldMessage.__slots__ if name != "summary")
+_PLAIN = tuple(name for name in HeldMessage.__slots__ if name not in ("summary", "hits"))
 _SUMMARY = tuple(Summary.__slots__)
+_AT_ONCE = 500  # names in a statement
 _MAX_PAGE = 1000
 
 
@@ -70,6 +73,7 @@ class SqlQuarantine:
                 self._put(place, content)  # it may have gone with its last row since; now none can be taken away
             if fresh:
                 connection.execute(insert(held), [_row(one) | places[one.domain].columns() for one in fresh])
+                connection.execute(insert(held_text), [_text(one) for one in fresh])
         return True
 
     def _place(self, domain: str, content: bytes) -> _Place:
@@ -97,6 +101,15 @@ class SqlQuarantine:
             row = connection.execute(select(held).where(held.c.id == held_id)).mappings().first()
         return None if row is None else _message(row)
 
+    def several(self, held_ids: Sequence[str]) -> Mapping[str, HeldMessage]:
+        """Id -> message, of those that there are."""
+        found: dict[str, HeldMessage] = {}
+        with faults("quarantine"), self._read() as connection:
+            for start in range(0, len(held_ids), _AT_ONCE):
+                some = held.c.id.in_(held_ids[start : start + _AT_ONCE])
+                found |= {row["id"]: _message(row) for row in connection.execute(select(held).where(some)).mappings()}
+        return found
+
     def find(self, prefix: str) -> list[str]:
         """Ids that begin with this, two at most: enough to see whether it is the only one."""
         with faults("quarantine"), self._read() as connection:
@@ -117,20 +130,45 @@ class SqlQuarantine:
             raise StoreError(f"blob {row.blob[:12]}: content does not match its hash")
         return content
 
-    def list(self, query: HeldQuery) -> tuple[Sequence[HeldMessage], int]:
-        """One page, newest first, and how many there are in all."""
-        conditions = _conditions(query)
-        page = (
-            select(held)
-            .where(*conditions)
-            .order_by(held.c.received_at.desc(), held.c.id)
-            .limit(max(1, min(query.limit, _MAX_PAGE)))
-            .offset(max(0, query.offset))
-        )
+    def list(self, query: HeldQuery) -> HeldPage:
+        """One page. Raises InputError for an `after` that is none."""
         with faults("quarantine"), self._read() as connection:
-            rows = connection.execute(page).mappings().all()
-            total = connection.scalar(select(func.count()).select_from(held).where(*conditions))
-        return [_message(row) for row in rows], int(total or 0)
+            found = held_query.find(connection, query)
+        by_id = self.several(found.ids)
+        messages = [by_id[one] for one in found.ids if one in by_id]
+        return HeldPage(messages, found.total, found.is_floor, found.next)
+
+    def neighbours(self, query: HeldQuery, message: HeldMessage) -> tuple[str, str]:
+        """The message itself need not be in the list any more."""
+        with faults("quarantine"), self._read() as connection:
+            return held_query.neighbours(connection, query, message)
+
+    def ids(self, query: HeldQuery, at_most: int) -> Sequence[str]:
+        """Of all that match, in order, but so many at most."""
+        with faults("quarantine"), self._read() as connection:
+            return held_query.all_ids(connection, query, at_most)
+
+    def mark(self) -> int:
+        """The number of the newest row."""
+        with faults("quarantine"), self._read() as connection:
+            return int(connection.scalar(select(func.max(held_text.c.number))) or 0)
+
+    def count(self, query: HeldQuery, at_most: int) -> int:
+        """How many match, if fewer than `at_most`."""
+        with faults("quarantine"), self._read() as connection:
+            return held_query.count(connection, query, at_most)
+
+    def sizes(self, query: HeldQuery, campaigns: Sequence[str]) -> Mapping[str, int]:
+        """Campaign -> how many of it match; of more than a thousand, a thousand and one."""
+        with faults("quarantine"), self._read() as connection:
+            return held_query.sizes(connection, query, campaigns)
+
+    def changed(self, scope: Scope, since: float, at_most: int) -> Sequence[HeldMessage]:
+        """Messages of the scope that somebody acted on since then, the newest first."""
+        conditions = [held.c.state_at > since, held.c.state != "held", *held_query.in_scope(scope)]
+        page = select(held).where(*conditions).order_by(held.c.state_at.desc()).limit(at_most)
+        with faults("quarantine"), self._read() as connection:
+            return [_message(row) for row in connection.execute(page).mappings()]
 
     def of_messages(self, queue_ids: Sequence[str]) -> Sequence[HeldMessage]:
         """What was held under these queue ids, in whatever state it is."""
@@ -151,9 +189,10 @@ class SqlQuarantine:
         after: QuarantineState,
         note: str = "",
         at: float | None = None,
+        by: str = "",
     ) -> bool:
         """Compare-and-set. A deleted message's content goes with the last row that needs it."""
-        change = {"state": after, "state_at": time.time()} | ({"note": note} if note else {})
+        change = {"state": after, "state_at": time.time(), "state_by": by} | ({"note": note} if note else {})
         unchanged = [held.c.id == held_id, held.c.state.in_(before)] + ([] if at is None else [held.c.state_at == at])
         blob = ""
         with faults("quarantine"), self._engine.begin() as connection:
@@ -191,7 +230,7 @@ class SqlQuarantine:
         with faults("quarantine"), self._read() as connection:
             return list(connection.scalars(select(held.c.domain).distinct().order_by(held.c.domain)))
 
-    def sizes(self) -> Mapping[str, int]:
+    def sizes_of_domains(self) -> Mapping[str, int]:
         """Domain -> bytes of its contents as they were received, each once."""
         each = (
             select(held.c.domain, held.c.blob, func.max(held.c.size_bytes).label("size"))
@@ -344,39 +383,24 @@ def _lock(connection: Connection, key: str) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(int(key[:15], 16))))
 
 
-def _conditions(query: HeldQuery) -> list[ColumnElement[bool]]:
-    conditions = _in_scope(query.scope)
-    if query.state:
-        conditions.append(held.c.state == query.state)
-    if query.domain:
-        conditions.append(held.c.domain == query.domain)
-    if query.text:
-        columns = (held.c.subject, held.c.author, held.c.reverse_path, held.c.recipient, held.c.queue_id)
-        conditions.append(or_(*(column.icontains(query.text, autoescape=True) for column in columns)))
-    return conditions
-
-
-def _in_scope(scope: Scope) -> list[ColumnElement[bool]]:
-    if scope.is_all:
-        return []
-    named = [one for one in scope.domains if not one.startswith("*.")]
-    below = [held.c.domain.endswith(one[1:], autoescape=True) for one in scope.domains if one.startswith("*.")]
-    return [or_(held.c.domain.in_(named), func.lower(held.c.recipient).in_(scope.addresses), *below)]
-
-
 def _row(message: HeldMessage) -> dict[str, Any]:
     row = {name: getattr(message, name) for name in _PLAIN}
     row |= {name: getattr(message.summary, name) for name in _SUMMARY}
-    return {name: _storable(value) for name, value in row.items()}
+    row["hits"] = " ".join(message.hits)
+    return {name: storable(value) for name, value in row.items()}
 
 
-def _storable(value: Any) -> Any:
-    """No database takes lone surrogates, PostgreSQL no NUL."""
-    if isinstance(value, str):
-        return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
-    return value
+def _text(message: HeldMessage) -> dict[str, str]:
+    summary = message.summary
+    texts = {
+        "sender": folded(f"{summary.author} {message.reverse_path}"),
+        "recipient": folded(message.recipient),
+        "words": folded(f"{summary.subject} {message.queue_id} {summary.message_id}"),
+        "hits": f" {' '.join(message.hits)} ",
+    }
+    return {"held_id": message.id} | {name: storable(text) for name, text in texts.items()}
 
 
 def _message(row: Mapping[Any, Any]) -> HeldMessage:
     summary = Summary(**{name: row[name] for name in _SUMMARY})
-    return HeldMessage(summary=summary, **{name: row[name] for name in _PLAIN})
+    return HeldMessage(summary=summary, hits=tuple(row["hits"].split()), **{name: row[name] for name in _PLAIN})

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    func,
 )
 
 metadata = MetaData()
@@ -28,7 +29,7 @@ held = Table(
     Column("content_hash", String(64), nullable=False, index=True),
     Column("reverse_path", Text, nullable=False),
     Column("recipient", Text, nullable=False),
-    Column("domain", Text, nullable=False, index=True),
+    Column("domain", Text, nullable=False),
     Column("client_ip", String(64), nullable=False),
     Column("helo", Text, nullable=False),
     Column("received_at", Float, nullable=False),
@@ -44,13 +45,22 @@ held = Table(
     Column("state", String(16), nullable=False),
     Column("state_at", Float, nullable=False),
     Column("note", Text, nullable=False, server_default=""),
-    Column("kind", String(16), nullable=False, server_default="spam"),  # spam, malware: how long it is kept
+    Column("kind", String(16), nullable=False, server_default="spam"),  # spam, phishing, malware: how long it is kept
     Column("blob", String(64), nullable=False),  # the file: the content's hash, or a name that only its key can make
     Column("storage_key", String(32), nullable=False, server_default=""),  # "": stored as it is
-    Index("held_message_state_received", "state", "received_at"),
+    Column("state_by", String(128), nullable=False, server_default=""),
+    Column("hits", Text, nullable=False, server_default=""),  # names, separated by spaces
+    Column("campaign", String(16), nullable=False, server_default=""),
+    Column("attachments", Integer, nullable=False, server_default="0"),
     Index("held_message_blob", "blob"),
-    Index("held_message_domain_state_received", "domain", "state", "received_at"),
+    # the list's orders; what else it is filtered by stands in them, so that other rows are not read
+    Index("held_message_newest", "state", "received_at", "id", "domain", "kind", "score", "campaign"),
+    Index("held_message_highest", "state", "score", "id", "domain", "kind", "received_at", "campaign"),
+    Index("held_message_domain", "domain", "state", "received_at", "id", "kind", "score", "campaign"),
+    Index("held_message_campaign", "campaign", "state", "received_at", "id", "domain", "kind", "score"),
+    Index("held_message_changed", "state_at"),
 )
+Index("held_message_recipient", func.lower(held.c.recipient), held.c.received_at)
 
 condemned = Table(
     "condemned_blob",
@@ -68,6 +78,65 @@ storage_key = Table(
     Column("created_at", Float, nullable=False),
     Column("destroyed_at", Float, nullable=True),
     Index("storage_key_place", "domain", "period"),
+)
+
+# What a held message is searched by, folded (mail/search.py). Its index of trigrams is the virtual table held_search of
+# SQLite (FTS5), kept by triggers, or a GIN index of PostgreSQL where pg_trgm may be installed: migration 0008.
+held_text = Table(
+    "held_text",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("held_id", String(32), ForeignKey("held_message.id", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("sender", Text, nullable=False),  # author and reverse-path
+    Column("recipient", Text, nullable=False),
+    Column("words", Text, nullable=False),  # subject, queue_id, message-id
+    Column("hits", Text, nullable=False),  # names, a space around each
+)
+
+held_note = Table(
+    "held_note",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("held_id", String(32), ForeignKey("held_message.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("at", Float, nullable=False),
+    Column("account", String(128), nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+saved_filter = Table(
+    "saved_filter",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("account", String(128), nullable=False, index=True),
+    Column("name", String(100), nullable=False),
+    Column("query", Text, nullable=False),
+    Column("is_shared", Boolean, nullable=False),
+)
+
+bulk_job = Table(
+    "bulk_job",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("account", String(128), nullable=False, index=True),
+    Column("act", String(16), nullable=False),
+    Column("about", Text, nullable=False),
+    Column("learns", Boolean, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("state", String(16), nullable=False, index=True),  # running, stopped, done
+    Column("stopped_for", String(16), nullable=False, server_default=""),
+)
+
+bulk_item = Table(
+    "bulk_item",
+    metadata,
+    Column("job", String(32), ForeignKey("bulk_job.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("held_id", String(32), nullable=False),
+    Column("state", String(16), nullable=False),  # types.ItemState
+    Column("at", Float, nullable=False),
+    Column("said", Text, nullable=False, server_default=""),
+    Column("runner", String(255), nullable=False, server_default=""),
+    Index("bulk_item_state", "job", "state", "number"),
 )
 
 message_log = Table(

@@ -1,22 +1,22 @@
 """Acts on held messages. What one did is said on the row or page it was done from."""
 
 import asyncio
-import json
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
 from gateway.errors import InputError
-from gateway.ports import QuarantineStore
+from gateway.ports import Desk, QuarantineStore
 from gateway.review import Review, Reviewed
 from gateway.types import Account
+from gateway.web.rows import rows_of
 from gateway.web.site import Site, find
 
 _NOT_HELD = "The message is not held any more."
 
 
-def act_routes(site: Site, quarantine: QuarantineStore, review: Review) -> APIRouter:
+def act_routes(site: Site, quarantine: QuarantineStore, review: Review, desk: Desk) -> APIRouter:
     """Release, "this is spam" and delete; all need the form's token and are written to the audit log."""
     routes = APIRouter()
     releaser = Annotated[Account, Depends(site.allowed("release"))]
@@ -29,8 +29,7 @@ def act_routes(site: Site, quarantine: QuarantineStore, review: Review) -> APIRo
         learned = f"; {done.learned}" if done.learned else ""
         site.record(who, act, held.id, f"{held.state}: {held.note}{learned}")
         if request.headers.get("hx-request") and not request.headers.get("hx-boosted"):
-            verdict = json.loads(held.verdict_json)
-            return site.page(request, "row.html", one=held, verdict=verdict, learned=done.learned)
+            return site.page(request, "row.html", row=rows_of(desk, [held])[0], who=who, learned=done.learned)
         said = f"?learned={done.learned}" if done.learned else ""
         return RedirectResponse(f"/held/{held.id}{said}", 303)
 
@@ -62,7 +61,7 @@ def act_routes(site: Site, quarantine: QuarantineStore, review: Review) -> APIRo
         site.check_token(request, csrf)
         find(quarantine, held_id, who)
         try:
-            done = Reviewed(review.delete(held_id))
+            done = Reviewed(review.delete(held_id, who.name))
         except InputError:
             raise HTTPException(409, _NOT_HELD) from None
         return after_act(request, who, "delete", done)

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from gateway.bulk import Bulk
 from gateway.config.settings import Api, Web
 from gateway.errors import StoreError
 from gateway.learning import LearningState
@@ -18,6 +19,8 @@ from gateway.ports import (
     AccountStore,
     ApiTokenStore,
     AuditLog,
+    BulkStore,
+    Desk,
     DmarcStore,
     MessageLog,
     QuarantineStore,
@@ -33,10 +36,13 @@ from gateway.web.accounts import account_routes
 from gateway.web.act import act_routes
 from gateway.web.api import ApiParts, create_api
 from gateway.web.audit import audit_routes
+from gateway.web.beside import beside_routes
+from gateway.web.bulk import bulk_routes
 from gateway.web.learning import learning_routes
 from gateway.web.message_log import message_log_routes
 from gateway.web.privacy import privacy_routes
 from gateway.web.review import review_routes
+from gateway.web.saved_filters import saved_filter_routes
 from gateway.web.session import session_routes
 from gateway.web.site import Site, error_page
 from gateway.web.tokens import token_routes
@@ -53,6 +59,9 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     review: Review,
     privacy: Privacy,
     retention: Retention,
+    desk: Desk,
+    bulk: Bulk,
+    jobs: BulkStore,
     learning: LearningState | None,
     why: Why,
     sign_in: SignIn,
@@ -77,10 +86,13 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     app.include_router(session_routes(site, sign_in))
     app.include_router(own_account_routes(site, sign_in))
     app.include_router(account_routes(site))
-    app.include_router(review_routes(site, quarantine, ledger))
+    app.include_router(review_routes(site, quarantine, ledger, desk))
     timelines = Timelines(message_log, quarantine, ledger, audit.acts)
     app.include_router(message_log_routes(site, message_log, timelines))
-    app.include_router(act_routes(site, quarantine, review))
+    app.include_router(act_routes(site, quarantine, review, desk))
+    app.include_router(bulk_routes(site, quarantine, jobs, bulk))
+    app.include_router(beside_routes(site, quarantine, review, desk))
+    app.include_router(saved_filter_routes(site, desk))
     app.include_router(why_routes(site, quarantine, why))
     app.include_router(learning_routes(site, ledger, quarantine, learning))
     app.include_router(audit_routes(site))

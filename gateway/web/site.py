@@ -41,6 +41,7 @@ _HEADERS = {
 _REASONS_SHOWN = 2
 _SOON_S = 7 * DAY_S
 _HOPS = 10  # of X-Forwarded-For
+_MOST_ALIKE = 1000  # are counted
 _OF_THE_FRAMEWORK = {
     "Not Found": "There is no such page.",
     "Method Not Allowed": "The request was not understood.",
@@ -192,6 +193,7 @@ class Site:
             "describe": lambda hit: self.describe(language, hit),
             "days_left": lambda held: days_left(self.retention, held, time.time()),
             "why": lambda verdict: self.why(language, verdict),
+            "because": lambda verdict, wording: self.because(language, verdict, wording),
         }
         return HTMLResponse(self.templates[language.code].get_template(name).render(values), status)
 
@@ -204,6 +206,14 @@ class Site:
         against = [hit for hit in verdict["hits"] if hit["score"] > 0][:_REASONS_SHOWN]
         mark = "؛ " if language.direction == "rtl" else "; "
         return mark.join(self.describe(language, hit) for hit in against)
+
+    def because(self, language: Language, verdict: Mapping[str, Any], wording: str) -> str:
+        """The same inside a sentence; `wording` stands for the classifier's opinion, which has no name of its own."""
+        against = [hit for hit in verdict["hits"] if hit["score"] > 0][:_REASONS_SHOWN]
+        mark = "؛ " if language.direction == "rtl" else "; "
+        return mark.join(
+            wording if hit["name"] == "CLASSIFIER" else _inside(self.describe(language, hit)) for hit in against
+        )
 
 
 def true_client(peer: str, forwarded_for: str, proxies: Sequence[str]) -> str:
@@ -306,6 +316,20 @@ def reason(language: Language, text: str) -> str:
     return _LIMIT_REACHED.sub(said, text)
 
 
+def _inside(words: str) -> str:
+    """A sentence's beginning in its middle; what begins like an abbreviation stays."""
+    return words[:1].lower() + words[1:] if words[1:2].islower() else words
+
+
+def _size(language: Language, size_bytes: int) -> str:
+    """In the reader's digits and units."""
+    for unit, factor in (("MB", 1_000_000), ("kB", 1000)):
+        if size_bytes >= factor:
+            shown = f"{size_bytes / factor:.1f}" if size_bytes < 10 * factor else f"{size_bytes / factor:.0f}"
+            return f"{language.number(shown)} {language.translations.gettext(unit)}"
+    return f"{language.number(str(size_bytes))} {language.translations.gettext('B')}"
+
+
 def _csrf(request: Request) -> str:
     session = request.cookies.get(SESSION_COOKIE, "")
     return hashlib.sha256(f"csrf|{session}".encode()).hexdigest()
@@ -326,6 +350,12 @@ def _environment(language: Language) -> Environment:
     environment.filters["iso_day"] = lambda at: datetime.fromtimestamp(at, UTC).date().isoformat()
     environment.filters["percent"] = lambda share: f"{share:.0%}"
     environment.filters["number"] = language.number
+    environment.filters["grouped"] = lambda number: f"{number:,}"
+    environment.filters["alike"] = lambda number: f"{number:,}" if number <= _MOST_ALIKE else f"{_MOST_ALIKE:,}+"
+    environment.filters["size"] = lambda number: _size(language, number)
+    environment.filters["written_day"] = lambda day: language.when(
+        datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+    ).partition(" ")[0]
     environment.filters["seen"] = seen
     environment.filters["evidence"] = lambda line, name: evidence_text(name, line, tongue(language)) or evidence(line)
     environment.filters["person"] = person

@@ -21,6 +21,7 @@ from benchmarks.scanners.bogofilter import Bogofilter
 from benchmarks.scanners.darban import Darban
 from benchmarks.scanners.rspamd import Instance, Rspamd
 from benchmarks.scanners.spamassassin import Spamd
+from benchmarks.soak import line
 from benchmarks.training import varied, write_mboxes
 from gateway.classify.corpus import read_sources, sources
 from gateway.cli.demo import samples
@@ -149,6 +150,34 @@ def test_smtp_listener(folder: Path) -> None:
 def test_milter(folder: Path) -> None:
     result = run("milter", "--messages", str(folder))
     assert all(result[f"{number} a connection"]["cpu_us"] > 0 for number in (1, 10))
+
+
+def test_soak(folder: Path) -> None:
+    result = run("soak", *"--seconds 8 --rate 10 --warm-up 2 --every 1".split(), "--messages", str(folder))
+    assert result["messages"] == 80
+    assert set(result["replies"]) <= {"250", "451", "550"}
+    for kind in ("pss", "anonymous"):
+        assert {"supervisor", "admin", "listener-1", "scorers", "scorers 1", "all"} <= set(result["memory"][kind])
+        assert all(one["samples"] >= 4 for one in result["memory"][kind].values())
+    assert result["memory"]["anonymous"]["all"]["mib"] < result["memory"]["pss"]["all"]["mib"]
+
+
+@pytest.mark.parametrize(
+    ("grows", "noise", "verdict", "about"),
+    [
+        (0.0, 0.5, "flat", 0),
+        (4.0, 0.1, "flat", 4),
+        (-30.0, 0.5, "flat", -30),
+        (20.0, 0.5, "grows", 20),
+        (6.0, 8.0, "unclear", 6),
+    ],
+)
+def test_a_line_through_memory(grows: float, noise: float, verdict: str, about: float) -> None:
+    """100 MiB, 61 samples in half an hour."""
+    points = [(at / 120, 100 + grows * at / 120 + noise * (-1) ** at) for at in range(61)]
+    told = line(points)
+    assert (told["verdict"], told["samples"]) == (verdict, 61)
+    assert abs(told["mib_an_hour"] - about) <= told["plus_minus"]
 
 
 def test_growth(folder: Path) -> None:

@@ -11,9 +11,14 @@ from tests import postgres
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Path]:
-    with postgres.server() as folder:
-        yield folder
+def postgres_cluster() -> Iterator[postgres.Cluster]:
+    with postgres.cluster() as one:
+        yield one
+
+
+@pytest.fixture
+def postgres_server(postgres_cluster: postgres.Cluster) -> Path:
+    return postgres_cluster.folder
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -27,7 +28,6 @@ from gateway.types import (
     AuditQuery,
     DmarcSending,
     HeldMessage,
-    HeldQuery,
     Lesson,
     Lessons,
     Scope,
@@ -37,7 +37,7 @@ from gateway.types import (
 )
 from tests.builders import dmarc_row
 from tests.fakes import FakeClock
-from tests.postgres import fresh_database
+from tests.postgres import Cluster, fresh_database
 
 CONTENT = b"Subject: x\r\n\r\nbody\r\n"
 
@@ -88,19 +88,6 @@ def test_content_that_is_not_the_rows_is_refused(quarantine: SqlQuarantine) -> N
     with pytest.raises(StoreError):
         quarantine.hold([held(1, b"other")], CONTENT)
     assert quarantine.counts() == {}
-
-
-def test_list_filters_and_pages(quarantine: SqlQuarantine) -> None:
-    quarantine.hold([held(n) for n in range(1, 8)], CONTENT)
-    quarantine.hold([held(9, domain="example.ir")], CONTENT)
-    page, total = quarantine.list(HeldQuery(limit=3))
-    assert ([one.queue_id for one in page], total) == (["Q9", "Q7", "Q6"], 8)
-    assert [one.queue_id for one in quarantine.list(HeldQuery(limit=3, offset=6))[0]] == ["Q2", "Q1"]
-    assert quarantine.list(HeldQuery(domain="example.ir"))[1] == 1
-    assert quarantine.list(HeldQuery(text="سلام 7"))[1] == 1
-    assert quarantine.list(HeldQuery(text="100%"))[1] == 8
-    assert quarantine.list(HeldQuery(text="%x%"))[1] == 0
-    assert quarantine.list(HeldQuery(state="released"))[1] == 0
 
 
 def test_messages_are_found_by_their_content(quarantine: SqlQuarantine) -> None:
@@ -444,6 +431,30 @@ def test_guessing_has_to_wait(engine: Engine, monkeypatch: pytest.MonkeyPatch) -
     accounts.succeed("name:sara")
     assert accounts.wait_s("name:sara", 5) == 0.0
     accounts.fail("name:" + "x\0" * 300)  # whatever was typed
+
+
+def test_a_postgresql_that_stands_still_is_given_up(postgres_cluster: Cluster) -> None:
+    url = fresh_database(postgres_cluster.folder)
+    migrate(url)
+    counters = SqlCounters(make_engine(url, answer_within_s=1.0))
+    counters.add("k", 1.0, 100)
+    with postgres_cluster.standing_still():
+        for within_s in (3.0, 0.2, 0.2):  # the first one waits, the others know
+            began = time.monotonic()
+            with pytest.raises(StoreError):
+                counters.get_many(["k"])
+            assert time.monotonic() - began < within_s
+        began = time.monotonic()
+        with pytest.raises(StoreError):  # connecting alone is bounded too
+            SqlCounters(make_engine(url)).get_many(["k"])
+        assert time.monotonic() - began < 9
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:  # it moves again
+        with contextlib.suppress(StoreError):
+            assert counters.get("k") == 1.0
+            return
+        time.sleep(0.2)
+    raise AssertionError("it is not asked again")
 
 
 def test_faults_become_store_errors(tmp_path: Path) -> None:

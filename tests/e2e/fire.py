@@ -1,10 +1,11 @@
-"""Custody under fire: clients send through the running gateway while it, its disk and everything behind it fail.
+"""Custody under fire: clients send through the running gateway while it, its disk and everything around it fail.
 
     python -m tests.e2e.fire --messages 20000 --faults 300 --seed 1 --out FILE
 
-runs in chunks, each a gateway of its own from an empty disk; a line of JSON for each is appended to FILE, and what stands
-there is not run again. tests/e2e/fire_account.py says what is counted. Needs root (a disk of its own, tests/disk.py), and
-Postfix for one of the next hops.
+runs in chunks, each a gateway of its own from an empty disk, with SQLite and with PostgreSQL in turn; a line of JSON for
+each is appended to FILE, and what stands there is not run again. Two thirds of the mail come by SMTP, a third through a
+Postfix that asks us by milter (fire_front.py); besides, others ask at the doors spamd and HTTP (fire_asked.py).
+fire_account.py says what is counted. Needs root (disks of its own, tests/disk.py), Postfix, spamc and PostgreSQL.
 
 A fault counts only when it is seen to have happened: the process is dead, the unsynced file is gone, the next hop's ledger
 says that it hung up, nothing more could be written. A run in which a kind never took is a failure.
@@ -17,14 +18,13 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
-import os
 import random
 import re
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -36,148 +36,71 @@ from typing import Any
 
 import psutil
 
+from tests import postgres
 from tests.disk import Disk, disk, unavailable
 from tests.e2e import peers
 from tests.e2e.fire_account import Account, Event, Place, draw_up
+from tests.e2e.fire_asked import Askers, account_for
 from tests.e2e.fire_clients import Clients
+from tests.e2e.fire_door import PORTS, Door
+from tests.e2e.fire_front import Front, front
 from tests.e2e.fire_hop import examine
+from tests.e2e.fire_store import Postgres, Sqlite, Store
 
-_CLIENTS = 24
+Fault = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]  # whether it took, and what is to be told of it
+STORES = ("sqlite", "postgresql")
+DOORS = ("smtp", "milter")
+_CLIENTS = {"smtp": 20, "milter": 8}
+_SHARES = {"smtp": 2, "milter": 1}
 _FORGOT = ("delivery not remembered", "who was served is not known")
 _MORE = 10
-_FAULT_S = 120.0  # until all is up again
-_CONFIG = """\
-hostname = "mx.fire.test"
-[smtp]
-listen = ["127.0.0.1:{smtp}"]
-workers = 2
-[dns]
-nameservers = ["127.0.0.1:{dns}"]
-timeout_s = 0.5
-[limits]
-scan_s = 10
-scorers = 2
-[storage]
-database = "sqlite:///var/darban.db"
-blobs = "file:///var/blobs"
-[web]
-listen = "127.0.0.1:{web}"
-[metrics]
-listen = "127.0.0.1:{metrics}"
-"""
-_DOMAIN = """\
-[[domain]]
-name = "{name}.test"
-next_hop = "{next_hop}"
-tag_at = {tag_at}
-quarantine_at = {quarantine_at}
-reject_at = {reject_at}
-"""
+_FAULT_S = 300.0  # until all is up again, also on a machine with other work
 
 
-class Door:
-    """The running gateway, which is started again however it ended."""
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """One chunk."""
 
-    def __init__(self, folder: Path, ports: dict[str, int], postfix_port: int) -> None:
-        self.folder, self.ports = folder, ports
-        a, b, lmtp = (ports[name] for name in ("a", "b", "l"))
-        domains = {
-            "a": (f"smtp://127.0.0.1:{a}", 99), "b": (f"smtp://127.0.0.1:{b}", 99),
-            "l": (f"lmtp://127.0.0.1:{lmtp}", 99), "m": ("maildir:var/maildir", 99),
-            "p": (f"smtp://127.0.0.1:{postfix_port}", 99), "h": (f"smtp://127.0.0.1:{a}", -99),
-            "r": (f"smtp://127.0.0.1:{a}", -99),
-        }  # fmt: skip
-        (folder / "darban.toml").write_text(
-            _CONFIG.format(**ports)
-            + "".join(
-                _DOMAIN.format(
-                    name=name, next_hop=hop, tag_at=at, quarantine_at=at, reject_at=-99 if name == "r" else 99
-                )
-                for name, (hop, at) in domains.items()
-            )
-        )
-        self.log = folder / "log"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, within_s: float = 120.0) -> None:
-        """Blocking, until it is ready. Its predecessor's children may still be about to leave the ports."""
-        deadline = time.monotonic() + within_s
-        while time.monotonic() < deadline:
-            offset = self.log.stat().st_size if self.log.exists() else 0
-            with self.log.open("ab") as log:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-m", "gateway", "run", "--config", str(self.folder / "darban.toml")],
-                    stdout=log, stderr=log, cwd=peers.ROOT, env=os.environ | {"PYTHONPATH": str(peers.ROOT)},
-                )  # fmt: skip
-            while self.process.poll() is None:
-                if "Darban stands at the door." in self.log_since(offset):
-                    self.wait_ready()
-                    return
-                time.sleep(0.05)
-            time.sleep(0.3)
-        raise TimeoutError("the gateway does not start")
-
-    def wait_ready(self, within_s: float = 60.0) -> None:
-        """Every process is up."""
-        assert self.process is not None
-        running = peers.Gateway(self.folder, 0, 0, self.ports["metrics"], self.process)
-        peers.wait_for_ready(running, within_s)
-
-    def pids(self, prefix: str) -> list[int]:
-        """Of the processes of that name."""
-        with contextlib.suppress(OSError, ValueError):
-            listed = json.loads((self.folder / "var/run/processes.json").read_text())
-            return [one["pid"] for one in listed if one["name"].startswith(prefix) and one["pid"]]
-        return []
-
-    def children(self, pid: int) -> list[int]:
-        """A process's own."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            return [one.pid for one in psutil.Process(pid).children()]
-        return []
-
-    def kill_all(self) -> bool:
-        """SIGKILL to every process, the first one first."""
-        assert self.process is not None
-        with contextlib.suppress(psutil.NoSuchProcess):
-            first = psutil.Process(self.process.pid)
-            family = [first, *first.children(recursive=True)]
-            for one in family:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    one.kill()
-            self.process.wait(20)
-            return not psutil.wait_procs(family, timeout=20)[1]
-        return False
-
-    def log_since(self, offset: int) -> str:
-        """What was written after that many bytes."""
-        with self.log.open("rb") as file:
-            file.seek(offset)
-            return file.read().decode("utf-8", "replace")
+    messages: int
+    faults: int
+    seed: int
+    store: str = "sqlite"
+    doors: tuple[str, ...] = DOORS
+    kinds: tuple[str, ...] = ()  # of faults; all that there are
 
 
 class Fire:
     """One chunk: a world, its clients and its faults. `run` gives the report."""
 
     def __init__(
-        self, folder: Path, postfix: peers.Postfix, messages: int, faults: int, seed: int, tell: Callable[[str], None]
+        self, folder: Path, plan: Plan, postfix: peers.Postfix, store: Store, tell: Callable[[str], None]
     ) -> None:
         self._tell = tell
-        self.folder, self.postfix, self.messages, self.faults, self.seed = folder, postfix, messages, faults, seed
-        self.ports = {name: peers.free_port() for name in ("smtp", "web", "metrics", "a", "b", "l", "dns")}
-        self.door = Door(folder, self.ports, postfix.port)
+        self.folder, self.plan, self.postfix, self.store = folder, plan, postfix, store
+        self.ports = {name: peers.free_port() for name in PORTS}
+        self.door = Door(folder, self.ports, store.url, postfix.port)
         self.events: list[Event] = []
-        self._chance = random.Random(f"faults {seed}")
-        self._clients = Clients(self.ports["smtp"], messages, seed, self._supply, _CLIENTS)
-        self._machine = asyncio.Lock()  # who kills, fills or cuts has the gateway to himself
-        self._behind = asyncio.Lock()  # and so has who kills the next hops
+        self._chance = random.Random(f"faults {plan.seed}")
+        self._askers = Askers(self.ports["http"], self.ports["spamd"], plan.seed)
+        self._clients: dict[str, Clients] = {}  # by the door they send to
+        # who kills, fills or cuts has the gateway, the database, the next hops or the server in front to himself
+        self._locks = collections.defaultdict[str, asyncio.Lock](asyncio.Lock)
         self._deck: list[str] = []
         self._begun = 0
-        self._allowed = messages / (faults + 1)
+        self._allowed = plan.messages / (plan.faults + 1)
         self._hops: subprocess.Popen[bytes]
         self._disk: Disk
-        self.kinds: dict[str, Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]] = {
+        self._front: Front | None = None
+        self.kinds = {kind: make for kind, make in self._kinds().items() if not plan.kinds or kind in plan.kinds}
+
+    def _kinds(self) -> dict[str, Fault]:
+        steps = (
+            "refuse", "greeting", "mail", "rcpt", "rcpt 4xx", "data", "354", "content", "dot", "dot 4xx", "lost",
+            "hang", "late",
+        )  # fmt: skip
+        kinds: dict[str, Fault] = {
             "listener killed": lambda: self._kill("listener"),
+            "http door killed": lambda: self._kill("door-http"),
             "scorer killed": lambda: self._kill("scorer"),
             "scorers' parent killed": lambda: self._kill("scorers"),
             "admin killed": lambda: self._kill("admin"),
@@ -196,32 +119,29 @@ class Fire:
             "dns silent": lambda: self._suffer("silent", "dns"),
             "dns refused": lambda: self._suffer("refused", "dns"),
             "hops killed": self._kill_hops,
-            "postfix killed": self._kill_postfix,
-            **{
-                f"hop: {step}": lambda step=step: self._suffer(step)
-                for step in (
-                    "refuse", "greeting", "mail", "rcpt", "rcpt 4xx", "data", "354", "content", "dot", "dot 4xx",
-                    "lost", "hang", "late",
-                )
-            },
-        }  # fmt: skip
+            "postfix killed": lambda: self._kill_postfix(self.postfix),
+            **{f"hop: {step}": lambda step=step: self._suffer(step) for step in steps},
+        }
+        if "milter" in self.plan.doors:
+            kinds |= {"front killed": self._kill_front, "front's disk full": self._fill_front}
+        if isinstance(self.store, Postgres):
+            kinds |= {
+                "database killed": self._kill_database,
+                "database stopped": self._hold_up_database,
+                "database sessions cut": self._end_database_sessions,
+            }
+        return kinds
 
     async def run(self) -> dict[str, Any]:
         """Until every message is settled, every fault injected, and all is counted."""
         begun = time.monotonic()
-        with disk(self.folder, self.folder / "var", 320) as self._disk:
+        with contextlib.ExitStack() as stack:
+            self._disk = stack.enter_context(disk(self.folder, self.folder / "var", 320))
+            if "milter" in self.plan.doors:
+                self._front = stack.enter_context(front(self.folder, self.ports["milter"]))
             try:
                 await self._prepare()
-                clients = asyncio.create_task(self._clients.run())
-                sowers = [asyncio.create_task(self._sow()) for _ in range(2)]
-                while not all(task.done() for task in (clients, *sowers)):
-                    await asyncio.wait([clients, *sowers], timeout=5)
-                    self._clients.is_closed = all(task.done() for task in sowers)
-                    self._tell(f"{self._clients.settled} of {self.messages} messages, {self._took()} faults took")
-                    for task in (clients, *sowers):
-                        if task.done():
-                            task.result()
-                await asyncio.gather(clients, *sowers)
+                await self._play()
                 return await asyncio.to_thread(self._report, time.monotonic() - begun)
             finally:
                 self.door.kill_all()
@@ -235,6 +155,34 @@ class Fire:
         if cache.is_dir():
             shutil.copytree(cache, self.folder / "var" / "cache")
         await asyncio.to_thread(self.door.start)
+        await self._askers.learn()
+        ports = {"smtp": self.ports["smtp"], "milter": self._front.postfix.port if self._front else 0}
+        of_all = sum(_SHARES[door] for door in self.plan.doors)
+        counts = itertools.count(1), itertools.count(1)
+        for door in self.plan.doors:
+            share = _SHARES[door] / of_all
+            self._clients[door] = Clients(
+                door, ports[door], round(self.plan.messages * share), self.plan.seed,
+                lambda share=share: self._allowed * share, _CLIENTS[door], counts,
+            )  # fmt: skip
+
+    async def _play(self) -> None:
+        clients = [asyncio.create_task(one.run()) for one in self._clients.values()]
+        sowers = [asyncio.create_task(self._sow()) for _ in range(2)]
+        asking = asyncio.create_task(self._askers.run())
+        tasks = [*clients, *sowers]
+        while not all(task.done() for task in tasks):
+            left = [*(task for task in tasks if not task.done()), asking]
+            await asyncio.wait(left, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+            for one in self._clients.values():
+                one.is_closed = all(task.done() for task in sowers)
+            settled = sum(one.settled for one in self._clients.values())
+            self._tell(f"{settled} of {self._messages} messages, {self._took()} faults took")
+            for task in (*tasks, asking):
+                if task.done():
+                    task.result()
+        self._askers.is_over = True
+        await asking
 
     def _start_hops(self) -> None:
         ports = [str(self.ports[name]) for name in ("a", "b", "l", "dns")]
@@ -247,28 +195,33 @@ class Fire:
 
     # --- when --------------------------------------------------------------------------------------------------------
 
-    def _supply(self) -> int:
-        """So many messages may have been begun."""
-        return math.ceil(self._allowed)
+    @property
+    def _messages(self) -> int:
+        return sum(one.messages for one in self._clients.values())
+
+    @property
+    def _waiting(self) -> int:
+        return sum(one.after_dot for one in self._clients.values())
 
     def _took(self) -> int:
         return sum(event.took for event in self.events)
 
     async def _sow(self) -> None:
         """One fault after the other, in the middle of its share of the messages; two of us, so that they overlap."""
-        while self._took() < self.faults and self._begun < 3 * self.faults:
+        faults = self.plan.faults
+        while self._took() < faults and self._begun < 3 * faults:
             self._begun += 1
-            self._allowed += (self.messages - self._allowed) / (self.faults - self._took() + 1)
+            self._allowed += (self._messages - self._allowed) / (faults - self._took() + 1)
             await asyncio.sleep(self._chance.uniform(0.05, 0.5))
             if not self._deck:  # every kind once, in an order of its own, and again; what did not take comes once more
                 self._deck = self._chance.sample(sorted(self.kinds), len(self.kinds))
             await self._inject(self._deck.pop())
-        self._allowed = self.messages
+        self._allowed = math.inf
 
     async def _inject(self, kind: str) -> None:
         async with self._alone(kind):
             await self._until_busy()
-            offset, waiting, begun = self.door.log.stat().st_size, self._clients.after_dot, time.time()
+            offset, waiting, begun = self.door.log.stat().st_size, self._waiting, time.time()
             try:
                 async with asyncio.timeout(_FAULT_S):
                     took, detail = await self.kinds[kind]()
@@ -280,18 +233,20 @@ class Fire:
         self.events.append(Event(kind, begun, ended, took, {"waiting": waiting, **told, **detail}))
         if not took:
             self._deck.insert(0, kind)
-            self.messages = self._clients.messages = self.messages + _MORE  # or none might be left for it to meet
+            for one in self._clients.values():
+                one.messages += _MORE  # or none might be left for it to meet
         self._tell(f"{kind}, {ended - begun:.1f} s, took: {took}, {self.events[-1].detail}")
 
     def _alone(self, kind: str) -> contextlib.AbstractAsyncContextManager[object]:
         if kind.startswith(("hop:", "dns", "postfix")):
             return contextlib.nullcontext()
-        return self._behind if kind == "hops killed" else self._machine
+        alone = next((one for one in ("hops", "front", "database") if kind.startswith(one)), "gateway")
+        return self._locks[alone]
 
     async def _until_busy(self) -> None:
         """Some messages wait for their answer, or none come."""
         for _ in range(200):
-            if self._clients.after_dot > 2:
+            if self._waiting > 2:
                 return
             await asyncio.sleep(0.01)
 
@@ -357,8 +312,8 @@ class Fire:
         assert process is not None
         offset = self.door.log.stat().st_size
         process.send_signal(signal.SIGHUP)
-        for _ in range(600):
-            await asyncio.sleep(0.1)
+        for _ in range(360):
+            await asyncio.sleep(0.5)
             if '"event": "reloaded"' in self.door.log_since(offset):
                 return True, {}
         return False, {}
@@ -388,15 +343,19 @@ class Fire:
         return dead and is_gone, {}
 
     async def _disk_full(self) -> tuple[bool, dict[str, Any]]:
+        took = await self._fill(self._disk)
+        await asyncio.to_thread(self.door.wait_ready)
+        return took
+
+    async def _fill(self, own: Disk) -> tuple[bool, dict[str, Any]]:
         until = time.monotonic() + self._chance.choice((0.5, 2.0, 5.0))
         took = False
         try:
             while time.monotonic() < until:
-                took |= await asyncio.to_thread(self._disk.fill)
+                took |= await asyncio.to_thread(own.fill)
                 await asyncio.sleep(0.02)
         finally:
-            self._disk.free()
-        await asyncio.to_thread(self.door.wait_ready)
+            own.free()
         return took, {}
 
     async def _read_only(self) -> tuple[bool, dict[str, Any]]:
@@ -408,24 +367,33 @@ class Fire:
         return took, {}
 
     async def _lock_database(self) -> tuple[bool, dict[str, Any]]:
-        for_s = self._chance.choice((1.0, 3.0, 6.0, 18.0) if self.faults > 60 else (1.0, 4.0))
-        return await asyncio.to_thread(self._lock_for, for_s)
-
-    def _lock_for(self, for_s: float) -> tuple[bool, dict[str, Any]]:
-        with contextlib.closing(sqlite3.connect(self.folder / "var/darban.db", timeout=30)) as connection:
-            connection.isolation_level = None
-            connection.execute("BEGIN IMMEDIATE")
-            time.sleep(for_s)
-            connection.execute("ROLLBACK")
+        for_s = self._long()
+        await asyncio.to_thread(self.store.lock, for_s)
         return True, {"for_s": for_s}
+
+    async def _kill_database(self) -> tuple[bool, dict[str, Any]]:
+        assert isinstance(self.store, Postgres)
+        return await asyncio.to_thread(self.store.kill, self._chance.uniform(0, 2)), {}
+
+    async def _hold_up_database(self) -> tuple[bool, dict[str, Any]]:
+        assert isinstance(self.store, Postgres)
+        for_s = self._long()
+        await asyncio.to_thread(self.store.hold_up, for_s)
+        return True, {"for_s": for_s}
+
+    async def _end_database_sessions(self) -> tuple[bool, dict[str, Any]]:
+        assert isinstance(self.store, Postgres)
+        ended = await asyncio.to_thread(self.store.end_sessions)
+        return ended > 0, {"ended": ended}
+
+    def _long(self) -> float:
+        """Seconds: now and then longer than anybody in the gateway waits for a database."""
+        return self._chance.choice((1.0, 3.0, 6.0, 18.0) if self.plan.messages > 1000 else (1.0, 4.0))
 
     async def _release(self, *, is_killed: bool) -> tuple[bool, dict[str, Any]]:
         """A person releases some of what is held; or the command dies in the middle of it."""
-        with contextlib.closing(sqlite3.connect(self.folder / "var/darban.db", timeout=30)) as connection:
-            ids = [
-                row[0]
-                for row in connection.execute("SELECT id FROM held_message WHERE state = 'held' ORDER BY id LIMIT 40")
-            ]
+        query = "SELECT id FROM held_message WHERE state = 'held' ORDER BY id LIMIT 40"
+        ids = [row[0] for row in await asyncio.to_thread(self.store.rows, query)]
         if not ids:
             return False, {}
         command = ["-m", "gateway", "quarantine", "release", *ids, "--config", str(self.folder / "darban.toml")]
@@ -433,14 +401,12 @@ class Fire:
             sys.executable, *command, cwd=peers.ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         if is_killed:
+            names = ", ".join(f"'{one}'" for one in ids)
+            begun = f"SELECT 1 FROM held_message WHERE state = 'releasing' AND id IN ({names})"
             for _ in range(400):  # until it has begun
                 await asyncio.sleep(0.02)
-                with contextlib.closing(sqlite3.connect(self.folder / "var/darban.db", timeout=30)) as connection:
-                    begun = (
-                        f"SELECT 1 FROM held_message WHERE state = 'releasing' AND id IN ({','.join('?' * len(ids))})"
-                    )
-                    if connection.execute(begun, ids).fetchone():
-                        break
+                if await asyncio.to_thread(self.store.rows, begun):
+                    break
             await asyncio.sleep(self._chance.uniform(0, 0.05))
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -469,17 +435,27 @@ class Fire:
         await asyncio.to_thread(self._start_hops)
         return code == -signal.SIGKILL, {}
 
-    async def _kill_postfix(self) -> tuple[bool, dict[str, Any]]:
-        """The processes that talk with us; or the whole of it, and later it is there again."""
-        first = psutil.Process(int((self.postfix.folder / "queue/pid/master.pid").read_text()))
+    async def _kill_postfix(self, postfix: peers.Postfix) -> tuple[bool, dict[str, Any]]:
+        """The processes that talk with us; and the whole of it is stopped, and later there again."""
+        first = psutil.Process(int((postfix.folder / "queue/pid/master.pid").read_text()))
         doors = [one for one in first.children() if one.name() in ("smtpd", "cleanup")]
         for one in doors:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
-        await asyncio.to_thread(self.postfix.command, "postfix", "stop")
+        await asyncio.to_thread(postfix.command, "postfix", "stop")
         await asyncio.sleep(self._chance.uniform(0, 1))
-        await asyncio.to_thread(self.postfix.command, "postfix", "start")
+        await asyncio.to_thread(postfix.command, "postfix", "start")
         return bool(doors), {"killed": len(doors)}
+
+    # --- what: in front of us ----------------------------------------------------------------------------------------
+
+    async def _kill_front(self) -> tuple[bool, dict[str, Any]]:
+        assert self._front is not None
+        return await self._kill_postfix(self._front.postfix)
+
+    async def _fill_front(self) -> tuple[bool, dict[str, Any]]:
+        assert self._front is not None
+        return await self._fill(self._front.disk)
 
     # --- the account ---------------------------------------------------------------------------------------------------
 
@@ -488,23 +464,29 @@ class Fire:
         assert process is not None
         process.terminate()
         code = process.wait(90)
-        self._wait_for_postfix()
+        for postfix in (self.postfix, *([self._front.postfix] if self._front else [])):
+            _wait_for_queue(postfix)
+        if self._front:
+            shutil.copy(self._front.postfix.folder / "mail.log", self.folder)
         log = self.door.log_since(0)
         forgotten = frozenset(re.findall(rf'"queue_id": "(\w+)"[^\n]*"event": "(?:{"|".join(_FORGOT)})"', log))
-        account = draw_up(self._clients.attempts, self._places(), self.events, forgotten)
+        attempts = [attempt for one in self._clients.values() for attempt in one.attempts]
+        account = draw_up(attempts, self._places(), self.events, forgotten)
+        exceptions = re.findall(r'"exception": "[^\n]*?(\w+(?:Error|Exception)[^\n"]{0,200})"', log)
         return {
-            "seed": self.seed,
-            "messages": self.messages,
-            "settled": self._clients.settled,
-            "attempts": len(self._clients.attempts),
-            "outcomes": dict(collections.Counter(attempt.outcome for attempt in self._clients.attempts)),
+            "seed": self.plan.seed,
+            "store": self.plan.store,
+            "messages": self._messages,
+            "by_door": {door: one.messages for door, one in self._clients.items()},
+            "settled": sum(one.settled for one in self._clients.values()),
+            "attempts": len(attempts),
+            "outcomes": dict(collections.Counter(f"{one.door}: {one.outcome}" for one in attempts)),
             "faults": self._by_kind(),
             "took": self._took(),
             "exit": code,
             "seconds": round(seconds),
-            "tracebacks": sorted(set(re.findall(r'"exception": "[^\n]*?(\w+(?:Error|Exception)[^\n"]{0,200})"', log)))[
-                :20
-            ],
+            "tracebacks": sorted(set(exceptions))[:20],
+            **account_for(self._askers.asked, self.events),
             **dataclasses.asdict(account),
         }
 
@@ -520,12 +502,6 @@ class Fire:
                 counts[name] += event.detail.get(name, 0)
         return {kind: {name: n for name, n in counts.items() if n} for kind, counts in sorted(table.items())}
 
-    def _wait_for_postfix(self) -> None:
-        deadline = time.monotonic() + 60
-        while self.postfix.command("postqueue", "-j").stdout.strip() and time.monotonic() < deadline:
-            self.postfix.command("postqueue", "-f")
-            time.sleep(0.5)
-
     def _places(self) -> Iterator[Place]:
         with (self.folder / "taken").open() as ledger:
             lines = [json.loads(line) for line in ledger]
@@ -538,13 +514,13 @@ class Fire:
             yield _place(examine(content), delivered[1].decode() if delivered else "", "m")
         for content in self.postfix.messages():
             yield _place(examine(content.replace(b"\n", b"\r\n")), "you@p.test", "p")
+        for recipient, about in self._front.copies() if self._front else ():
+            yield _place(about, recipient, "f")
         yield from self._held()
 
     def _held(self) -> Iterator[Place]:
         query = "SELECT recipient, helo, queue_id, state, content_hash FROM held_message"
-        with contextlib.closing(sqlite3.connect(self.folder / "var/darban.db")) as connection:
-            rows = connection.execute(query).fetchall()
-        for recipient, helo, queue_id, state, digest in rows:
+        for recipient, helo, queue_id, state, digest in self.store.rows(query):
             session = int(helo.removeprefix("s").removesuffix(".fire.test"))
             content = self._blob(digest)
             about = examine(content)
@@ -565,14 +541,24 @@ def _place(about: dict[str, Any], recipient: str, where: str, said: str = "250")
     )  # fmt: skip
 
 
+def _wait_for_queue(postfix: peers.Postfix) -> None:
+    """Until Postfix has delivered what it took."""
+    deadline = time.monotonic() + 60
+    while postfix.command("postqueue", "-j").stdout.strip() and time.monotonic() < deadline:
+        postfix.command("postqueue", "-f")
+        time.sleep(0.5)
+
+
 def never_took(reports: list[dict[str, Any]]) -> list[str]:
     """The kinds of faults of which no run has anything to show."""
-    return [kind for kind in reports[0]["faults"] if not any(one["faults"][kind].get("took") for one in reports)]
+    kinds = dict.fromkeys(kind for report in reports for kind in report["faults"])
+    return [kind for kind in kinds if not any(one["faults"].get(kind, {}).get("took") for one in reports)]
 
 
 def faults_of(report: dict[str, Any]) -> list[str]:
     """What is wrong with a run; nothing when all is well."""
     names = [name.name for name in dataclasses.fields(Account) if isinstance(report[name.name], list)]
+    names.append("wrong_answers")
     wrong = [f"{name}: {one}" for name in names for one in report[name]]
     if report["settled"] != report["messages"]:
         wrong.append(f"{report['settled']} of {report['messages']} messages settled")
@@ -581,16 +567,21 @@ def faults_of(report: dict[str, Any]) -> list[str]:
     return wrong
 
 
-def play(
-    messages: int, faults: int, seed: int, tell: Callable[[str], None], keep: Path | None = None
-) -> dict[str, Any]:
-    """One chunk, in a folder that is kept where something was wrong and `keep` names a place."""
+def play(plan: Plan, tell: Callable[[str], None], keep: Path | None = None) -> dict[str, Any]:
+    """One chunk, of which the log is kept where something was wrong and `keep` names a place."""
     folder = Path(tempfile.mkdtemp(prefix="darban-fire-"))
+    folder.chmod(0o755)  # the servers' own users come in
     try:
-        with peers.postfix(domain="p.test", users=("you",)) as postfix:
-            report = asyncio.run(Fire(folder, postfix, messages, faults, seed, tell).run())
+        with contextlib.ExitStack() as stack:
+            postfix = stack.enter_context(peers.postfix(domain="p.test", users=("you",)))
+            store: Store = Sqlite(folder)
+            if plan.store == "postgresql":
+                store = Postgres(stack.enter_context(postgres.cluster()))
+            report = asyncio.run(Fire(folder, plan, postfix, store, tell).run())
         if keep is not None and faults_of(report):
-            shutil.copy(folder / "log", keep.with_name(f"{keep.name}.{seed}.log"))
+            shutil.copy(folder / "log", keep.with_name(f"{keep.name}.{plan.seed}.log"))
+            if (folder / "mail.log").exists():
+                shutil.copy(folder / "mail.log", keep.with_name(f"{keep.name}.{plan.seed}.mail.log"))
         return report
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -603,8 +594,11 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--chunk", type=int, default=2500, help="messages of one gateway's life")
+    parser.add_argument("--stores", default=",".join(STORES), help="the chunks' databases, in turn")
+    parser.add_argument("--doors", default=",".join(DOORS), help="where mail comes in")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
+    stores = asked.stores.split(",")
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     why = unavailable()
     if why:
@@ -618,7 +612,8 @@ def main() -> int:
         if seed in seeds:
             continue
         messages, faults = math.ceil(asked.messages / chunks), math.ceil(asked.faults / chunks)
-        report = play(messages, faults, seed, lambda text, number=number: _tell(number, chunks, text), asked.out)
+        plan = Plan(messages, faults, seed, stores[number % len(stores)], tuple(asked.doors.split(",")))
+        report = play(plan, lambda text, number=number: _tell(number, chunks, text), asked.out)
         done.append(report)
         with asked.out.open("a") as out:
             out.write(json.dumps(report) + "\n")
@@ -634,17 +629,21 @@ def _tell(number: int, chunks: int, text: str) -> None:
 def summary(reports: list[dict[str, Any]]) -> dict[str, Any]:
     """The sums over several chunks."""
     sums = collections.Counter[str]()
-    copies, outcomes, kinds = (collections.Counter[str]() for _ in range(3))
+    copies, outcomes, kinds, said, doors, stores = (collections.Counter[str]() for _ in range(6))
     for report in reports:
         sums.update({name: n for name, n in report.items() if isinstance(n, int) and name not in ("seed", "exit")})
         sums.update({name: len(n) for name, n in report.items() if isinstance(n, list)})
         copies.update(report["second_copies"])
         outcomes.update(report["outcomes"])
+        said.update(report["said"])
+        doors.update(report["by_door"])
+        stores[report["store"]] += report["messages"]
         kinds.update({kind: counts.get("took", 0) for kind, counts in report["faults"].items()})
     sums["most_copies"] = max((report["most_copies"] for report in reports), default=0)
     wrong = [one for report in reports for one in faults_of(report)]
     wrong += [f"{kind} never took" for kind in never_took(reports)]
-    return {**sums, "second_copies": copies, "outcomes": outcomes, "faults": kinds, "wrong": wrong[:50]}
+    by = {"by_door": doors, "by_store": stores, "second_copies": copies, "outcomes": outcomes, "said": said}
+    return {**sums, **by, "faults": kinds, "wrong": wrong[:50]}
 
 
 if __name__ == "__main__":

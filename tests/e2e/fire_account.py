@@ -7,11 +7,14 @@ attempt to send it is named by the session, which is the HELO name, which each p
     damaged       it is in a place, and not whole
     too early     it is in a place, and the client never said the last dot
     bounced       the client heard 5xx, and nobody wanted that
+    unjudged      it was delivered, and we had not judged it
+    astray        it was delivered where policy holds or refuses
     unexplained   one place too many: for all but one there has to be a cause, or the client heard 250 in between
 
 A cause is an event that was logged: the next hop's reply was lost (its own ledger says so, or it was killed), the client
 went away before the answer, the gateway was killed or held up or its power cut while it had the message, or it could not
-write down who has been served (its log says so).
+write down who has been served (its log says so). Where a mail server took the message and asked us, no fault of ours is
+a cause: only that this server was killed, or its client went away.
 """
 
 from __future__ import annotations
@@ -28,12 +31,15 @@ ANSWER_LOST = frozenset(
 # cause of a second copy -> the row of gateway/policy/custody.py that allows it
 _LOST_REPLY = ("relaying", "the next hop took it, and its reply is lost")
 _NO_ANSWER = ("answering", "we die, or the client has gone")
+_MTA_SILENT = ("with the MTA", "it takes it, and its reply is lost")
 CAUSES = {
     "next hop's reply lost": _LOST_REPLY,
     "next hop killed before its reply": _LOST_REPLY,
     "client went away before the answer": _NO_ANSWER,
     **{f"answer lost: {kind}": _NO_ANSWER for kind in ANSWER_LOST},
     "who was served could not be written down": ("answering", "... and that cannot be written down or looked up"),
+    "MTA killed before its reply": _MTA_SILENT,
+    "client of the MTA went away before the answer": _MTA_SILENT,
     "release: next hop's reply lost": ("releasing", "the next hop took it, and its reply is lost"),
     "release: killed": ("releasing", "we die"),
 }
@@ -51,6 +57,7 @@ class Attempt:
     replies: Mapping[str, int]  # recipient -> code of its RCPT
     outcome: str  # a code, "before" or "after" the dot without an answer, "vanished"
     queue_id: str = ""
+    door: str = "smtp"  # or "milter": said to the mail server that asks us
 
     def code(self, recipient: str) -> int:
         """What the client heard for this recipient; 0 for no answer."""
@@ -107,18 +114,25 @@ class Account:
     damaged: list[str] = field(default_factory=list)
     too_early: list[str] = field(default_factory=list)
     bounced: list[str] = field(default_factory=list)
+    unjudged: list[str] = field(default_factory=list)
+    astray: list[str] = field(default_factory=list)
     unexplained: list[str] = field(default_factory=list)
 
     @property
     def faults(self) -> list[str]:
         """What is wrong; nothing when all is well."""
-        names = ("lost", "damaged", "too_early", "bounced", "unexplained")
+        names = ("lost", "damaged", "too_early", "bounced", "unjudged", "astray", "unexplained")
         return [f"{name}: {one}" for name in names for one in getattr(self, name)]
 
 
 def is_nobody(recipient: str) -> bool:
     """Whose mail has to bounce."""
     return recipient.startswith(("unknown", "later")) or recipient.endswith("@r.test")
+
+
+def is_kept(recipient: str) -> bool:
+    """Whose mail policy lets through to nobody."""
+    return recipient.endswith(("@h.test", "@r.test"))
 
 
 def draw_up(
@@ -159,7 +173,7 @@ def _one(
     account.refused += 5 in codes
     account.with_sender += not codes & {2, 5}
     if 5 in codes and not is_nobody(recipient):
-        account.bounced.append(name)
+        account.bounced.append(f"{name}: {_told(tried, recipient)}")
     released = [one for one in places if one.is_released]
     held = [one for one in places if one.where == "held"]
     came = [one for one in places if one.where != "held" and not one.is_released]
@@ -172,6 +186,8 @@ def _one(
     if any(one.state == "released" for one in held) and not released:
         account.lost.append(f"{name}: called released, and not at the next hop")
     account.damaged += [f"{name} in {one.where}" for one in places if not one.is_whole]
+    account.unjudged += [f"{name} in {one.where}" for one in places if not one.queue_id]
+    account.astray += [f"{name} in {one.where}" for one in came if is_kept(recipient)]
     for one in came:
         attempt = by_session.get(one.session)
         if attempt is None or attempt.outcome == "before":
@@ -224,6 +240,8 @@ def _cause(attempt: Attempt | None, place: Place, events: Sequence[Event], *, is
     if attempt is None or attempt.outcome.startswith("2"):
         return ""
     at_once = [event for event in events if event.took and event.meets(attempt)]
+    if attempt.door == "milter":
+        return _cause_at_mta(attempt, at_once)
     if attempt.outcome == "vanished":
         return "client went away before the answer"
     if place.said == "lost":
@@ -236,6 +254,12 @@ def _cause(attempt: Attempt | None, place: Place, events: Sequence[Event], *, is
     if attempt.outcome == "after":
         return next((f"answer lost: {event.kind}" for event in at_once if event.kind in ANSWER_LOST), "")
     return ""
+
+
+def _cause_at_mta(attempt: Attempt, at_once: Sequence[Event]) -> str:
+    if attempt.outcome == "vanished":
+        return "client of the MTA went away before the answer"
+    return "MTA killed before its reply" if any(event.kind == "front killed" for event in at_once) else ""
 
 
 def _when(attempt: Attempt | None) -> str:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-import itertools
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -88,11 +87,22 @@ class _Lost(Exception):
 class Clients:
     """`run` ends when they are closed and every message is settled; `supply` says how many may have been begun."""
 
-    def __init__(self, port: int, messages: int, seed: int, supply: Callable[[], int], parallel: int) -> None:
-        self._port, self.messages, self._seed, self._supply, self._parallel = port, messages, seed, supply, parallel
+    def __init__(
+        self,
+        door: str,
+        port: int,
+        messages: int,
+        seed: int,
+        supply: Callable[[], float],
+        parallel: int,
+        counts: tuple[Iterator[int], Iterator[int]],
+    ) -> None:
+        """`counts` number messages and sessions, here and elsewhere."""
+        self._door, self._port, self._parallel = door, port, parallel
+        self.messages, self._seed, self._supply = messages, seed, supply
         self.is_closed = False  # no more will be asked for
-        self._chance = random.Random(f"clients {seed}")
-        self._sessions = itertools.count(1)
+        self._chance = random.Random(f"clients {seed} {door}")
+        self._numbers, self._sessions = counts
         self._due: list[tuple[float, int, Mail]] = []
         self._begun = self._settled = 0
         self.attempts: list[Attempt] = []
@@ -125,7 +135,7 @@ class Clients:
                 batch.append(heapq.heappop(self._due)[2])
             elif self._begun < min(self.messages, self._supply()):
                 self._begun += 1
-                batch.append(make_mail(self._begun, self._seed, self._chance))
+                batch.append(make_mail(next(self._numbers), self._seed, self._chance))
             else:
                 break
         return batch
@@ -150,8 +160,7 @@ class Clients:
         one = _Dialogue(reader, writer)
         try:
             code, _ = await one.answer()
-            if code == 220:
-                await one.command(f"EHLO s{session}.fire.test")
+            if code == 220 and (await one.command(f"EHLO s{session}.fire.test"))[0] == 250:
                 for mail in batch:
                     await self._send(one, mail, session)
                 one.say("QUIT")
@@ -179,7 +188,7 @@ class Clients:
                 outcome = "vanished" if one.is_vanished else "after"
             raise
         finally:
-            attempt = Attempt(mail.number, session, begun, time.time(), replies, outcome, queue_id)
+            attempt = Attempt(mail.number, session, begun, time.time(), replies, outcome, queue_id, self._door)
             if replies:
                 self.attempts.append(attempt)
             mail.open -= {to for to in recipients if attempt.code(to) // 100 in (2, 5)}
@@ -208,7 +217,10 @@ class Clients:
         if not any(code == 250 for code in codes[1:]):
             await one.command("RSET")
             return [*codes, 0]
-        return [*codes, (await one.command("DATA"))[0]]
+        codes.append((await one.command("DATA"))[0])
+        if codes[-1] != 354:
+            await one.command("RSET")
+        return codes
 
     async def _content(self, one: _Dialogue, content: bytes, replies: dict[str, int]) -> tuple[str, str]:
         if not any(code == 250 for code in replies.values()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import imaplib
 import itertools
 import os
@@ -25,15 +26,37 @@ ROOT = Path(__file__).parent.parent.parent
 _PORTS = itertools.count(20_000 + os.getpid() % 1_000 * 10)
 
 
+_RESERVED: list[int] = []  # descriptors of locked files, until this process ends
+
+
 def free_port() -> int:
-    """A port nobody listens on, below those the kernel hands out to connections, and never the same one twice."""
+    """A port nobody listens on, below those the kernel hands out to connections, and never the same one twice.
+
+    Nor one that another test has been given, whose server may be dead at this moment and about to come back: two gateways
+    would share the port (SO_REUSEPORT), and each have mail of the other.
+    """
     for port in _PORTS:
+        if not _reserve(port):
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 return port
     raise AssertionError
+
+
+def _reserve(port: int) -> bool:
+    folder = Path(tempfile.gettempdir()) / f"darban-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    file = os.open(folder / str(port), os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        return False
+    _RESERVED.append(file)
+    return True
 
 
 def wait_for_port(port: int, within_s: float = 60.0, process: subprocess.Popen[bytes] | None = None) -> None:
@@ -215,13 +238,14 @@ def postfix(
     milter: str = "",
     extra: str = "",
     is_proxied: bool = False,
+    place: Path | None = None,
 ) -> Iterator[Postfix]:
     """A whole Postfix instance: takes mail for the users of the domain into Maildirs, or hands it to `relayhost`.
 
     `extra` lines of main.cf override; with `is_proxied` its clients begin with a PROXY header. At `Postfix.after_port`
     mail comes back from a filter in front, with XFORWARD. With a milter there is a port more, where it is not asked.
     """
-    folder = Path(tempfile.mkdtemp(prefix="darban-postfix-"))
+    folder = Path(tempfile.mkdtemp(prefix="darban-postfix-", dir=place))
     folder.chmod(0o755)
     port, after_port, inner_port = free_port(), free_port(), free_port()
     etc, queue, data, mail = (folder / name for name in ("etc", "queue", "data", "mail"))
@@ -237,7 +261,8 @@ def postfix(
         f"virtual_mailbox_domains = {domain}\nvirtual_mailbox_maps = texthash:{mailboxes}\nvirtual_mailbox_base = {mail}\n"
         f"virtual_uid_maps = static:{nobody.pw_uid}\nvirtual_gid_maps = static:{nobody.pw_gid}\n"
     )  # fmt: skip
-    (etc / "main.cf").write_text(
+    _write_main(
+        etc / "main.cf",
         f"""compatibility_level = 3.6
 queue_directory = {queue}
 data_directory = {data}
@@ -263,7 +288,7 @@ smtpd_upstream_proxy_protocol = {"haproxy" if is_proxied else ""}
 minimal_backoff_time = 1s
 queue_run_delay = 1s
 {delivery}{f"smtpd_milters = {milter}" if milter else ""}
-{extra}"""
+{extra}""",
     )
     services = [
         f"127.0.0.1:{port} inet n - n - - smtpd",
@@ -292,6 +317,13 @@ queue_run_delay = 1s
     finally:
         subprocess.run(["postfix", "-c", str(etc), "stop"], capture_output=True, check=False)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_main(path: Path, text: str) -> None:
+    """The last line of a name counts: a name that comes twice is a warning of every process, and master waits for ever
+    for its log to take more of them than a socket holds."""
+    lines = {line.partition("=")[0].strip(): line for line in text.splitlines()}
+    path.write_text("\n".join(lines.values()) + "\n")
 
 
 # --- Dovecot ------------------------------------------------------------------------------------------------------

@@ -36,12 +36,12 @@ class World:
         self.quarantine.hold([HELD], CONTENT)
         self.reputation = Reputation(self.counters, b"a secret of the tests")
 
-        async def release(held_id: str) -> HeldMessage:
-            return replace(self.quarantine.rows[held_id], state=state)
+        async def release(held_id: str, who: str) -> HeldMessage:
+            return replace(self.quarantine.rows[held_id], state=state, state_by=who)
 
         self.review = Review(
             quarantine=self.quarantine, release=release, teacher=Teacher(self.ledger, 2), reputation=self.reputation,
-            hostname="mx.darban.test", is_spent=lambda who: who == "busy",
+            is_ours=lambda domain: domain == "darban.test", hostname="mx.darban.test", is_spent=lambda who: who == "busy",
         )  # fmt: skip
 
     def lessons(self) -> list[Lesson]:
@@ -117,3 +117,36 @@ def test_counters_that_are_down_keep_no_act_from_happening(tmp_path: Path) -> No
     world = World(tmp_path)
     world.counters.is_down = True
     assert world.review.spam(HELD.id, "sara").held.state == "deleted"
+
+
+async def test_a_release_to_another_address_is_a_copy_of_its_own(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    done = await world.review.redirect(HELD.id, "Reza <reza@darban.test>", "sara")
+    assert (done.held.recipient, done.held.domain, done.held.state_by) == ("reza@darban.test", "darban.test", "sara")
+    assert done.held.id != HELD.id
+    assert done.learned == "" and world.lessons() == [], "it was not the recipient who wanted it"
+    assert world.quarantine.rows[HELD.id].state == "held"
+    assert world.quarantine.content(done.held.id) == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("reza@elsewhere.example", "does not go through this gateway"),
+        ("reza", "does not go through this gateway"),
+        ("a@darban.test, b@darban.test", "does not go through this gateway"),
+        (HELD.recipient.upper(), "for that address already"),
+    ],
+)
+async def test_addresses_it_may_not_go_to(tmp_path: Path, address: str, said: str) -> None:
+    world = World(tmp_path)
+    with pytest.raises(InputError, match=said):
+        await world.review.redirect(HELD.id, address, "sara")
+    assert list(world.quarantine.rows) == [HELD.id]
+
+
+async def test_what_was_deleted_goes_nowhere(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.review.delete(HELD.id, "sara")
+    with pytest.raises(InputError, match="not there any more"):
+        await world.review.redirect(HELD.id, "reza@darban.test", "sara")

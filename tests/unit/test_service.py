@@ -16,7 +16,6 @@ from gateway.actions.relay import Relay
 from gateway.errors import InputError, StoreError
 from gateway.mail import parse
 from gateway.policy.domains import ConfiguredDomains
-from gateway.policy.retention import kind_of
 from gateway.reputation import Reputation
 from gateway.scan.explain import verdict_json
 from gateway.service import Gateway, Releaser
@@ -75,7 +74,7 @@ class World:
             policies=self.policies,
             scorer=self.scorer or FixedScorer(self.verdict),
             relay=Relay(self.policies, lambda _: self.hop),
-            hold=Hold(self.quarantine, verdict_json, kind_of),
+            hold=Hold(self.quarantine, verdict_json),
             verifier=self,
             journal=self.journal,
             counters=self.counters,
@@ -86,7 +85,7 @@ class World:
     async def filter(self, *recipients: str, content: bytes = CONTENT, mta: Mta = MTA) -> Filtered:
         gateway = Gateway(
             policies=self.policies, scorer=self.scorer or FixedScorer(self.verdict), relay=Relay(self.policies, lambda _: self.hop),
-            hold=Hold(self.quarantine, verdict_json, kind_of), verifier=self, journal=self.journal, counters=self.counters,
+            hold=Hold(self.quarantine, verdict_json), verifier=self, journal=self.journal, counters=self.counters,
             reputation=self.reputation,
         )  # fmt: skip
         return await gateway.filter(envelope(*recipients), content, mta)
@@ -94,7 +93,7 @@ class World:
     async def screen(self, address: str) -> Reply | None:
         gateway = Gateway(
             policies=self.policies, scorer=FixedScorer(None), relay=Relay(self.policies, lambda _: self.hop),
-            hold=Hold(self.quarantine, verdict_json, kind_of), verifier=self, journal=self.journal, counters=self.counters,
+            hold=Hold(self.quarantine, verdict_json), verifier=self, journal=self.journal, counters=self.counters,
             reputation=self.reputation,
         )  # fmt: skip
         return await gateway.screen(Client("192.0.2.1"), "", recipient(address))
@@ -608,7 +607,7 @@ async def test_dmarc_is_reported_only_when_it_is_asked_for(reports_dmarc: bool) 
     world = World(verdict(auth=(policy,)))
     gateway = Gateway(
         policies=world.policies, scorer=FixedScorer(world.verdict), relay=Relay(world.policies, lambda _: world.hop),
-        hold=Hold(world.quarantine, lambda *_: "{}", kind_of), verifier=world, journal=world.journal, counters=world.counters,
+        hold=Hold(world.quarantine, lambda *_: "{}"), verifier=world, journal=world.journal, counters=world.counters,
         reports_dmarc=reports_dmarc, reputation=world.reputation,
     )  # fmt: skip
     await gateway.receive(envelope("a@darban.test"), CONTENT)

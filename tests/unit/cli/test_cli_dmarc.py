@@ -23,7 +23,6 @@ from gateway.config.load import load_settings
 from gateway.errors import InputError
 from gateway.mail import parse
 from gateway.policy.domains import ConfiguredDomains
-from gateway.policy.retention import kind_of
 from gateway.reputation import Reputation
 from gateway.service import Gateway
 from gateway.stores.dmarc_feedback import SqlDmarcFeedback
@@ -68,7 +67,7 @@ async def judged(store: SqlDmarcFeedback) -> None:
         hop = MemoryNextHop()
         gateway = Gateway(
             policies=policies, scorer=FixedScorer(verdict(score, auth=(found, *aligned, policy))),
-            relay=Relay(policies, lambda _, hop=hop: hop), hold=Hold(MemoryQuarantine(), lambda *_: "{}", kind_of),
+            relay=Relay(policies, lambda _, hop=hop: hop), hold=Hold(MemoryQuarantine(), lambda *_: "{}"),
             verifier=None, journal=journal, counters=MemoryCounters(), reports_dmarc=True,
             reputation=Reputation(MemoryCounters(), b"secret"),
         )  # type: ignore[misc, arg-type]  # fmt: skip

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from gateway.net import journal
 from gateway.net.journal import JournalSender, serve_journal
@@ -82,6 +84,34 @@ async def test_rows_wait_while_nobody_listens(tmp_path: Path, monkeypatch: pytes
     assert got == [row(0), row(1)]
     await sender.close()
     server.close()
+
+
+def test_rows_come_again_after_the_other_end_died_with_some_unread(tmp_path: Path) -> None:
+    """The socket is reset then, and has no end of file; uvloop raises RuntimeError for what is written to it."""
+    got: list[JournalRow] = []
+
+    async def store(rows: Sequence[JournalRow]) -> None:
+        got.extend(rows)
+
+    async def die_and_come_back() -> None:
+        sender = JournalSender(tmp_path / "journal")
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(tmp_path / "journal"))
+            listening.listen()
+            sender.start()
+            sender.record([row(1)])
+            connection, _ = await asyncio.to_thread(listening.accept)
+            await asyncio.sleep(2 * journal._GATHER_S)  # it has come, and is not read
+            connection.close()
+        await asyncio.sleep(0.05)
+        server = await serve_journal(tmp_path / "journal", store)
+        sender.record([row(2)])
+        await until(1, got)
+        await sender.close()
+        server.close()
+
+    uvloop.run(die_and_come_back())
+    assert got[-1] == row(2)
 
 
 async def test_memory_is_bounded_and_the_loss_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ AUDITOR = Account("a", "auditor", ("example.ir",))
 RECIPIENT = Account("sara@example.ir", "recipient", (), ("sara@example.ir", "info@example.ir"))
 ACTS: dict[Role, str] = {
     "owner": " ".join(get_args(Act)),
-    "domain_admin": "list read release spam delete note senders log audit accounts privacy",
+    "domain_admin": "list read release redirect spam delete note senders log audit accounts privacy",
     "reviewer": "list read release spam delete note senders log learning",
     "auditor": "list read log audit",
     "recipient": "list read release spam delete senders log",

@@ -1,11 +1,11 @@
-"""policy/retention.py: which kind a message is, and when its content goes."""
+"""policy/retention.py: when its content goes."""
 
 from __future__ import annotations
 
 import pytest
 
-from gateway.policy.retention import DAY_S, Retention, kind_of
-from gateway.types import HeldMessage, Hit, Summary
+from gateway.policy.retention import DAY_S, Retention
+from gateway.types import HeldMessage, Summary
 
 DAYS = {"spam": 30.0, "phishing": 20.0, "malware": 10.0, "released": 5.0, "rows": 90.0}
 RETENTION = Retention(
@@ -13,23 +13,6 @@ RETENTION = Retention(
     {"example.ir": {"spam": 3.0}, "*.example.ir": {"malware": 1.0}, "*.ir": {"malware": 2.0}},
     domain_sizes={"*.example.ir": 7},
 )
-
-
-@pytest.mark.parametrize(
-    ("hits", "kind"),
-    [
-        ([], "spam"),
-        ([("MONEY_WON", 3.0)], "spam"),
-        ([("PHISH_PASSWORD", 3.0), ("MONEY_WON", 3.0)], "phishing"),
-        ([("COMBO_FA_PHISH", 3.0)], "phishing"),
-        ([("IMPOSTURE_LINK", 4.0)], "phishing"),
-        ([("PHISH_PASSWORD", 3.0), ("ATTACHMENT_EXECUTABLE", 3.0)], "malware"),
-        ([("DNSBL_SPAMHAUS_DBL_MALWARE", 3.0)], "malware"),
-        ([("ATTACHMENT_EXECUTABLE", 0.0), ("PHISH_PASSWORD", -1.0)], "spam"),
-    ],
-)
-def test_kinds(hits: list[tuple[str, float]], kind: str) -> None:
-    assert kind_of([Hit(name, score, "") for name, score in hits]) == kind
 
 
 @pytest.mark.parametrize(

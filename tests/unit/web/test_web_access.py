@@ -39,6 +39,18 @@ class Row(NamedTuple):
 # A new route needs a row: what one has to be allowed, and a form and a query that are understood.
 ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/"): Row("list"),
+    ("GET", "/news"): Row("list"),
+    ("GET", "/bulk"): Row("list", query="?act=delete"),
+    ("GET", "/jobs"): Row("list"),
+    ("GET", "/jobs/{job_id}"): Row("list", is_there=False),
+    ("POST", "/jobs"): Row("delete", {"act": "delete", "id": "{held_id}"}),
+    ("POST", "/jobs/{job_id}/{order}"): Row("list", is_there=False),
+    ("POST", "/filters"): Row("list", {"name": "x"}),
+    ("POST", "/filters/{filter_id}/delete"): Row("list", is_there=False),
+    ("GET", "/held/{held_id}/copies"): Row("read"),
+    ("GET", "/held/{held_id}/notes"): Row("read"),
+    ("POST", "/held/{held_id}/notes"): Row("note", {"text": "x"}),
+    ("POST", "/held/{held_id}/redirect"): Row("redirect", {"address": "new@darban.test"}),
     ("GET", "/log"): Row("log"),
     ("GET", "/log/export.csv"): Row("log"),
     ("GET", "/log/row/{number}"): Row("log", is_there=False),
@@ -93,7 +105,15 @@ ROWS: dict[tuple[str, str], Row] = {
     ("POST", "/sign-out"): Row("door"),
     ("GET", "/language/{code}"): Row("door"),
 }
-NAMES = {"number": "1", "queue_id": "Q0", "token": "x", "code": "fa"}
+NAMES = {
+    "job_id": "0" * 32,
+    "order": "stop",
+    "filter_id": "0" * 32,
+    "number": "1",
+    "queue_id": "Q0",
+    "token": "x",
+    "code": "fa",
+}
 GUARDED = {which: row for which, row in ROWS.items() if row.act != "door"}
 OF_A_MESSAGE = {which: row for which, row in GUARDED.items() if "{held_id}" in which[1]}
 
@@ -109,7 +129,11 @@ def web(tmp_path: Path) -> Iterator[WebApp]:
 
 def ask(client: TestClient, which: tuple[str, str], row: Row, held_id: str, csrf: str) -> Any:
     method, path = which
-    form = row.form | {"csrf": csrf} if method == "POST" else None
+    form = (
+        {name: value.format(held_id=held_id) for name, value in row.form.items()} | {"csrf": csrf}
+        if method == "POST"
+        else None
+    )
     return client.request(method, path.format(**NAMES, held_id=held_id) + row.query, data=form)
 
 

@@ -23,7 +23,6 @@ def upgrade() -> None:
         table.add_column(sa.Column("storage_key", sa.String(32), nullable=False, server_default=""))
     op.execute("UPDATE held_message SET blob = content_hash")
     op.create_index("held_message_blob", "held_message", ["blob"])
-    op.create_index("held_message_domain_state_received", "held_message", ["domain", "state", "received_at"])
     op.create_table("condemned_blob", sa.Column("blob", sa.String(64), primary_key=True))
     op.create_table(
         "storage_key",
