@@ -35,6 +35,7 @@ from gateway.web.account import own_account_routes
 from gateway.web.accounts import account_routes
 from gateway.web.act import act_routes
 from gateway.web.api import ApiParts, create_api
+from gateway.web.api.problem import answer as problem
 from gateway.web.audit import audit_routes
 from gateway.web.beside import beside_routes
 from gateway.web.bulk import bulk_routes
@@ -47,6 +48,8 @@ from gateway.web.session import session_routes
 from gateway.web.site import Site, error_page
 from gateway.web.tokens import token_routes
 from gateway.web.why import Why, why_routes
+
+API = "/api/v1"
 
 
 def create_app(  # noqa: PLR0913  all that the pages show and do
@@ -115,11 +118,13 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     )
     made = create_api(site, parts)
     app.include_router(token_routes(site, tokens, made, api.token_max_days))
-    app.mount("/api/v1", made)
+    app.mount(API, made)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:
+        if request.url.path.startswith(API):  # a line end in it: the mount does not match
+            return problem(error.status_code, str(error.detail), fields=error.headers)
         return error_page(site, request, error)
 
     @app.exception_handler(RequestValidationError)

@@ -99,7 +99,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("POST", "/reset/{token}"): Row("door"),
     ("GET", "/account/tokens"): Row("own"),
     ("POST", "/account/tokens"): Row("own", {"name": "x", "act": "list", "days": "1"}),
-    ("POST", "/account/tokens/revoke"): Row("own", {"token": "none"}),
+    ("POST", "/account/tokens/revoke"): Row("own", {"token": "none"}, is_there=False),
     ("GET", "/api"): Row("own"),
     ("GET", "/api/openapi.json"): Row("own"),
     ("POST", "/sign-out"): Row("door"),

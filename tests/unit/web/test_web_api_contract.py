@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -23,6 +25,7 @@ from gateway.stores.api_tokens import SqlApiTokens
 from gateway.types import Account
 from tests.web_app import make_web_app
 
+EXAMPLES = 10  # of each operation, right and wrong ones
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -44,16 +47,16 @@ def fields(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, dict
     web.engine.dispose()
 
 
-@pytest.fixture(scope="module")
-def api_schema(fields: tuple[Any, dict[str, str]]) -> Any:
+def test_no_answer_breaks_the_contract(fields: tuple[Any, dict[str, str]]) -> None:
     app, headers = fields
-    return schemathesis.openapi.from_asgi("/api/v1/openapi.json", app, headers=headers)
+    schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app, headers=headers)
+    operations = [found.ok() for found in schema.get_all_operations()]
+    assert len(operations) > 30
+    for operation, mode in itertools.product(operations, GenerationMode):
 
+        @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def holds(case: schemathesis.Case) -> None:
+            case.call_and_validate(headers=headers, checks=CHECKS)
 
-schema = schemathesis.pytest.from_fixture("api_schema")
-
-
-@schema.parametrize()
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-def test_no_answer_breaks_the_contract(case: schemathesis.Case, fields: tuple[Any, dict[str, str]]) -> None:
-    case.call_and_validate(headers=fields[1], checks=CHECKS)
+        holds()
