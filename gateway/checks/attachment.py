@@ -56,6 +56,13 @@ class Attachment:
                 yield from _by_content(part)
 
 
+def dangers(part: Part) -> tuple[str, ...]:
+    """What one part would be reported for, as names of findings."""
+    names = [name for name in (part.filename, part.other_filename) if name]
+    found = [*(one for name in names for one in _by_name(name, part)), *_by_content(part)]
+    return tuple(dict.fromkeys(one.name for one in found))
+
+
 def _by_name(filename: str, part: Part) -> Iterator[Finding]:
     shown = filename[:120]
     if _is_turned(filename):

@@ -162,6 +162,25 @@ class _Scope(NamedTuple):
     styled: dict[str, _Scope]  # of children with this style attribute and no other that counts
 
 
+class Token(NamedTuple):
+    """A start tag, an end tag, or text whose entities are decoded."""
+
+    kind: Literal["start", "end", "text"]
+    value: str  # the lower-case name of the element, or the text
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
+def tokenize(text: str) -> Iterator[Token]:
+    """What a page is made of, comments left out, within the limits of `render`. Linear; never raises."""
+    for token in islice(turbohtml.tokenize(text[:MAX_CHARACTERS].replace("\0", "")), MAX_TOKENS):
+        if token.type is _TEXT:
+            yield Token("text", token.data or "")
+        elif token.type is _START:
+            yield Token("start", token.tag or "", tuple(token.attrs or ()))
+        elif token.type is _END:
+            yield Token("end", token.tag or "")
+
+
 def render(text: str) -> Html:
     """What the HTML shows, hides and leads to. Never raises."""
     walk = _Walk()
@@ -265,10 +284,10 @@ class _Walk:
         for url, source, pieces in self.links:
             if url.startswith("//"):
                 self.schemeless.append(url)
-                followed = f"http:{url}"
+                target = f"http:{url}"
             else:
-                followed = _followed(url, self.base) if self.base else url
-            yield Link(followed, " ".join("".join(pieces).split()), source)
+                target = followed(url, self.base) if self.base else url
+            yield Link(target, " ".join("".join(pieces).split()), source)
 
     # --- tokens
 
@@ -443,7 +462,8 @@ def _look(
 _look_of_short = lru_cache(maxsize=2048)(_look)  # most messages repeat a few styles
 
 
-def _followed(url: str, base: str) -> str:
+def followed(url: str, base: str) -> str:
+    """Where a link of a page with this <base> leads. Never raises."""
     if _HAS_SCHEME.match(url):
         return url
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 _CONTRIBUTIONS = {
     "words": "words “%(value)s”",
@@ -91,7 +92,74 @@ _CHANGES = {
     "subject": "with another subject",
     "passage": "without the passage “%(value)s”",
 }
-_EVIDENCE = {"URL_DOMAIN_NEW": "link to %(value)s, a domain first seen here less than a day ago"}  # as the check has it
+_SHOWN_AS, _SENT_AS = "shown as %(shown)s, leads to %(host)s", "shown as %(shown)s, sent as %(address)s"
+_ANSWERS = "from %(author)s, but answers go to %(address)s"
+_PAST_COUNTS = "of about %(count)s messages of the client's network of late %(bad_count)s were held or refused"
+_DOMAIN_COUNTS = "of about %(count)s proven messages of %(domain)s of late %(bad_count)s were held or refused"
+_SPF_WORDS = {
+    "PASS": "%(ip)s is permitted by %(domain)s, by %(term)s",
+    "FAIL": "%(ip)s is not permitted by %(domain)s, by %(term)s",
+    "SOFTFAIL": "%(ip)s is probably not permitted by %(domain)s, by %(term)s",
+}
+# finding -> its lines of evidence as the checks have them; what is named a count is a number, all else is a stranger's
+_EVIDENCE: dict[str, str] = {
+    "AUTHOR_NO_ADDRESS": "From holds no address",
+    "AUTHOR_NAME_IS_OTHER_ADDRESS": _SENT_AS,
+    "AUTHOR_NAME_IS_OUR_ADDRESS": _SENT_AS,
+    "AUTHOR_SEVERAL": "From names %(count)s authors and there is no Sender",
+    "BODY_EMPTY": "there is nothing to read",
+    "BODY_LINK_ONLY": "a link and %(count)s characters beside it",
+    "CLIENT_NETWORK_BAD": _PAST_COUNTS,
+    "CLIENT_NETWORK_GOOD": _PAST_COUNTS,
+    "DATE_FAR_FUTURE": "Date says %(date)s, %(count)s days after we received it",
+    "DATE_IN_FUTURE": "Date says %(date)s, %(count)s hours after we received it",
+    "DATE_IN_PAST": "Date says %(date)s, %(count)s days before we received it",
+    "DATE_MISSING": "there is no Date field",
+    "DKIM_ALIGNED": "signed by the author's domain %(domain)s",
+    "DKIM_NONE": "no signature",
+    "DKIM_VALID": "signed by %(domain)s",
+    "DMARC_PASS": "%(domain)s is who it says",
+    "DOMAIN_BAD": _DOMAIN_COUNTS,
+    "DOMAIN_GOOD": _DOMAIN_COUNTS,
+    "FIRST_CONTACT": "%(author)s has not written to %(recipient)s of late",
+    "FROM_NAME_IS_ADDRESS": _SENT_AS,
+    "HELO_LOCALHOST": "the client calls itself %(name)s",
+    "HELO_NO_DOMAIN": "the client calls itself %(name)s, which is no domain name",
+    "HTML_BASE64": "the page is encoded in base64",
+    "HTML_FORM": "the page holds a form to fill in",
+    "HTML_FRAME": "the page embeds another one",
+    "HTML_HIDDEN_TEXT": "%(count)s characters are hidden from the reader: “%(words)s…”",
+    "HTML_IMAGE_ONLY": "pictures and only %(count)s characters of text",
+    "HTML_ONLY": "there is no plain text beside the HTML",
+    "HTML_SCRIPT": "the page holds a script",
+    "KNOWN_SENDER": "%(author)s sent about %(count)s clean messages to %(recipient)s of late",
+    "LOOKALIKE_LINK_SHOWN": _SHOWN_AS,
+    "MESSAGE_ID_MISSING": "there is no Message-Id field",
+    "ORGANISATION_NAME_FREEMAIL": "uses your name “%(words)s”, but writes from %(address)s",
+    "ORIGIN_UNKNOWN_DOMAIN": "%(domain)s does not exist",
+    "OWN_DOMAIN_SPOOF": "says it is from %(domain)s, came from outside and proves nothing",
+    "RDNS_GENERIC": "%(name)s is the name of an access line, not of a mail server",
+    "RDNS_NONE": "%(ip)s has no reverse DNS name",
+    "REPLY_TO_ELSEWHERE": _ANSWERS,
+    "REPLY_TO_FREEMAIL": _ANSWERS,
+    "REPLY_TO_OTHER_FREEMAIL": _ANSWERS,
+    "REVERSE_PATH_OTHER_DOMAIN": "sent by %(domain)s for %(author)s",
+    "SUBJECT_FALSE_REPLY": "“%(words)s” answers nothing: no thread, no quotation",
+    "TEXT_DIRECTION_OVERRIDE": "the text turns the reading direction",
+    "TEXT_FANCY_LETTERS": "words are written in letters made for decoration",
+    "TEXT_MIXED_SCRIPT_WORDS": "“%(words)s” mixes alphabets",
+    "TO_IS_AUTHOR": "the message says it is from and to the same address",
+    "TO_MISSING": "no field names a recipient",
+    "TO_UNDISCLOSED": "To says %(words)s",
+    "URL_DOMAIN_NEW": "link to %(value)s, a domain first seen here less than a day ago",
+    "URL_TEXT_MISMATCH": _SHOWN_AS,
+    **{f"SPF_{result}": words for result, words in _SPF_WORDS.items()},
+    **{f"SPF_HELO_{result}": words for result, words in _SPF_WORDS.items()},
+    **dict.fromkeys(
+        ("PERSON_NAME_ELSEWHERE", "PERSON_NAME_FREEMAIL", "PERSON_NAME_SERVICE"),
+        "“%(words)s” is %(person)s, but this comes from %(address)s",
+    ),
+}
 _AND, _COMMA = " and ", ", "
 _DELIVERED = "It would have been delivered %(changes)s."
 _TAGGED = "It would have been delivered, though tagged, %(changes)s."
@@ -104,9 +172,11 @@ SENTENCES = (
     *_OF_ONE.values(),
     *(_ONE_WORD, _RANGE, _OR_MORE, _AND, _COMMA, _DELIVERED, _TAGGED, _UNTAGGED, _AS_IT_IS, _NOTHING),
     *_CHANGES.values(),
-    *_EVIDENCE.values(),
+    *dict.fromkeys(_EVIDENCE.values()),
 )
 _PASSAGE_SHOWN = 120
+_LINE_READ = 2000  # characters of a line of evidence
+_PLACE = re.compile(r"%\((\w+)\)s")
 # the blocks that hold every character of classes R and AL (UAX #9)
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 
@@ -162,10 +232,24 @@ def change_text(kind: str, value: str, tongue: Tongue = ENGLISH) -> str:
 def evidence_text(name: str, line: str, tongue: Tongue = ENGLISH) -> str:
     """A line of this finding's evidence in the reader's words; "" when it has none of its own."""
     said = _EVIDENCE.get(name, "")
-    before, _, after = said.partition("%(value)s")
-    if not said or not (line.startswith(before) and line.endswith(after) and len(line) > len(before) + len(after)):
+    found = _reader(said).fullmatch(line, 0, _LINE_READ) if said else None
+    if found is None:
         return ""
-    return tongue.gettext(said) % {"value": tongue.shown(line[len(before) : -len(after)])}
+    values = {
+        key: tongue.number(value) if key.endswith("count") else tongue.shown(value)
+        for key, value in found.groupdict().items()
+    }
+    return tongue.gettext(said) % values
+
+
+@cache
+def _reader(sentence: str) -> re.Pattern[str]:
+    """What takes the values out of a sentence again."""
+    pieces = _PLACE.split(sentence)  # text and names in turn
+    places = [rf"(?P<{name}>[0-9]+)" if name.endswith("count") else rf"(?P<{name}>.+?)" for name in pieces[1::2]]
+    return re.compile(
+        "".join(re.escape(text) + place for text, place in zip(pieces[::2], [*places, ""], strict=True)), re.DOTALL
+    )
 
 
 def _value(kind: str, value: str, tongue: Tongue) -> str:

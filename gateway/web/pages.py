@@ -39,6 +39,8 @@ from gateway.web.api.problem import answer as problem
 from gateway.web.audit import audit_routes
 from gateway.web.beside import beside_routes
 from gateway.web.bulk import bulk_routes
+from gateway.web.download import download_routes
+from gateway.web.held import held_routes
 from gateway.web.learning import learning_routes
 from gateway.web.message_log import message_log_routes
 from gateway.web.privacy import privacy_routes
@@ -89,13 +91,15 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     app.include_router(session_routes(site, sign_in))
     app.include_router(own_account_routes(site, sign_in))
     app.include_router(account_routes(site))
-    app.include_router(review_routes(site, quarantine, ledger, desk))
+    app.include_router(review_routes(site, quarantine, desk))
     timelines = Timelines(message_log, quarantine, ledger, audit.acts)
     app.include_router(message_log_routes(site, message_log, timelines))
     app.include_router(act_routes(site, quarantine, review, desk))
     app.include_router(bulk_routes(site, quarantine, jobs, bulk))
     app.include_router(beside_routes(site, quarantine, review, desk))
     app.include_router(saved_filter_routes(site, desk))
+    app.include_router(held_routes(site, quarantine, ledger))
+    app.include_router(download_routes(site, quarantine))
     app.include_router(why_routes(site, quarantine, why))
     app.include_router(learning_routes(site, ledger, quarantine, learning))
     app.include_router(audit_routes(site))

@@ -46,6 +46,8 @@ _OF_THE_FRAMEWORK = {
     "Not Found": "There is no such page.",
     "Method Not Allowed": "The request was not understood.",
 }
+# Unicode's embeddings, overrides, isolates (UAX #9 §2), and the controls that no screen shows
+_UNSEEN = re.compile("[\u202a-\u202e\u2066-\u2069\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]")
 ACTS = {  # of the audit log -> the message id of its name
     "view": "Opened",
     "download": "Downloaded",
@@ -81,7 +83,6 @@ ACTS = {  # of the audit log -> the message id of its name
     "rotate key": "Master key changed",
     "destroy key": "Key of stored contents destroyed",
 }
-_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")  # Unicode's embeddings, overrides, isolates (UAX #9 §2)
 _QUOTED = re.compile("“([^“”]*)”")
 _SET_APART = re.compile("\u2068([^\u202a-\u202e\u2066-\u2069]*)\u2069")  # balanced, so that nothing else turns
 _CLIENT: ContextVar[str] = ContextVar("client", default="")  # the address of the request being answered
@@ -256,6 +257,13 @@ def find(quarantine: QuarantineStore, held_id: str, who: Account) -> HeldMessage
     return held
 
 
+def content(quarantine: QuarantineStore, held: HeldMessage) -> bytes:
+    """The message as it was received. Raises 410 for one that was deleted, StoreError."""
+    if held.state == "deleted":
+        raise HTTPException(410, "The message was deleted.")
+    return quarantine.content(held.id)
+
+
 def state_name(held: HeldMessage) -> str:
     """The message id of a state's name in the catalogue."""
     return {"held": "Held", "releasing": "Being released", "released": "Released", "deleted": "Deleted"}[held.state]
@@ -268,8 +276,8 @@ def days_left(retention: Retention, held: HeldMessage, now: float) -> int | None
 
 
 def seen(text: str) -> str:
-    """What turns the reading direction is shown, not obeyed: "invoice_\\u202efdp.exe" reads like a PDF."""
-    return _TURNS.sub(lambda found: f"[U+{ord(found[0]):04X}]", text or "")
+    """Controls and turns of the reading direction are shown, not obeyed: "invoice_\\u202efdp.exe" reads like a PDF."""
+    return _UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", text or "")
 
 
 def evidence(line: str) -> Markup:
@@ -344,6 +352,7 @@ def _environment(language: Language) -> Environment:
         lstrip_blocks=True,
     )
     environment.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
+    plain = Tongue(language.translations.gettext, language.number)
     environment.filters["act"] = lambda name: language.translations.gettext(ACTS[name]) if name in ACTS else name
     environment.filters["when"] = language.when
     environment.filters["day"] = lambda at: language.when(at).partition(" ")[0]
@@ -358,6 +367,7 @@ def _environment(language: Language) -> Environment:
     ).partition(" ")[0]
     environment.filters["seen"] = seen
     environment.filters["evidence"] = lambda line, name: evidence_text(name, line, tongue(language)) or evidence(line)
+    environment.filters["plain_evidence"] = lambda line, name: seen(evidence_text(name, line, plain) or line)
     environment.filters["person"] = person
     environment.filters["reason"] = lambda text: reason(language, text)
     environment.filters["contribution"] = lambda one: contribution(language, one)

@@ -11,7 +11,7 @@ from gateway.errors import ScorerError
 from gateway.ports import QuarantineStore
 from gateway.scan.wording import flip_text
 from gateway.types import Account, HeldMessage
-from gateway.web.site import Site, find, tongue
+from gateway.web.site import Site, content, find, tongue
 
 Why = Callable[[HeldMessage, bytes], Awaitable[dict[str, Any]]]  # raises ScorerError
 
@@ -23,16 +23,14 @@ def why_routes(site: Site, quarantine: QuarantineStore, why: Why) -> APIRouter:
 
     def read(held_id: str, who: Account) -> tuple[HeldMessage, bytes]:
         held = find(quarantine, held_id, who)
-        if held.state == "deleted":
-            raise HTTPException(410, "The message was deleted.")
-        return held, quarantine.content(held.id)
+        return held, content(quarantine, held)
 
     @routes.get("/held/{held_id}/why")
     async def judged_again(request: Request, who: reader, held_id: str) -> Response:
-        held, content = await asyncio.to_thread(read, held_id, who)
+        held, raw = await asyncio.to_thread(read, held_id, who)
         is_for_script = bool(request.headers.get("hx-request"))
         try:
-            flip = await why(held, content)
+            flip = await why(held, raw)
         except ScorerError:
             if not is_for_script:
                 raise HTTPException(503, "It could not be judged again now.") from None

@@ -56,6 +56,8 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/log/row/{number}"): Row("log", is_there=False),
     ("GET", "/log/{queue_id}"): Row("log", is_there=False),
     ("GET", "/held/{held_id}"): Row("read"),
+    ("GET", "/held/{held_id}/print"): Row("read"),
+    ("GET", "/held/{held_id}/part/{path}"): Row("read", is_there=False),
     ("GET", "/held/{held_id}/view"): Row("read"),
     ("GET", "/held/{held_id}/source"): Row("read"),
     ("GET", "/held/{held_id}/why"): Row("read"),
@@ -105,7 +107,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("POST", "/sign-out"): Row("door"),
     ("GET", "/language/{code}"): Row("door"),
 }
-NAMES = {
+NAMES = {"path": "9.9", 
     "job_id": "0" * 32,
     "order": "stop",
     "filter_id": "0" * 32,

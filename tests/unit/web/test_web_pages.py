@@ -49,6 +49,7 @@ from gateway.types import (
     Taught,
 )
 from gateway.web import create_app
+from gateway.web.held import Views
 from tests.builders import envelope, recipient, verdict
 
 CONTENT = b"Subject: x\r\n\r\n<script>alert(1)</script>\r\n"
@@ -163,7 +164,8 @@ def sign_in(client: TestClient) -> str:
     """The CSRF token of the session."""
     answer = client.post(f"/setup/{client.setup}", data={"name": "sara", "password": "a long password"})
     assert answer.status_code == 200
-    return re.search(r'name="csrf" value="([0-9a-f]+)"', answer.text)[1]
+    client.token = re.search(r'name="csrf" value="([0-9a-f]+)"', answer.text)[1]
+    return client.token
 
 
 def test_nothing_without_a_session(client: TestClient) -> None:
@@ -181,6 +183,7 @@ def test_list_and_reasons_are_escaped(client: TestClient) -> None:
     assert set(re.findall("<script[^>]*>", listed + shown)) == {
         '<script src="/static/htmx-2.0.11.min.js" defer>',
         '<script src="/static/review.js" defer>',
+        '<script src="/static/copy.js" defer>',
     }
     assert client.get("/").headers["content-security-policy"].startswith("default-src 'none'")
 
@@ -348,7 +351,7 @@ def test_filters(client: TestClient) -> None:
         ("?state=", 1),
         ("?q=%D9%86", 0),
     ]:
-        assert client.get(f"/{query}").text.count(f'href="/held/{ID}"') == count, query
+        assert client.get(f"/{query}").text.count(f'href="/held/{ID}') == count, query
     assert client.get("/?state=nonsense").status_code == 400
     assert client.get("/?after=nonsense").status_code == 400
 
@@ -362,6 +365,127 @@ def test_view_and_source(client: TestClient) -> None:
     assert source.content == CONTENT
     assert source.headers["content-disposition"] == 'attachment; filename="Q1.eml"'
     assert source.headers["content-type"] == "application/octet-stream"
+
+
+MIXED = (
+    b"Subject: =?utf-8?q?pr=E2=80=AEize?=\r\nX-Other: <i>x</i>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    b'--b\r\n\r\nYou have <b>won</b> a prize\r\n--b\r\nContent-Type: application/pdf; name="<b>.exe"\r\n\r\nMZ\0\r\n--b--\r\n'
+)
+
+
+def hold(client: TestClient, held_id: str, content: bytes, **changes: Any) -> str:
+    first = client.quarantine.get(ID)
+    key = hashlib.sha256(content).hexdigest()
+    client.quarantine.hold([replace(first, id=held_id, content_hash=key, **changes)], content)
+    return held_id
+
+
+def test_the_tabs_of_a_message(client: TestClient) -> None:
+    sign_in(client)
+    held = hold(client, "b" * 32, MIXED)
+    text, fields, parts, source = (
+        client.get(f"/held/{held}?show={show}").text for show in ("text", "fields", "parts", "source")
+    )
+    assert "You have <mark>&lt;b&gt;won&lt;/b&gt;<sup>[1]</sup></mark> a prize" in text
+    assert "X-Other" in fields and "&lt;i&gt;x" in fields and "pr[U+202E]ize" in fields
+    assert fields.index(">Subject<") < fields.index("Other header fields") < fields.index(">X-Other<")
+    assert "&lt;b&gt;.exe" in parts and "application/x-msdownload" in parts and "a program" in parts
+    assert hashlib.sha256(b"MZ\0").hexdigest() in parts
+    assert "MZ[U+0000]" in source
+    assert client.get(f"/held/{held}?show=nonsense").status_code == 400
+
+
+def test_a_big_source_is_paged(client: TestClient) -> None:
+    sign_in(client)
+    held = hold(client, "b" * 32, b"Subject: x\r\n\r\nfirst\r\n" + b"x" * (130 << 10) + b"\r\nlast\r\n")
+    first, last = (client.get(f"/held/{held}?show=source&at={at}").text for at in (0, 2))
+    assert "first" in first and "last" not in first and "Page 1 of 3" in first
+    assert "last" in last and "show=source&amp;at=1#content" in last and "at=3" not in last
+    assert client.get(f"/held/{held}?show=source&at=99").status_code == 200
+    assert client.get(f"/held/{held}?show=source&at=-1").status_code == 400
+
+
+def test_a_dangerous_part_asks_first(client: TestClient) -> None:
+    sign_in(client)
+    held = hold(client, "b" * 32, MIXED)
+    asked = client.get(f"/held/{held}/part/1.2")
+    assert "This part is dangerous" in asked.text and "content-disposition" not in asked.headers
+    assert audited(client) == []
+    given = client.get(f"/held/{held}/part/1.2?sure=yes")
+    assert (given.content, given.headers["content-type"]) == (b"MZ\0", "application/octet-stream")
+    assert given.headers["content-disposition"].startswith('attachment; filename="_b_.exe"')
+    assert client.get(f"/held/{held}/part/1.1").content == b"You have <b>won</b> a prize"
+    assert audited(client) == [("download", "part 1.2"), ("download", "part 1.1")]
+    assert client.get(f"/held/{held}/part/7").status_code == 404
+    client.post(f"/held/{held}/delete", data={"csrf": client.token})
+    assert client.get(f"/held/{held}/part/1.1").status_code == 410
+
+
+def views(client: TestClient) -> list[str]:
+    with client.engine.connect() as connection:
+        rows = connection.execute(select(audit.c.act, audit.c.subject).order_by(audit.c.number))
+        return [row.subject for row in rows if row.act == "view"]
+
+
+def test_a_view_is_recorded_once_whatever_is_loaded(client: TestClient) -> None:
+    sign_in(client)
+    held = hold(client, "b" * 32, MIXED)
+    for path in ("", "/view", "?show=text", "/print", "/view"):
+        client.get(f"/held/{ID}{path}")
+    client.get(f"/held/{held}/view")
+    assert views(client) == [ID, held]
+
+
+def test_views_are_told_once_an_hour_and_person() -> None:
+    now, told = [0.0], []
+    seen = Views(lambda: now[0])
+
+    def fails() -> None:
+        raise StoreError("down")
+
+    with pytest.raises(StoreError):
+        seen.tell("sara", "a", fails)
+    for at, who, held in [(0, "sara", "a"), (1, "sara", "a"), (2, "reza", "a"), (3, "sara", "b"), (3599, "sara", "a"),
+                          (3600, "sara", "a"), (3601, "reza", "a")]:  # fmt: skip
+        now[0] = at
+        seen.tell(who, held, lambda at=at: told.append(at))
+    assert told == [0, 2, 3, 3600]
+
+
+def test_the_neighbours_keep_to_the_filter(client: TestClient) -> None:
+    sign_in(client)
+    newer, older, other = (letter * 32 for letter in "bcd")
+    hold(client, newer, MIXED, received_at=1.791e9)
+    hold(client, older, MIXED, received_at=1.789e9)
+    hold(client, other, MIXED, received_at=1.7901e9, domain="other.test", recipient="x@other.test")
+    text = client.get(f"/held/{ID}?domain=darban.test&state=held").text
+    assert f'rel="prev" accesskey="k" href="/held/{newer}?domain=darban.test"' in text
+    assert f'rel="next" accesskey="j" href="/held/{older}?domain=darban.test"' in text
+    assert f'href="/held/{other}"' in client.get(f"/held/{ID}").text
+    assert f'href="/held/{ID}?domain=darban.test"' in client.get("/?domain=darban.test").text
+
+
+def test_the_ticket_is_plain_text(client: TestClient) -> None:
+    sign_in(client)
+    text = client.get(f"/held/{ID}").text
+    ticket = re.search(r"<textarea[^>]*>(.*?)</textarea>", text, re.DOTALL)[1]
+    assert "+5.00 MONEY_WON: Says won" in ticket and "    &lt;b&gt;won&lt;/b&gt;" in ticket
+    assert "spf=fail example.org" in ticket and "<" not in ticket
+
+
+def test_only_what_one_may_is_offered(client: TestClient) -> None:
+    sign_in(client)
+    with client.engine.begin() as connection:
+        connection.execute(update(account).values(role="auditor"))
+    text = client.get(f"/held/{ID}").text
+    assert "MONEY_WON" in text
+    assert f"/held/{ID}/release" not in text and f"/held/{ID}/delete" not in text
+
+
+def test_the_print_view_has_all_but_the_frame(client: TestClient) -> None:
+    sign_in(client)
+    text = client.get(f"/held/{ID}/print").text
+    assert "MONEY_WON" in text and "&lt;script&gt;alert(1)" in text and "<iframe" not in text and "SHA-256" in text
 
 
 # --- learning -----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ LANGUAGES = languages()
     [
         ("invoice_\u202efdp.exe", "invoice_[U+202E]fdp.exe"),
         ("\u2067x\u2069", "[U+2067]x[U+2069]"),
+        ("a\0b\x1b[2J\n\t", "a[U+0000]b[U+001B][2J\n\t"),
         ("می\u200cخواهم\u200f", "می\u200cخواهم\u200f"),
     ],
 )
