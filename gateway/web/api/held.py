@@ -16,7 +16,8 @@ from gateway.mail import decode_body, parse
 from gateway.policy.access import covers, scope_of
 from gateway.ports import Desk, QuarantineStore
 from gateway.review import Review, Reviewed
-from gateway.types import Account, HeldKind, HeldMessage, HeldOrder, Note, Part, QuarantineState
+from gateway.types import Account, HeldKind, HeldMessage, HeldOrder, Note, QuarantineState
+from gateway.web import parts
 from gateway.web.api.caller import Callers, IdempotencyKey, act_router
 from gateway.web.api.etag import check_match, is_known
 from gateway.web.api.models import (
@@ -36,14 +37,13 @@ from gateway.web.api.models import (
     Release,
 )
 from gateway.web.filter import Filter
-from gateway.web.site import Site, find
+from gateway.web.site import Site, content, find
 from gateway.web.why import Why
 
 _TEXT = 200_000  # characters
 _LINKS = 1000
 _AND_TEACH = Release()
 _NOT_HELD = "The message is not held any more."
-_CONTAINERS = ("multipart/", "message/")
 IfMatch = Annotated[str | None, Header(max_length=200, description="Only if it is still as this ETag says.")]
 IfNoneMatch = Annotated[str | None, Header(max_length=200, description="304 if it is still as this ETag says.")]
 Text = Annotated[str, Field(max_length=300)]
@@ -137,7 +137,7 @@ def _content_routes(callers: Callers, site: Site, quarantine: QuarantineStore, w
             text=message.text[:_TEXT],
             hidden_text=message.hidden_text[:_TEXT],
             links=links[:_LINKS],
-            parts=[_part(one) for one in message.parts],
+            parts=[_part(one) for one in parts.attached(message)],
             defects=list(message.defects),
             is_cut=len(message.text) > _TEXT or len(message.hidden_text) > _TEXT or len(links) > _LINKS,
         )
@@ -162,11 +162,11 @@ def _content_routes(callers: Callers, site: Site, quarantine: QuarantineStore, w
     def part(who: reader, held_id: HeldId, path: Annotated[str, Field(pattern="^[0-9.]{1,50}$")]) -> Response:
         """One part, decoded. It is what a stranger sent: open it where nothing can happen."""
         _, raw = _content(quarantine, held_id, who)
-        found = next((one for one in parse(raw).parts if one.path == path and one.raw), None)
+        found = parts.find(parse(raw), path)
         if found is None:
             raise HTTPException(404, "There is no such part.")
         site.record(who, "download", held_id, f"part {path}")
-        fields = {"Content-Disposition": "attachment"}
+        fields = {"Content-Disposition": parts.disposition(found.filename)}
         return Response(decode_body(found), media_type="application/octet-stream", headers=fields)
 
     @routes.get("/held/{held_id}/why")
@@ -275,9 +275,7 @@ def _beside_routes(callers: Callers, site: Site, quarantine: QuarantineStore, re
 def _content(quarantine: QuarantineStore, held_id: str, who: Account) -> tuple[HeldMessage, bytes]:
     """Raises 404, and 410 for one that was deleted."""
     held = find(quarantine, held_id, who)
-    if held.state == "deleted":
-        raise HTTPException(410, "The message was deleted.")
-    return held, quarantine.content(held_id)
+    return held, content(quarantine, held)
 
 
 def etag_of(held: HeldMessage) -> str:
@@ -286,13 +284,13 @@ def etag_of(held: HeldMessage) -> str:
     return f'"{hashlib.sha256(told.encode()).hexdigest()[:16]}"'
 
 
-def _part(one: Part) -> PartItem:
-    is_container = one.content_type.startswith(_CONTAINERS) and not one.raw
-    body = b"" if is_container else decode_body(one)
+def _part(one: parts.Attached) -> PartItem:
     return PartItem(
         path=one.path,
-        content_type=one.content_type,
+        content_type=one.declared,
+        found_type=one.found,
         filename=one.filename,
-        size_bytes=None if is_container else len(body),
-        sha256="" if is_container else hashlib.sha256(body).hexdigest(),
+        size_bytes=one.size,
+        sha256=one.sha256,
+        dangers=list(one.dangers),
     )

@@ -97,9 +97,11 @@ class PartItem(BaseModel):
 
     path: str = Field(description='Its place in the tree: "1.2".')
     content_type: str
+    found_type: str = Field(description="As its first bytes have it; empty when they do not tell.")
     filename: str
     size_bytes: int | None = Field(description="Decoded; null for a container.")
     sha256: str
+    dangers: list[str] = Field(description="Names of findings.")
 
 
 class Content(BaseModel):

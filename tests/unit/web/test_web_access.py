@@ -107,7 +107,8 @@ ROWS: dict[tuple[str, str], Row] = {
     ("POST", "/sign-out"): Row("door"),
     ("GET", "/language/{code}"): Row("door"),
 }
-NAMES = {"path": "9.9", 
+NAMES = {
+    "path": "9.9",
     "job_id": "0" * 32,
     "order": "stop",
     "filter_id": "0" * 32,
