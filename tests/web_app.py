@@ -37,6 +37,7 @@ from gateway.stores.quarantine import SqlQuarantine
 from gateway.stores.schema import audit
 from gateway.types import Account, Disposition, DomainPolicy, HeldMessage, Summary
 from gateway.web import create_app
+from gateway.web.api import Programs
 from gateway.web.site import SESSION_COOKIE
 from tests.builders import recipient, verdict
 from tests.fakes import FakeClock
@@ -131,10 +132,12 @@ def make_web_app(folder: Path, settings: Settings | None = None, **ways: Any) ->
         learning=LearningState("shipped"),
         why=why,
         sign_in=sign_in,
-        tokens=SqlApiTokens(engine),
-        dmarc=SqlDmarcFeedback(engine),
-        domains=[DomainPolicy("darban.test", "maildir:/nowhere"), DomainPolicy("foreign.test", "maildir:/nowhere")],
-        api=settings.api,
+        programs=Programs(
+            SqlApiTokens(engine),
+            SqlDmarcFeedback(engine),
+            [DomainPolicy("darban.test", "maildir:/nowhere"), DomainPolicy("foreign.test", "maildir:/nowhere")],
+            settings.api,
+        ),
         settings=settings.web,
         hostname="mx.test",
         translations={},

@@ -16,6 +16,7 @@ from gateway.app.compose import (
     make_message_log,
     make_next_hops,
     make_privacy,
+    make_programs,
     make_publisher,
     make_quarantine,
     make_releaser,
@@ -52,7 +53,6 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     from gateway.rules.reader import read as read_rules
     from gateway.sign_in import make_sign_in
     from gateway.stores.accounts import SqlAccounts
-    from gateway.stores.api_tokens import SqlApiTokens
     from gateway.stores.audit import SqlAudit
     from gateway.stores.bulk import SqlBulk
     from gateway.stores.counters import SqlCounters
@@ -105,10 +105,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         jobs=jobs,
         learning=learning,
         why=_why(settings, where),
-        tokens=SqlApiTokens(engine),
-        dmarc=feedback,
-        domains=tuple(domain_policies(settings)),
-        api=settings.api,
+        programs=make_programs(settings, engine, feedback),
         settings=settings.web,
         hostname=settings.hostname,
         translations=read_rules(rule_paths(settings)).translations,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.review import Review
     from gateway.service import Releaser
     from gateway.stores.vault import SqlKeys
+    from gateway.web.api import Programs
     from gateway.webhooks import Target, Webhooks
 
 _OUR_FIELDS = 1 << 18  # bytes that a message grows by at delivery, ours and the servers' behind us
@@ -167,6 +168,14 @@ def make_webhooks(settings: Settings, engine: Any, audit: Any) -> Webhooks:
 
     client = WebhookClient(make_resolver(settings))
     return Webhooks(webhook_targets(settings), SqlOutbox(engine), audit, client, make_subject_writer(settings))
+
+
+def make_programs(settings: Settings, engine: Any, dmarc: Any) -> Programs:
+    """What only the REST API has."""
+    from gateway.stores.api_tokens import SqlApiTokens
+    from gateway.web.api import Programs
+
+    return Programs(SqlApiTokens(engine), dmarc, tuple(domain_policies(settings)), settings.api)
 
 
 def make_message_log(settings: Settings) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
@@ -11,17 +11,15 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from gateway.bulk import Bulk
-from gateway.config.settings import Api, Web
+from gateway.config.settings import Web
 from gateway.errors import StoreError
 from gateway.learning import LearningState
 from gateway.policy.retention import Retention
 from gateway.ports import (
     AccountStore,
-    ApiTokenStore,
     AuditLog,
     BulkStore,
     Desk,
-    DmarcStore,
     MessageLog,
     QuarantineStore,
     TrainingLedger,
@@ -30,11 +28,10 @@ from gateway.privacy import Privacy
 from gateway.review import Review
 from gateway.sign_in import SignIn
 from gateway.timeline import Timelines
-from gateway.types import DomainPolicy
 from gateway.web.account import own_account_routes
 from gateway.web.accounts import account_routes
 from gateway.web.act import act_routes
-from gateway.web.api import ApiParts, create_api
+from gateway.web.api import ApiParts, Programs, create_api
 from gateway.web.api.problem import answer as problem
 from gateway.web.audit import audit_routes
 from gateway.web.beside import beside_routes
@@ -70,13 +67,10 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     learning: LearningState | None,
     why: Why,
     sign_in: SignIn,
-    tokens: ApiTokenStore,
-    dmarc: DmarcStore,
-    domains: Sequence[DomainPolicy],
-    api: Api,
     settings: Web,
     hostname: str,
     translations: Mapping[str, Mapping[str, str]],
+    programs: Programs | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -84,6 +78,7 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
         learning: None when it is off.
         why: judges a held message again, for web/why.py.
         translations: the rule files' (RuleFiles).
+        programs: what the REST API has besides; None: it is not served.
     """
     site = Site.make(accounts, audit, retention, hostname, translations, settings)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
@@ -104,25 +99,11 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     app.include_router(learning_routes(site, ledger, quarantine, learning))
     app.include_router(audit_routes(site))
     app.include_router(privacy_routes(site, privacy))
-    parts = ApiParts(
-        quarantine=quarantine,
-        message_log=message_log,
-        timelines=timelines,
-        ledger=ledger,
-        review=review,
-        desk=desk,
-        bulk=bulk,
-        jobs=jobs,
-        learning=learning,
-        why=why,
-        tokens=tokens,
-        dmarc=dmarc,
-        domains=domains,
-        settings=api,
-    )
-    made = create_api(site, parts)
-    app.include_router(token_routes(site, tokens, made, api.token_max_days))
-    app.mount(API, made)
+    if programs is not None:
+        parts = ApiParts(quarantine, message_log, timelines, ledger, review, desk, bulk, jobs, learning, why)
+        api = create_api(site, parts, programs)
+        app.include_router(token_routes(site, programs.tokens, api, programs.settings.token_max_days))
+        app.mount(API, api)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
 
     @app.exception_handler(HTTPException)

@@ -38,7 +38,7 @@ from gateway.web.why import Why
 
 @dataclass(frozen=True, slots=True)
 class ApiParts:
-    """What the API has besides the site."""
+    """What the API shares with the pages."""
 
     quarantine: QuarantineStore
     message_log: MessageLog
@@ -50,20 +50,26 @@ class ApiParts:
     jobs: BulkStore
     learning: LearningState | None
     why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """What only the API has."""
+
     tokens: ApiTokenStore
     dmarc: DmarcStore
     domains: Sequence[DomainPolicy]
     settings: Api
 
 
-def create_api(site: Site, parts: ApiParts) -> FastAPI:
+def create_api(site: Site, parts: ApiParts, programs: Programs) -> FastAPI:
     """The application that is mounted at /api/v1."""
-    callers = Callers(site, parts.tokens, parts.settings.requests_per_minute)
+    callers = Callers(site, programs.tokens, programs.settings.requests_per_minute)
     api = FastAPI(
         title="Darban", version=__version__, openapi_url=None, docs_url=None, redoc_url=None, responses=RESPONSES
     )
     handle_problems(api)
-    api.include_router(status_routes(callers, parts.quarantine, parts.dmarc, parts.domains, site.hostname))
+    api.include_router(status_routes(callers, parts.quarantine, programs.dmarc, programs.domains, site.hostname))
     api.include_router(held_routes(callers, site, parts.quarantine, parts.review, parts.desk, parts.why))
     api.include_router(job_routes(callers, site, parts.quarantine, parts.jobs, parts.bulk))
     api.include_router(message_log_routes(callers, parts.message_log, parts.timelines))
