@@ -95,7 +95,7 @@ def _log_rows(settings: Settings, subjects: list[str]) -> dict[str, LogRow]:
     message_log = open_message_log(settings)
     since = time.time() - 60
     found: dict[str, LogRow] = {}
-    for _ in range(50):
+    for _ in range(200):
         for row in message_log.search(LogQuery(since=since, limit=200)).rows:
             found.setdefault(row.summary.subject, row)
         if found.keys() >= set(subjects):
