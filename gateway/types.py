@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 ActionName = Literal["accept", "tag", "quarantine", "reject"]
 AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
@@ -31,6 +31,19 @@ Origin = Literal["local", "oidc", "ldap", "link"]  # who says what an account is
 # code: the password was right, a one-time code is due
 TokenKind = Literal["setup", "reset", "link", "code"]
 Via = Literal["release", "review", "digest", "imap", "command", "spamd", "http"]
+EventType = Literal[
+    "message.delivered",
+    "message.tagged",
+    "message.held",
+    "message.refused",
+    "message.released",
+    "message.release_failed",
+    "message.spam",  # deleted, and taught that such mail is
+    "message.deleted",
+    "sender.changed",  # somebody allowed or blocked a sender, or took that back
+    "account.changed",
+    "webhook.test",
+]
 TaughtHow = Literal["learned", "relearned", "known", "limited"]
 # docs/next-hops.md: one URL, or several in the order they are tried in, equal ones in one text with "|" between them
 NextHopUrls = str | tuple[str, ...]
@@ -570,7 +583,55 @@ class AuditQuery:
     until: float | None = None
     limit: int = 50
     offset: int = 0
+    before: int = 0  # only entries with a smaller number; 0: all
     scope: Scope = Scope(is_all=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """What a program shows instead of a session. It may never more than its account."""
+
+    id: str
+    account: str
+    name: str  # what its owner calls it
+    acts: tuple[str, ...]  # policy/access.py's
+    domains: tuple[str, ...]  # whose mail it is about; () for the account's
+    created_at: float
+    expires_at: float
+    used_at: float = 0.0  # to the minute
+    used_from: str = ""
+
+
+class StoredAnswer(NamedTuple):
+    """What the REST API answered to an act."""
+
+    request: str  # hash of what was asked
+    status: int  # 0: it is being answered
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What webhooks tell: something happened, once; told twice it has the same id."""
+
+    id: str
+    type: EventType
+    at: float
+    domain: str  # whose mail it is about; "" where that is nobody's or everybody's
+    data: Mapping[str, Any]  # as JSON has it
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """An event on its way to one webhook."""
+
+    id: str  # the event's
+    webhook: str  # its name
+    type: EventType
+    body: bytes
+    born_at: float
+    tries: int  # before this one
+    told: str = ""  # what came of the last try, in words
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,19 +24,22 @@ from gateway.review import Review
 from gateway.scan.explain import verdict_json
 from gateway.sign_in import SignIn
 from gateway.stores.accounts import SqlAccounts
+from gateway.stores.api_tokens import SqlApiTokens
 from gateway.stores.audit import SqlAudit
 from gateway.stores.blobs import FileBlobs
 from gateway.stores.bulk import SqlBulk
 from gateway.stores.counters import SqlCounters
 from gateway.stores.desk import SqlDesk
+from gateway.stores.dmarc_feedback import SqlDmarcFeedback
 from gateway.stores.engine import make_engine, migrate
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
 from gateway.stores.schema import audit
 from gateway.stores.senders import SqlSenders
-from gateway.types import Account, Disposition, HeldMessage, Summary
+from gateway.types import Account, Disposition, DomainPolicy, HeldMessage, Summary
 from gateway.web import create_app
+from gateway.web.api import Programs
 from gateway.web.site import SESSION_COOKIE
 from tests.builders import recipient, verdict
 from tests.fakes import FakeClock
@@ -52,6 +55,7 @@ class WebApp:
     engine: Engine
     clock: FakeClock
     sign_in: SignIn
+    message_log: SqlMessageLog
 
     def client(self, who: Account | None = None, **options: Any) -> TestClient:
         """A browser of its own, signed in as who is given."""
@@ -140,11 +144,17 @@ def make_web_app(folder: Path, settings: Settings | None = None, **ways: Any) ->
         learning=LearningState("shipped"),
         why=why,
         sign_in=sign_in,
+        programs=Programs(
+            SqlApiTokens(engine),
+            SqlDmarcFeedback(engine),
+            [DomainPolicy("darban.test", "maildir:/nowhere"), DomainPolicy("foreign.test", "maildir:/nowhere")],
+            settings.api,
+        ),
         settings=settings.web,
         hostname="mx.test",
         translations={},
     )
-    return WebApp(app, accounts, quarantine, engine, clock, sign_in)
+    return WebApp(app, accounts, quarantine, engine, clock, sign_in, SqlMessageLog(engine))
 
 
 def form_token(page: str) -> str:

@@ -16,6 +16,7 @@ from gateway.app.compose import (
     make_message_log,
     make_next_hops,
     make_privacy,
+    make_programs,
     make_publisher,
     make_quarantine,
     make_releaser,
@@ -23,6 +24,7 @@ from gateway.app.compose import (
     make_review,
     make_teacher,
     make_watches,
+    make_webhooks,
 )
 from gateway.app.pipeline import make_resolver, rule_paths
 from gateway.app.places import Places
@@ -69,8 +71,11 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     message_log, quarantine = make_message_log(settings), make_quarantine(settings)
     feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
 
-    journal = await serve_journal(where.journal, lambda rows: keep_rows(rows, message_log.append, feedback.add))
     ledger, audit = SqlLedger(engine), SqlAudit(engine)
+    webhooks = make_webhooks(settings, engine, audit)
+    journal = await serve_journal(
+        where.journal, lambda rows: keep_rows(rows, webhooks.take_rows, message_log.append, feedback.add)
+    )
     teacher, publisher = make_teacher(settings, ledger), make_publisher(settings, ledger)
     learning = None if publisher is None else publisher.state
     housekeeping = Housekeeping(quarantine, make_retention(settings), audit, make_keys(settings, engine))
@@ -79,11 +84,12 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         asyncio.create_task(sign_now_and_then(audit, load_audit_key(settings))),
         asyncio.create_task(prune_now_and_then(SqlCounters(engine))),
         asyncio.create_task(purge_senders(SqlSenders(engine))),
+        asyncio.create_task(webhooks.run()),
         asyncio.create_task(purge_now_and_then(message_log, settings.message_log.keep_days)),
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),
     ]
     next_hops = make_next_hops(settings)
-    accounts, jobs = SqlAccounts(engine), SqlBulk(engine)
+    jobs = SqlBulk(engine)
     review = make_review(settings, make_releaser(settings, next_hops, quarantine), quarantine, teacher, publisher)
     bulk = Bulk(store=jobs, quarantine=quarantine, review=review, record=audit.append, runner=settings.hostname)
     tasks.append(asyncio.create_task(bulk.run()))
@@ -104,6 +110,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         jobs=jobs,
         learning=learning,
         why=_why(settings, where),
+        programs=make_programs(settings, engine, feedback),
         settings=settings.web,
         hostname=settings.hostname,
         translations=read_rules(rule_paths(settings)).translations,
@@ -119,18 +126,27 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         watch.start()
     ready()
     await stopped
+    await _stop(watches, tasks, servers)
+    journal.close()
+    await next_hops.close()
+
+
+async def _stop(
+    watches: Sequence[MailboxWatch],
+    tasks: Sequence[asyncio.Task[None]],
+    servers: Sequence[Callable[[], Awaitable[None]]],
+) -> None:
     for watch in watches:
         watch.stop()
     for task in tasks:
         task.cancel()
     for stop in servers:
         await stop()
-    journal.close()
-    await next_hops.close()
 
 
 async def keep_rows(
     rows: Sequence[JournalRow],
+    to_webhooks: Callable[[Sequence[LogRow]], None],
     to_message_log: Callable[[Sequence[LogRow]], None],
     to_dmarc: Callable[[Sequence[DmarcRow]], None],
 ) -> None:
@@ -138,13 +154,15 @@ async def keep_rows(
     waits with the listeners, who count what finds no room there."""
     from gateway.errors import StoreError
 
-    while True:
-        try:
-            await asyncio.to_thread(to_message_log, [row for row in rows if isinstance(row, LogRow)])
-            break
-        except StoreError as error:
-            log.warning("message log down", error=str(error))
-            await asyncio.sleep(_LOG_AGAIN_S)
+    messages = [row for row in rows if isinstance(row, LogRow)]
+    for what, store in (("webhooks", to_webhooks), ("message log", to_message_log)):
+        while True:
+            try:
+                await asyncio.to_thread(store, messages)
+                break
+            except StoreError as error:
+                log.warning(f"{what} down", error=str(error))
+                await asyncio.sleep(_LOG_AGAIN_S)
     try:
         await asyncio.to_thread(to_dmarc, [row for row in rows if isinstance(row, DmarcRow)])
     except StoreError as error:

@@ -79,6 +79,24 @@ def open_audit(settings: Settings) -> Any:
     return SqlAudit(make_engine(settings.storage.database))
 
 
+def open_outbox(settings: Settings) -> Any:
+    """What waits for webhooks, for the command line."""
+    from gateway.stores.engine import make_engine, migrate
+    from gateway.stores.outbox import SqlOutbox
+
+    migrate(settings.storage.database)
+    return SqlOutbox(make_engine(settings.storage.database))
+
+
+def open_tokens(settings: Settings) -> Any:
+    """The REST API's tokens, for the command line."""
+    from gateway.stores.api_tokens import SqlApiTokens
+    from gateway.stores.engine import make_engine, migrate
+
+    migrate(settings.storage.database)
+    return SqlApiTokens(make_engine(settings.storage.database))
+
+
 def open_keys(settings: Settings) -> Any:
     """The keys that contents are encrypted by, for the command line; None without [storage] encryption_key."""
     from gateway.stores.engine import make_engine, migrate

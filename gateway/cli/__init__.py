@@ -20,8 +20,10 @@ from gateway.cli import (
     run,
     scan,
     senders,
+    token,
     trace,
     train,
+    webhook,
 )
 
 app = typer.Typer(
@@ -46,6 +48,8 @@ app.add_typer(admin.app, name="admin")
 app.add_typer(audit.app, name="audit")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(dmarc.app, name="dmarc")
+app.add_typer(token.app, name="token")
+app.add_typer(webhook.app, name="webhook")
 
 
 def _version(value: bool) -> None:

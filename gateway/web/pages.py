@@ -34,6 +34,8 @@ from gateway.timeline import Timelines
 from gateway.web.account import own_account_routes
 from gateway.web.accounts import account_routes
 from gateway.web.act import act_routes
+from gateway.web.api import ApiParts, Programs, create_api
+from gateway.web.api.problem import answer as problem
 from gateway.web.audit import audit_routes
 from gateway.web.beside import beside_routes
 from gateway.web.bulk import bulk_routes
@@ -47,7 +49,10 @@ from gateway.web.saved_filters import saved_filter_routes
 from gateway.web.senders import SenderDesk, sender_routes
 from gateway.web.session import session_routes
 from gateway.web.site import Site, error_page
+from gateway.web.tokens import token_routes
 from gateway.web.why import Why, why_routes
+
+API = "/api/v1"
 
 
 def create_app(  # noqa: PLR0913  all that the pages show and do
@@ -71,6 +76,7 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     settings: Web,
     hostname: str,
     translations: Mapping[str, Mapping[str, str]],
+    programs: Programs | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -78,6 +84,7 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
         learning: None when it is off.
         why: judges a held message again, for web/why.py.
         translations: the rule files' (RuleFiles).
+        programs: what the REST API has besides; None: it is not served.
     """
     site = Site.make(accounts, audit, retention, hostname, translations, settings)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
@@ -101,10 +108,17 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     limits = Limits(sender_settings.blocked, sender_settings.allow_below)
     forecaster = Forecaster(quarantine, message_log, limits)
     app.include_router(sender_routes(SenderDesk(site, senders, quarantine, forecaster, sender_settings.allow_days)))
+    if programs is not None:
+        parts = ApiParts(quarantine, message_log, timelines, ledger, review, desk, bulk, jobs, learning, why)
+        api = create_api(site, parts, programs)
+        app.include_router(token_routes(site, programs.tokens, api, programs.settings.token_max_days))
+        app.mount(API, api)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:
+        if request.url.path.startswith(API):  # a line end in it: the mount does not match
+            return problem(error.status_code, str(error.detail), fields=error.headers)
         return error_page(site, request, error)
 
     @app.exception_handler(RequestValidationError)

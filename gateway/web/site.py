@@ -77,6 +77,8 @@ ACTS = {  # of the audit log -> the message id of its name
     "sender-block": "Sender blocked",
     "sender-remove": "Entry on a sender removed",
     "sender-import": "Senders imported",
+    "token-add": "Token made",
+    "token-revoke": "Token revoked",
     "teach": "Lessons taught",
     "revoke": "Lessons taken back",
     "restore": "Lessons restored",
@@ -233,6 +235,12 @@ def true_client(peer: str, forwarded_for: str, proxies: Sequence[str]) -> str:
         except ValueError:
             break
     return found
+
+
+def acts_by_token(token: str) -> None:
+    """What is recorded of this request names the token."""
+    if token.startswith("token "):
+        _CLIENT.set(f"{_CLIENT.get()} {token}".strip())
 
 
 def error_page(site: Site, request: Request, error: HTTPException) -> Response:

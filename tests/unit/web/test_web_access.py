@@ -106,6 +106,11 @@ ROWS: dict[tuple[str, str], Row] = {
     ("POST", "/setup/{token}"): Row("door"),
     ("GET", "/reset/{token}"): Row("door"),
     ("POST", "/reset/{token}"): Row("door"),
+    ("GET", "/account/tokens"): Row("own"),
+    ("POST", "/account/tokens"): Row("own", {"name": "x", "act": "list", "days": "1"}),
+    ("POST", "/account/tokens/revoke"): Row("own", {"token": "none"}, is_there=False),
+    ("GET", "/api"): Row("own"),
+    ("GET", "/api/openapi.json"): Row("own"),
     ("POST", "/sign-out"): Row("door"),
     ("GET", "/language/{code}"): Row("door"),
 }
