@@ -34,6 +34,7 @@ from gateway.supervisor import Ready
 from gateway.types import DmarcRow, HeldMessage, JournalRow, LogRow
 
 if TYPE_CHECKING:
+    from gateway.mailboxes import MailboxWatch
     from gateway.web.health import DnsState
 
 _DNS_WATCH_S = 15.0
