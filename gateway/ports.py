@@ -11,6 +11,7 @@ from typing import Protocol
 from gateway.types import (
     Account,
     AccountRecord,
+    ApiToken,
     AuditEntry,
     AuditHead,
     AuditQuery,
@@ -27,6 +28,7 @@ from gateway.types import (
     DnsAnswer,
     DomainPolicy,
     Envelope,
+    Event,
     Finding,
     HeldMessage,
     HeldPage,
@@ -44,6 +46,7 @@ from gateway.types import (
     Missing,
     Note,
     Origin,
+    Posting,
     Prediction,
     QuarantineState,
     Recipient,
@@ -51,7 +54,10 @@ from gateway.types import (
     Role,
     SavedFilter,
     Scope,
+    SenderEntry,
+    SenderQuery,
     Session,
+    StoredAnswer,
     Taught,
     Token,
     TokenKind,
@@ -484,6 +490,9 @@ class AuditLog(Protocol):
     def entries(self) -> Iterable[AuditEntry]:
         """All, oldest first."""
 
+    def since(self, number: int, limit: int) -> Sequence[AuditEntry]:
+        """So many at most of those behind this number, oldest first."""
+
     def heads(self) -> Sequence[AuditHead]:
         """The signed ones, oldest first."""
 
@@ -495,6 +504,92 @@ class AuditLog(Protocol):
 
     def acts(self, subjects: Sequence[str]) -> Sequence[AuditEntry]:
         """What was done with these held messages, oldest first, 1,000 at most."""
+
+
+class SenderStore(Protocol):
+    """Senders that people allow and block. Blocking. Raises StoreError."""
+
+    def add(self, entry: SenderEntry) -> SenderEntry:
+        """As it is stored; in the place of one with the same act, pattern, recipient and network. InputError: full."""
+
+    def add_all(self, entries: Sequence[SenderEntry]) -> Sequence[SenderEntry]:
+        """All, or none."""
+
+    def get(self, number: int, scope: Scope) -> SenderEntry | None:
+        """The entry, if it is of the scope and was not removed."""
+
+    def list(self, query: SenderQuery) -> tuple[Sequence[SenderEntry], int]:
+        """One page, newest first, and how many there are in all without `before`."""
+
+    def remove(self, number: int, scope: Scope) -> bool:
+        """False when there is none of the scope."""
+
+    def since(self, revision: int, limit: int) -> Sequence[SenderEntry]:
+        """Those that changed after this revision, removed ones too, in the order of the changes."""
+
+    def count_hits(self, hits: Mapping[int, tuple[int, float]]) -> None:
+        """Number -> (how many more, when the last was)."""
+
+    def purge(self, removed_s: float, ended_s: float) -> int:
+        """Forget entries that were removed, or have ended, so long ago; how many went."""
+
+
+class ApiTokenStore(Protocol):
+    """Tokens of the REST API, and its answers to acts. Blocking. Raises StoreError."""
+
+    def new(
+        self, owner: str, name: str, acts: Sequence[str], domains: Sequence[str], ttl_s: float
+    ) -> tuple[ApiToken, str]:
+        """The token and its secret, which nobody can tell again. Raises InputError."""
+
+    def find(self, secret: str, client_ip: str) -> tuple[Account, ApiToken] | None:
+        """Whose it is, noted as used; None for one that is not, not any more, or of a disabled account."""
+
+    def list(self, owner: str = "") -> Sequence[ApiToken]:
+        """An account's, the newest first; "" for everybody's."""
+
+    def revoke(self, token_id: str, owner: str = "") -> bool:
+        """False when there is none of this id, or not this account's."""
+
+    def begin_answer(self, key: str, request: str) -> StoredAnswer | None:
+        """None: it is ours to answer, now. Else what was answered; status 0: somebody is at it."""
+
+    def end_answer(self, key: str, status: int, body: bytes) -> None:
+        """What was answered; status 0: nothing was done, and it may be asked for again."""
+
+
+class Outbox(Protocol):
+    """Events on their way to webhooks. Blocking. Raises StoreError."""
+
+    def add(self, webhook: str, events: Sequence[tuple[Event, bytes]], max_waiting: int) -> int:
+        """Events and their bodies; those known by their id are left as they are. How many found no room."""
+
+    def follow(self, number: int, to: Mapping[str, tuple[Sequence[tuple[Event, bytes]], int]]) -> Mapping[str, int]:
+        """The same for each webhook, with where the audit log was read to, in one transaction."""
+
+    def cursor(self) -> int:
+        """The last entry of the audit log that was told; at first the last there is."""
+
+    def take(self, webhook: str, limit: int) -> Sequence[Posting]:
+        """Those that are due, for this gateway alone for a while."""
+
+    def delivered(self, one: Posting) -> None:
+        """It was taken."""
+
+    def failed(self, one: Posting, told: str, next_at: float | None) -> None:
+        """It was not, and is tried then; None: not any more."""
+
+    def dead(self, webhook: str = "", limit: int = 100) -> Sequence[Posting]:
+        """Those given up, the newest first."""
+
+    def revive(self, webhook: str) -> int:
+        """Those given up are tried again from now on; how many."""
+
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """(webhook, waiting, taken or dead) -> how many."""
+
+    def prune(self, webhooks: Iterable[str]) -> int:
+        """Forget what was taken or given up long ago, or is for none of these; how many."""
 
 
 class MessageLog(Protocol):

@@ -1,8 +1,8 @@
 """One person's data: everything that is kept about an address, and taking it out (GDPR Art. 15, 17).
 
-What is meant is what the gateway keeps: rows, contents, lessons, counters, accounts, audit entries. (The memory of a
-watched mailbox has queue ids only.) A message the person wrote to somebody else is that recipient's too: it is exported
-for who may see all mail, and stays when the person is erased, until its time is over.
+What is meant is what the gateway keeps: rows, contents, lessons, counters, accounts, senders, audit entries. (What is
+known of a watched mailbox are queue ids.) A message the person wrote to somebody else is that recipient's too: it is
+exported for who may see all mail, and stays when the person is erased, until its time is over.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from gateway.stores.digests import SqlDigests
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
+from gateway.stores.senders import SqlSenders
 from gateway.types import HeldMessage, Lesson, Lessons, LogRow, Scope
 
 _PAGE = 1000
@@ -39,6 +40,7 @@ class Stores:
     accounts: SqlAccounts
     audit: SqlAudit
     counters: SqlCounters
+    senders: SqlSenders
     digests: SqlDigests
 
 
@@ -52,6 +54,7 @@ class Erased:
     accounts: int = 0
     counters: int = 0
     audit: int = 0
+    senders: int = 0
     left: tuple[str, ...] = ()
 
 
@@ -81,6 +84,7 @@ class Privacy:
             "accounts": len(self._stores.accounts.about(address)),
             "counters": len(self._stores.counters.get_many(self._counters(address, held, rows))),
             "audit": len(self._stores.audit.about(address, scope)),
+            "senders": len(self._stores.senders.about(address, as_sender=all_of)),
         }
 
     def export(self, address: str, scope: Scope, by: str, client: str) -> Iterator[tuple[str, bytes]]:
@@ -96,6 +100,7 @@ class Privacy:
         lessons = [dataclasses.asdict(one) | {"indices": one.indices.hex()} for one in self._lessons(address)]
         yield "lessons.jsonl", _json_lines(lessons)
         yield "accounts.jsonl", _lines(self._stores.accounts.about(address))
+        yield "senders.jsonl", _lines(self._stores.senders.about(address, as_sender=all_of))
         yield "digests.jsonl", _lines(self._stores.digests.about(address))
         yield "audit.jsonl", _lines(self._stores.audit.about(address, scope))
         counters = self._stores.counters.get_many(self._counters(address, held, rows))
@@ -118,11 +123,14 @@ class Privacy:
         stores.digests.erase(address)
         lessons = stores.ledger.erase(address, pseudonym)
         log = stores.message_log.erase(address, pseudonym, as_sender=all_of)
+        senders = stores.senders.erase(address, pseudonym, as_sender=all_of)
         accounts, kept = stores.accounts.erase(address)
         left += [f"the account {name}, whose role is not recipient" for name in kept]
-        detail = f"held {gone}, log {log}, lessons {lessons}, accounts {accounts}, counters {counters}"
+        detail = (
+            f"held {gone}, log {log}, lessons {lessons}, accounts {accounts}, counters {counters}, senders {senders}"
+        )
         changed = stores.audit.erase(address, pseudonym, by=by, detail=detail, client=client)
-        return Erased(gone, log, lessons, accounts, counters, len(changed), tuple(left))
+        return Erased(gone, log, lessons, accounts, counters, len(changed), senders, tuple(left))
 
     def _held(self, address: str, as_sender: bool) -> Sequence[HeldMessage]:
         return self._stores.quarantine.about(address, as_sender=as_sender)

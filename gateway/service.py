@@ -29,6 +29,7 @@ from gateway.policy.settle import DEFERRED, REFUSED, settle
 from gateway.ports import Action, Counters, Journal, NextHop, PolicySource, QuarantineStore, Scorer, Sealer
 from gateway.reputation import Reputation
 from gateway.scan.explain import auth_from_json
+from gateway.senders import Senders
 from gateway.types import (
     Client,
     Delivery,
@@ -44,6 +45,7 @@ from gateway.types import (
     QuarantineState,
     Recipient,
     Reply,
+    Ruling,
     Summary,
     Verdict,
 )
@@ -90,7 +92,7 @@ class RecipientVerifier(Protocol):
 class Gateway:
     """Everything a listener needs, composed in gateway/app."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all that a message meets
         self,
         *,
         policies: PolicySource,
@@ -101,6 +103,7 @@ class Gateway:
         journal: Journal,
         counters: Counters,
         reputation: Reputation,
+        senders: Senders | None = None,
         reports_dmarc: bool = False,
     ) -> None:
         self._policies = policies
@@ -111,6 +114,7 @@ class Gateway:
         self._journal = journal
         self._counters = counters
         self._reputation = reputation
+        self._senders = senders
         self._reports_dmarc = reports_dmarc
         for outcome in ("accepted", "tagged", "quarantined", "mixed", "refused", "deferred", "scanned"):
             MESSAGES.labels(outcome)
@@ -154,8 +158,9 @@ class Gateway:
         except ScorerError as error:
             log.error("no verdict", queue_id=envelope.queue_id, error=str(error))
             return self._finish(Outcome(envelope.queue_id, _deferred(envelope), (), None), envelope, started)
-        deliveries = await self._act(envelope, content, verdict)
-        return self._conclude(envelope, verdict, deliveries, started)
+        rulings = self._rulings(envelope, content, verdict)
+        deliveries = await self._act(envelope, content, verdict, rulings)
+        return self._conclude(envelope, verdict, deliveries, rulings, started)
 
     async def filter(self, envelope: Envelope, content: bytes, mta: Mta) -> Filtered:
         """Judge for a server that keeps the message, hold what is to be held, and say what it is to do with the rest.
@@ -169,7 +174,8 @@ class Gateway:
             log.error("no verdict", queue_id=envelope.queue_id, error=str(error))
             outcome = Outcome(envelope.queue_id, _deferred(envelope), (), None)
             return Filtered(self._finish(outcome, envelope, started, mta))
-        wanted = self._wanted_by_mta(verdict, envelope.recipients, mta)
+        rulings = self._rulings(envelope, content, verdict)
+        wanted = self._wanted_by_mta(verdict, envelope.recipients, rulings, mta)
         greylisted = await self._greylist(envelope, verdict, wanted)
         hold = "" if greylisted or not mta.holds else next((w.reason for w in wanted if w.action == "quarantine"), "")
         if greylisted:
@@ -178,7 +184,7 @@ class Gateway:
             deliveries = tuple(_held_by(mta, one) for one in wanted)
         else:
             deliveries = await self._hand_back(envelope, content, verdict, wanted, mta)
-        outcome = self._conclude(envelope, verdict, deliveries, started, mta)
+        outcome = self._conclude(envelope, verdict, deliveries, rulings, started, mta)
         going_on = [one.required_score for one in wanted if hold or one.action in ("accept", "tag")]
         return Filtered(outcome, min(going_on, default=math.inf), hold)
 
@@ -187,11 +193,14 @@ class Gateway:
         envelope: Envelope,
         verdict: Verdict,
         deliveries: tuple[Delivery, ...],
+        rulings: Mapping[str, Ruling],
         started: float,
         mta: Mta | None = None,
     ) -> Outcome:
         reply = settle(deliveries, envelope.queue_id)
         if reply.code // 100 != 4:
+            if self._senders is not None:
+                self._senders.count(rulings.values())
             # after the answer, and no fault of it can change the answer
             asyncio.get_running_loop().call_soon(self._learn, envelope, verdict, deliveries)
         return self._finish(Outcome(envelope.queue_id, reply, deliveries, verdict), envelope, started, mta)
@@ -203,7 +212,7 @@ class Gateway:
 
     def wanted(self, verdict: Verdict, recipients: Sequence[Recipient]) -> tuple[Disposition, ...]:
         """What policy wants for each recipient of one message, whose sender hears one reply."""
-        return reconcile([self._decide(verdict, recipient) for recipient in recipients])
+        return reconcile([self._decide(verdict, recipient, {}) for recipient in recipients])
 
     def _learn(self, envelope: Envelope, verdict: Verdict, deliveries: Sequence[Delivery]) -> None:
         policies = [self._policies.policy(recipient.domain) for recipient in envelope.recipients]
@@ -214,7 +223,9 @@ class Gateway:
 
     # --- acting ---------------------------------------------------------------------------------------------------
 
-    async def _act(self, envelope: Envelope, content: bytes, verdict: Verdict) -> tuple[Delivery, ...]:
+    async def _act(
+        self, envelope: Envelope, content: bytes, verdict: Verdict, rulings: Mapping[str, Ruling]
+    ) -> tuple[Delivery, ...]:
         """Do what is wanted for each recipient. Those served before an earlier try's 451 get no second copy."""
         keys = _served_keys(envelope, content)
         served = await self._served(envelope.queue_id, keys)
@@ -222,7 +233,7 @@ class Gateway:
             [
                 Disposition(recipient, "accept", _SERVED_REASON, 0.0)
                 if recipient.address in served
-                else self._decide(verdict, recipient)
+                else self._decide(verdict, recipient, rulings)
                 for recipient in envelope.recipients
             ]
         )
@@ -238,10 +249,13 @@ class Gateway:
             await asyncio.to_thread(self._remember, envelope.queue_id, took)
         return done + deliveries
 
-    def _wanted_by_mta(self, verdict: Verdict, recipients: Sequence[Recipient], mta: Mta) -> tuple[Disposition, ...]:
+    def _wanted_by_mta(
+        self, verdict: Verdict, recipients: Sequence[Recipient], rulings: Mapping[str, Ruling], mta: Mta
+    ) -> tuple[Disposition, ...]:
         """One reply and one copy for all. What has no next hop cannot be released, so it is tagged and not held."""
         decided = [
-            decide(verdict, one, self._policies.policy(one.domain) or _policy_of_none(one)) for one in recipients
+            decide(verdict, one, self._policies.policy(one.domain) or _policy_of_none(one), rulings.get(one.address))
+            for one in recipients
         ]
         others = [Disposition(_OTHERS, "accept", "not judged", 0.0)] if mta.has_others else []
         wanted = reconcile([*decided, *others])[: len(decided)]
@@ -301,11 +315,14 @@ class Gateway:
         kept = await self._hold.apply(envelope, content, verdict, [_held_instead(one) for one in refused])
         return held + tuple(one for one in relayed if one not in refused) + kept
 
-    def _decide(self, verdict: Verdict, recipient: Recipient) -> Disposition:
+    def _rulings(self, envelope: Envelope, content: bytes, verdict: Verdict) -> Mapping[str, Ruling]:
+        return self._senders.rulings(envelope, content, verdict) if self._senders is not None else {}
+
+    def _decide(self, verdict: Verdict, recipient: Recipient, rulings: Mapping[str, Ruling]) -> Disposition:
         policy = self._policies.policy(recipient.domain)
         if policy is None:  # the configuration changed between RCPT and DATA
             return Disposition(recipient, "quarantine", "domain no longer configured", 5.0)
-        return decide(verdict, recipient, policy)
+        return decide(verdict, recipient, policy, rulings.get(recipient.address))
 
     async def _served(self, queue_id: str, keys: Mapping[str, str]) -> frozenset[str]:
         """The addresses served at an earlier try. A try may name only these: the others may be deferred at RCPT."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 ActionName = Literal["accept", "tag", "quarantine", "reject"]
 AuthMethod = Literal["iprev", "spf", "dkim", "arc", "dmarc"]
@@ -28,11 +28,25 @@ BulkAct = Literal["release", "spam", "delete"]
 BulkState = Literal["running", "stopped", "done"]
 ItemState = Literal["waiting", "doing", "done", "refused", "gone", "unknown"]
 Role = Literal["owner", "domain_admin", "reviewer", "auditor", "recipient"]
+SenderAct = Literal["allow", "block"]
 Origin = Literal["local", "oidc", "ldap", "link"]  # who says what an account is: we, an issuer, a directory, the mail
 # setup: makes the first account · reset: sets a password · link: signs a recipient in (subject: the address)
 # code: the password was right, a one-time code is due
 TokenKind = Literal["setup", "reset", "link", "code"]
 Via = Literal["release", "review", "digest", "imap", "command", "spamd", "http"]
+EventType = Literal[
+    "message.delivered",
+    "message.tagged",
+    "message.held",
+    "message.refused",
+    "message.released",
+    "message.release_failed",
+    "message.spam",  # deleted, and taught that such mail is
+    "message.deleted",
+    "sender.changed",  # somebody allowed or blocked a sender, or took that back
+    "account.changed",
+    "webhook.test",
+]
 TaughtHow = Literal["learned", "relearned", "known", "limited"]
 # docs/next-hops.md: one URL, or several in the order they are tried in, equal ones in one text with "|" between them
 NextHopUrls = str | tuple[str, ...]
@@ -572,7 +586,55 @@ class AuditQuery:
     until: float | None = None
     limit: int = 50
     offset: int = 0
+    before: int = 0  # only entries with a smaller number; 0: all
     scope: Scope = Scope(is_all=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """What a program shows instead of a session. It may never more than its account."""
+
+    id: str
+    account: str
+    name: str  # what its owner calls it
+    acts: tuple[str, ...]  # policy/access.py's
+    domains: tuple[str, ...]  # whose mail it is about; () for the account's
+    created_at: float
+    expires_at: float
+    used_at: float = 0.0  # to the minute
+    used_from: str = ""
+
+
+class StoredAnswer(NamedTuple):
+    """What the REST API answered to an act."""
+
+    request: str  # hash of what was asked
+    status: int  # 0: it is being answered
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What webhooks tell: something happened, once; told twice it has the same id."""
+
+    id: str
+    type: EventType
+    at: float
+    domain: str  # whose mail it is about; "" where that is nobody's or everybody's
+    data: Mapping[str, Any]  # as JSON has it
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """An event on its way to one webhook."""
+
+    id: str  # the event's
+    webhook: str  # its name
+    type: EventType
+    body: bytes
+    born_at: float
+    tries: int  # before this one
+    told: str = ""  # what came of the last try, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -677,6 +739,52 @@ class DmarcRow:
 
 
 JournalRow = LogRow | DmarcRow
+
+
+# --- senders that people allow and block --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SenderEntry:
+    """Somebody's word on a sender: what is done with his mail to whom, until when. policy/senders.py has the rule."""
+
+    act: SenderAct
+    # "sara@example.org"; "example.org", and nothing below it; ".example.org", with all that is below it; lower-case
+    pattern: str
+    recipient: str  # whose mail: an address of ours, lower case, or a domain; "" for everybody's
+    expires_at: float | None  # None: never
+    by: str  # the account that said so
+    at: float
+    note: str = ""  # why
+    held_id: str = ""  # of the message it was made from
+    # allow: the client's network, in which nobody has to be proven; "": the sender has to be
+    network: str = ""
+    number: int = 0  # of its row; 0: not stored yet
+    hits: int = 0  # messages and recipients it decided
+    last_hit_at: float | None = None
+    is_removed: bool = False
+    revision: int = 0  # higher with every change of any entry
+
+
+@dataclass(frozen=True, slots=True)
+class SenderQuery:
+    """A page of entries, newest first. Empty means any."""
+
+    text: str = ""  # part of pattern, recipient, note or account
+    act: SenderAct | Literal[""] = ""
+    is_in_force: bool = False  # those that have expired are left out
+    limit: int = 50
+    before: int | None = None  # SenderEntry.number: only older ones
+    scope: Scope = Scope(is_all=True)  # the command line's; who signs in has his own (policy/access.py)
+
+
+class Ruling(NamedTuple):
+    """What an entry comes to for one message and recipient."""
+
+    action: ActionName | None  # at least this for a block, this for an allow; None: it does not count
+    reason: str  # "allowed by sara's entry until 2027-01-03 (dkim=example.org)", or why it does not count
+    number: int  # SenderEntry.number
+    required_score: float = 0.0  # allow: from this score on it would not count
 
 
 # --- what recipients get ------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, select
 
 from gateway.bulk import Bulk
+from gateway.config.settings import Senders as SenderSettings
 from gateway.config.settings import Settings
 from gateway.errors import InputError
 from gateway.learning import LearningState, Teacher
@@ -23,19 +24,23 @@ from gateway.review import Review
 from gateway.scan.explain import verdict_json
 from gateway.sign_in import SignIn
 from gateway.stores.accounts import SqlAccounts
+from gateway.stores.api_tokens import SqlApiTokens
 from gateway.stores.audit import SqlAudit
 from gateway.stores.blobs import FileBlobs
 from gateway.stores.bulk import SqlBulk
 from gateway.stores.counters import SqlCounters
 from gateway.stores.desk import SqlDesk
 from gateway.stores.digests import SqlDigests
+from gateway.stores.dmarc_feedback import SqlDmarcFeedback
 from gateway.stores.engine import make_engine, migrate
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
 from gateway.stores.schema import audit
-from gateway.types import Account, Disposition, HeldMessage, Summary
+from gateway.stores.senders import SqlSenders
+from gateway.types import Account, Disposition, DomainPolicy, HeldMessage, Summary
 from gateway.web import create_app
+from gateway.web.api import Programs
 from gateway.web.site import SESSION_COOKIE
 from tests.builders import recipient, verdict
 from tests.fakes import FakeClock
@@ -51,6 +56,7 @@ class WebApp:
     engine: Engine
     clock: FakeClock
     sign_in: SignIn
+    message_log: SqlMessageLog
 
     def client(self, who: Account | None = None, **options: Any) -> TestClient:
         """A browser of its own, signed in as who is given."""
@@ -128,21 +134,30 @@ def make_web_app(folder: Path, settings: Settings | None = None, **ways: Any) ->
                 accounts,
                 SqlAudit(engine),
                 SqlCounters(engine),
+                SqlSenders(engine),
                 SqlDigests(engine),
             ),
             b"a secret of the tests",
             lambda ip: "",
         ),
+        senders=SqlSenders(engine),
+        sender_settings=SenderSettings(),
         retention=Retention({"spam": 30.0, "phishing": 30.0, "malware": 30.0, "released": 5.0, "rows": 90.0}),
         digests=SqlDigests(engine),
         learning=LearningState("shipped"),
         why=why,
         sign_in=sign_in,
+        programs=Programs(
+            SqlApiTokens(engine),
+            SqlDmarcFeedback(engine),
+            [DomainPolicy("darban.test", "maildir:/nowhere"), DomainPolicy("foreign.test", "maildir:/nowhere")],
+            settings.api,
+        ),
         settings=settings.web,
         hostname="mx.test",
         translations={},
     )
-    return WebApp(app, accounts, quarantine, engine, clock, sign_in)
+    return WebApp(app, accounts, quarantine, engine, clock, sign_in, SqlMessageLog(engine))
 
 
 def form_token(page: str) -> str:

@@ -17,6 +17,7 @@ from gateway.app.compose import (
     make_message_log,
     make_next_hops,
     make_privacy,
+    make_programs,
     make_publisher,
     make_quarantine,
     make_releaser,
@@ -24,6 +25,7 @@ from gateway.app.compose import (
     make_review,
     make_teacher,
     make_watches,
+    make_webhooks,
 )
 from gateway.app.pipeline import make_resolver, rule_paths
 from gateway.app.places import Places
@@ -33,6 +35,7 @@ from gateway.supervisor import Ready
 from gateway.types import DmarcRow, HeldMessage, JournalRow, LogRow
 
 if TYPE_CHECKING:
+    from gateway.mailboxes import MailboxWatch
     from gateway.net.next_hop import NextHops
     from gateway.ports import QuarantineStore
     from gateway.web.health import DnsState
@@ -52,6 +55,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     from gateway.net.journal import serve_journal
     from gateway.reputation import prune_now_and_then
     from gateway.rules.reader import read as read_rules
+    from gateway.senders import purge_senders
     from gateway.sign_in import make_sign_in
     from gateway.stores.accounts import SqlAccounts
     from gateway.stores.audit import SqlAudit
@@ -62,6 +66,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     from gateway.stores.dmarc_feedback import SqlDmarcFeedback
     from gateway.stores.engine import make_engine
     from gateway.stores.ledger import SqlLedger
+    from gateway.stores.senders import SqlSenders
     from gateway.web import create_app
     from gateway.web.health import DnsState, health_app
 
@@ -71,8 +76,11 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     message_log, quarantine = make_message_log(settings), make_quarantine(settings)
     feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
 
-    journal = await serve_journal(where.journal, lambda rows: keep_rows(rows, message_log.append, feedback.add))
     ledger, audit = SqlLedger(engine), SqlAudit(engine)
+    webhooks = make_webhooks(settings, engine, audit)
+    journal = await serve_journal(
+        where.journal, lambda rows: keep_rows(rows, webhooks.take_rows, message_log.append, feedback.add)
+    )
     teacher, publisher = make_teacher(settings, ledger), make_publisher(settings, ledger)
     learning = None if publisher is None else publisher.state
     housekeeping = Housekeeping(quarantine, make_retention(settings), audit, make_keys(settings, engine))
@@ -80,11 +88,13 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         asyncio.create_task(housekeeping.run(settings.retention.every_s)),
         asyncio.create_task(sign_now_and_then(audit, load_audit_key(settings))),
         asyncio.create_task(prune_now_and_then(SqlCounters(engine))),
+        asyncio.create_task(purge_senders(SqlSenders(engine))),
+        asyncio.create_task(webhooks.run()),
         asyncio.create_task(purge_now_and_then(message_log, settings.message_log.keep_days)),
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),
     ]
     next_hops = make_next_hops(settings)
-    accounts, jobs = SqlAccounts(engine), SqlBulk(engine)
+    jobs = SqlBulk(engine)
     review = make_review(settings, make_releaser(settings, next_hops, quarantine), quarantine, teacher, publisher)
     bulk = Bulk(store=jobs, quarantine=quarantine, review=review, record=audit.append, runner=settings.hostname)
     tasks.append(asyncio.create_task(bulk.run()))
@@ -93,6 +103,8 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         accounts=accounts,
         audit=audit,
         privacy=make_privacy(settings),
+        senders=SqlSenders(engine),
+        sender_settings=settings.senders,
         retention=make_retention(settings),
         sign_in=make_sign_in(settings, accounts),
         message_log=message_log,
@@ -104,13 +116,13 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         digests=SqlDigests(engine),
         learning=learning,
         why=_why(settings, where),
+        programs=make_programs(settings, engine, feedback),
         settings=settings.web,
         hostname=settings.hostname,
         translations=read_rules(rule_paths(settings)).translations,
     )
     dns = DnsState()
-    tasks.append(asyncio.create_task(_watch_dns(settings, dns)))
-    tasks += _send_digests(settings, next_hops, quarantine)
+    tasks += [asyncio.create_task(_watch_dns(settings, dns)), *_send_digests(settings, next_hops, quarantine)]
     servers = [
         await _serve_http(pages, web),
         await _serve_http(health_app(where.processes, quarantine, dns, learning), metrics),
@@ -120,14 +132,22 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         watch.start()
     ready()
     await stopped
+    await _stop(watches, tasks, servers)
+    journal.close()
+    await next_hops.close()
+
+
+async def _stop(
+    watches: Sequence[MailboxWatch],
+    tasks: Sequence[asyncio.Task[None]],
+    servers: Sequence[Callable[[], Awaitable[None]]],
+) -> None:
     for watch in watches:
         watch.stop()
     for task in tasks:
         task.cancel()
     for stop in servers:
         await stop()
-    journal.close()
-    await next_hops.close()
 
 
 def _send_digests(settings: Settings, next_hops: NextHops, quarantine: QuarantineStore) -> list[asyncio.Task[None]]:
@@ -139,6 +159,7 @@ def _send_digests(settings: Settings, next_hops: NextHops, quarantine: Quarantin
 
 async def keep_rows(
     rows: Sequence[JournalRow],
+    to_webhooks: Callable[[Sequence[LogRow]], None],
     to_message_log: Callable[[Sequence[LogRow]], None],
     to_dmarc: Callable[[Sequence[DmarcRow]], None],
 ) -> None:
@@ -146,13 +167,15 @@ async def keep_rows(
     waits with the listeners, who count what finds no room there."""
     from gateway.errors import StoreError
 
-    while True:
-        try:
-            await asyncio.to_thread(to_message_log, [row for row in rows if isinstance(row, LogRow)])
-            break
-        except StoreError as error:
-            log.warning("message log down", error=str(error))
-            await asyncio.sleep(_LOG_AGAIN_S)
+    messages = [row for row in rows if isinstance(row, LogRow)]
+    for what, store in (("webhooks", to_webhooks), ("message log", to_message_log)):
+        while True:
+            try:
+                await asyncio.to_thread(store, messages)
+                break
+            except StoreError as error:
+                log.warning(f"{what} down", error=str(error))
+                await asyncio.sleep(_LOG_AGAIN_S)
     try:
         await asyncio.to_thread(to_dmarc, [row for row in rows if isinstance(row, DmarcRow)])
     except StoreError as error:

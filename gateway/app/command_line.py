@@ -23,6 +23,7 @@ from gateway.config.settings import Settings
 if TYPE_CHECKING:
     from gateway.digest.dmarc import DmarcReports, DmarcSender
     from gateway.digest.quarantine import Digests
+    from gateway.forecast import Forecaster
     from gateway.privacy import Privacy
     from gateway.review import Review
 
@@ -44,6 +45,25 @@ def open_quarantine(settings: Settings) -> Any:
     return make_quarantine(settings)
 
 
+def open_senders(settings: Settings) -> Any:
+    """Allowed and blocked senders, for the command line."""
+    from gateway.stores.engine import make_engine, migrate
+    from gateway.stores.senders import SqlSenders
+
+    migrate(settings.storage.database)
+    return SqlSenders(make_engine(settings.storage.database))
+
+
+def open_forecaster(settings: Settings) -> Forecaster:
+    """What an entry would have done, for the command line."""
+    from gateway.forecast import Forecaster
+    from gateway.policy.senders import Limits
+
+    said = settings.senders
+    limits = Limits(said.blocked, said.allow_below)
+    return Forecaster(make_quarantine(settings), open_message_log(settings), limits)
+
+
 def open_message_log(settings: Settings) -> Any:
     """The message log, for the command line."""
     from gateway.stores.engine import migrate
@@ -59,6 +79,24 @@ def open_audit(settings: Settings) -> Any:
 
     migrate(settings.storage.database)
     return SqlAudit(make_engine(settings.storage.database))
+
+
+def open_outbox(settings: Settings) -> Any:
+    """What waits for webhooks, for the command line."""
+    from gateway.stores.engine import make_engine, migrate
+    from gateway.stores.outbox import SqlOutbox
+
+    migrate(settings.storage.database)
+    return SqlOutbox(make_engine(settings.storage.database))
+
+
+def open_tokens(settings: Settings) -> Any:
+    """The REST API's tokens, for the command line."""
+    from gateway.stores.api_tokens import SqlApiTokens
+    from gateway.stores.engine import make_engine, migrate
+
+    migrate(settings.storage.database)
+    return SqlApiTokens(make_engine(settings.storage.database))
 
 
 def open_keys(settings: Settings) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args
 
 from gateway.app.pipeline import load_model, make_resolver, rule_paths
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
     from gateway.privacy import Privacy
     from gateway.reputation import Reputation
     from gateway.review import Review
+    from gateway.senders import Senders
     from gateway.service import Releaser
     from gateway.stores.vault import SqlKeys
+    from gateway.web.api import Programs
+    from gateway.webhooks import Target, Webhooks
 
 _OUR_FIELDS = 1 << 18  # bytes that a message grows by at delivery, ours and the servers' behind us
 
@@ -117,6 +121,7 @@ def make_privacy(settings: Settings) -> Privacy:
     from gateway.stores.engine import make_engine
     from gateway.stores.ledger import SqlLedger
     from gateway.stores.message_log import SqlMessageLog
+    from gateway.stores.senders import SqlSenders
 
     engine = make_engine(settings.storage.database)
     stores = Stores(
@@ -126,6 +131,7 @@ def make_privacy(settings: Settings) -> Privacy:
         SqlAccounts(engine),
         SqlAudit(engine),
         SqlCounters(engine),
+        SqlSenders(engine),
         SqlDigests(engine),
     )
     networks = Networks(settings.reputation.trusted_networks)
@@ -140,15 +146,59 @@ def load_audit_key(settings: Settings) -> Ed25519PrivateKey:
     return key_of(load_secret(places(settings).audit_key))
 
 
+def webhook_targets(settings: Settings) -> list[Target]:
+    """[[webhook]]'s, with their keys. Raises ConfigError."""
+    from gateway.config.load import read_secret
+    from gateway.errors import ConfigError
+    from gateway.policy.webhook import read_keys
+    from gateway.webhooks import Target
+
+    targets = []
+    for one in settings.webhook:
+        try:
+            keys = read_keys(read_secret(one.secret_file).decode("ascii", "replace"))
+        except ValueError as error:
+            raise ConfigError(f"[[webhook]] {one.name}: secret_file {one.secret_file}: {error}") from None
+        said = one.model_dump(exclude={"secret_file"})
+        targets.append(Target(**said, keys=keys))
+    if len({one.name for one in targets}) < len(targets):
+        raise ConfigError("[[webhook]] name: two have the same; each needs its own")
+    return targets
+
+
+def make_webhooks(settings: Settings, engine: Any, audit: Any) -> Webhooks:
+    """Who tells webhooks what happens. Raises ConfigError."""
+    from gateway.net.webhook import WebhookClient
+    from gateway.stores.outbox import SqlOutbox
+    from gateway.webhooks import Webhooks
+
+    client = WebhookClient(make_resolver(settings))
+    return Webhooks(webhook_targets(settings), SqlOutbox(engine), audit, client, make_subject_writer(settings))
+
+
+def make_programs(settings: Settings, engine: Any, dmarc: Any) -> Programs:
+    """What only the REST API has."""
+    from gateway.stores.api_tokens import SqlApiTokens
+    from gateway.web.api import Programs
+
+    return Programs(SqlApiTokens(engine), dmarc, tuple(domain_policies(settings)), settings.api)
+
+
 def make_message_log(settings: Settings) -> Any:
     """[message_log]'s. Raises ConfigError."""
-    from gateway.reputation import load_secret
     from gateway.stores.engine import make_engine
-    from gateway.stores.message_log import SqlMessageLog, subject_writer
+    from gateway.stores.message_log import SqlMessageLog
+
+    return SqlMessageLog(make_engine(settings.storage.database), make_subject_writer(settings))
+
+
+def make_subject_writer(settings: Settings) -> Callable[[str], str]:
+    """What of a subject is kept and told. Raises ConfigError."""
+    from gateway.reputation import load_secret
+    from gateway.stores.message_log import subject_writer
 
     subjects = settings.message_log.subjects
-    secret = load_secret(places(settings).secret) if subjects == "hash" else b""
-    return SqlMessageLog(make_engine(settings.storage.database), subject_writer(subjects, secret))
+    return subject_writer(subjects, load_secret(places(settings).secret) if subjects == "hash" else b"")
 
 
 def make_sealer(settings: Settings) -> Sealer | None:
@@ -197,6 +247,17 @@ def make_reputation(settings: Settings, counters: Counters) -> Reputation:
         delays=Delays(said.greylist_wait_s, said.greylist_window_s),
         domains_quiet_s=said.domains_quiet_s,
     )
+
+
+def make_senders(settings: Settings) -> Senders:
+    """Whom people allow and block."""
+    from gateway.policy.senders import Limits
+    from gateway.senders import Senders
+    from gateway.stores.engine import make_engine
+    from gateway.stores.senders import SqlSenders
+
+    store, said = SqlSenders(make_engine(settings.storage.database)), settings.senders
+    return Senders(store, Limits(said.blocked, said.allow_below))
 
 
 def read_token(settings: Settings, table: str, option: str) -> bytes:

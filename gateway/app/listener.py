@@ -16,6 +16,7 @@ from gateway.app.compose import (
     make_quarantine,
     make_reputation,
     make_sealer,
+    make_senders,
 )
 from gateway.app.pipeline import make_resolver
 from gateway.app.places import Places, listener_count, scorer_count
@@ -134,6 +135,8 @@ async def _open_gateway(settings: Settings, where: Places, journal: JournalSende
     await pool.start()
     next_hops = make_next_hops(settings)
     reputation.start()
+    senders = make_senders(settings)
+    await senders.start()
     try:
         yield Gateway(
             policies=policies,
@@ -144,9 +147,11 @@ async def _open_gateway(settings: Settings, where: Places, journal: JournalSende
             journal=journal,
             counters=counters,
             reputation=reputation,
+            senders=senders,
             reports_dmarc=settings.dmarc.reports,
         )
     finally:
+        await senders.close()
         await reputation.close()
         await next_hops.close()
         await pool.close()

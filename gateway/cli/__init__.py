@@ -20,8 +20,11 @@ from gateway.cli import (
     rules,
     run,
     scan,
+    senders,
+    token,
     trace,
     train,
+    webhook,
 )
 
 app = typer.Typer(
@@ -38,6 +41,7 @@ app.command("trace")(trace.trace)
 app.add_typer(train.app, name="train")
 app.add_typer(rules.app, name="rules")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(senders.app, name="senders")
 app.add_typer(learn.app, name="learn")
 app.add_typer(domain.app, name="domain")
 app.add_typer(config.app, name="config")
@@ -45,6 +49,8 @@ app.add_typer(admin.app, name="admin")
 app.add_typer(audit.app, name="audit")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(dmarc.app, name="dmarc")
+app.add_typer(token.app, name="token")
+app.add_typer(webhook.app, name="webhook")
 app.add_typer(digest.app, name="digest")
 
 

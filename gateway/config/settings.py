@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from gateway.types import Calendar, NextHopUrls, Role
+from gateway.types import Calendar, EventType, NextHopUrls, Role
 
 ActionName = Literal["accept", "tag", "quarantine", "reject"]
 
@@ -517,6 +517,22 @@ class Learning(Section):
     imap: tuple[LearningImap, ...] = Field((), description="Mailboxes that are watched.")
 
 
+class Senders(Section):
+    """[senders]: those whom people allow and block (docs/senders.md)."""
+
+    blocked: Literal["quarantine", "reject"] = Field(
+        "quarantine", description="What becomes of a blocked sender's mail: it is held, or refused."
+    )
+    allow_below: float = Field(
+        25.0,
+        gt=0,
+        description="An allowed sender's message with this score or more is judged as if it were not allowed.",
+    )
+    allow_days: int = Field(
+        30, ge=1, le=366, description="Days for which a sender is allowed, if nobody says otherwise."
+    )
+
+
 class Storage(Section):
     """[storage]: where state is kept."""
 
@@ -574,6 +590,41 @@ class Web(Section):
         (), description="Web servers in front whose X-Forwarded-For names the client."
     )
     secure_cookies: bool = Field(False, description="Mark cookies Secure; switch on when the page is served over TLS.")
+
+
+def check_webhook_url(value: str) -> str:
+    """Raises ValueError for what is neither https://host[:port]/path nor the same by http."""
+    found = urlsplit(value)
+    try:
+        is_known = found.scheme in ("https", "http") and bool(found.hostname) and found.port != 0
+    except ValueError:
+        is_known = False
+    if not is_known or found.username is not None or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError(f"{value!r} is not a URL; write for example https://siem.example.org/darban")
+    return value
+
+
+class Webhook(Section):
+    """[[webhook]]: who is told what happens, each time (docs/webhooks.md)."""
+
+    name: str = Field(description="What it is called in commands, metrics and logs.", pattern="^[a-z0-9_-]{1,64}$")
+    url: Annotated[str, AfterValidator(check_webhook_url)] = Field(description="Where events are posted to.")
+    secret_file: str = Field(
+        description="File with the secret that signs, as whsec_ and base64; a second line signs too, while it changes."
+    )
+    events: tuple[EventType, ...] = Field((), description="Which events; all when left out.")
+    domains: tuple[str, ...] = Field((), description="Only what is about mail of these domains; all when left out.")
+    allow_private: bool = Field(
+        False, description="The URL may be http: and its host may have an address of a private network or of this host."
+    )
+    timeout_s: float = Field(10.0, gt=0, le=60, description="Time for one try, the name's look-up included.")
+    max_waiting: int = Field(10_000, ge=1, description="Events that wait at most; what comes then is lost, and told.")
+
+    @model_validator(mode="after")
+    def _is_secure(self) -> Webhook:
+        if self.url.startswith("http:") and not self.allow_private:
+            raise ValueError(f"[[webhook]] {self.name}: url: is not https; write https, or allow_private = true")
+        return self
 
 
 class RoleGroup(Section):
@@ -663,6 +714,13 @@ class SignIn(Section):
     session_max_s: float = Field(7 * 86_400.0, ge=60, description="A session ends so long after it began, used or not.")
     oidc: Oidc = Oidc()
     ldap: Ldap = Ldap()
+
+
+class Api(Section):
+    """[api]: the REST API beside the review pages (docs/api.md)."""
+
+    requests_per_minute: int = Field(600, ge=1, description="Of one token or session; more are answered 429.")
+    token_max_days: int = Field(365, ge=1, description="A token lasts so long at most.")
 
 
 class DigestSettings(Section):
@@ -778,6 +836,7 @@ class Settings(Section):
     rules: Rules = Rules()
     classifier: ClassifierSettings = ClassifierSettings()
     learning: Learning = Learning()
+    senders: Senders = Senders()
     storage: Storage = Storage()
     retention: Retention = Retention()
     message_log: MessageLog = MessageLog()
@@ -788,6 +847,8 @@ class Settings(Section):
     milter: Milter = Milter()
     http: Http = Http()
     spamd: Spamd = Spamd()
+    api: Api = Api()
+    webhook: tuple[Webhook, ...] = Field((), description="Who is told what happens.")
     limits: Limits = Limits()
     process: Process = Process()
     reputation: Reputation = Reputation()

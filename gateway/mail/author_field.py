@@ -14,20 +14,33 @@ from gateway.types import Address, AuthResult, HeaderField
 
 _HEADER_MAX_BYTES = 1 << 16
 _FIELD_MAX_BYTES = 2048  # as the author's domain is read for DMARC
+_FIELDS_MAX = 10  # From fields, and mailboxes of them, of a message that has more than one
 _ADDRESS_MAX = 320  # characters: 64 of a local part, 255 of a domain (RFC 5321 §4.5.3.1)
 
 
 def peek_author(content: bytes) -> str:
     """The one address of the one From field, lower-case, its domain as A-labels; "" for none or several."""
+    fields = _from_fields(content)
+    if len(fields) != 1 or len(fields[0]) > _FIELD_MAX_BYTES:
+        return ""
+    if not _is_utf8(fields[0]):  # in which charset it is, other fields say
+        return ""
+    return address_of(_mailboxes(fields[0]))
+
+
+def peek_authors(content: bytes) -> tuple[str, ...]:
+    """Every address that a From field names, as above: whom the message pretends to be from. Some at most."""
+    boxes = [one for raw in _from_fields(content)[:_FIELDS_MAX] for one in _mailboxes(raw[:_FIELD_MAX_BYTES])]
+    return tuple(dict.fromkeys(filter(None, (address_of((one,)) for one in boxes[:_FIELDS_MAX]))))
+
+
+def _from_fields(content: bytes) -> list[bytes]:
     head = content[:_HEADER_MAX_BYTES]
-    found = [(start, end) for name, start, end in split_header(head).pieces if name.lower() == "from"]
-    if len(found) != 1 or found[0][1] - found[0][0] > _FIELD_MAX_BYTES:
-        return ""
-    raw = head[slice(*found[0])]
-    if not _is_utf8(raw):  # in which charset it is, other fields say
-        return ""
-    mailboxes = parse_mailboxes(HeaderField("From", raw, decode_text(raw[raw.index(b":") + 1 :])))
-    return address_of(mailboxes)
+    return [head[start:end] for name, start, end in split_header(head).pieces if name.lower() == "from"]
+
+
+def _mailboxes(raw: bytes) -> tuple[Address, ...]:
+    return parse_mailboxes(HeaderField("From", raw, decode_text(raw[raw.index(b":") + 1 :])))
 
 
 def _is_utf8(raw: bytes) -> bool:

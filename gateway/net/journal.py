@@ -1,5 +1,5 @@
 """Message-log rows, and what DMARC reports count, on their way from the listeners to the admin process: JSON lines
-over a unix stream socket.
+over a unix stream socket; how many are stored comes back.
 
 Never on the path of custody: rows wait in bounded memory while the admin process is away, and beyond that are counted
 as lost. The quarantine does not come this way.
@@ -26,6 +26,7 @@ LOST = Counter(
 _MAX_WAITING = 50_000  # rows, about 50 MB at the worst
 _BATCH = 500
 _RETRY_S = 1.0
+_MAX_REFUSALS = 5
 _GATHER_S = 0.05  # what comes within it is sent together: each time wakes the admin process
 _LINE_LIMIT = 1 << 20
 
@@ -39,6 +40,7 @@ class JournalSender:
         self._path = path
         self._rows: deque[JournalRow] = deque()
         self._wake = asyncio.Event()
+        self._refusals = 0  # of the first row, by an end that was there
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -72,7 +74,8 @@ class JournalSender:
                 await asyncio.sleep(_RETRY_S)
 
     async def _send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Until the other end is gone, which never says anything: a reload has put another in its place."""
+        """Until the other end is gone: a reload has put another in its place. Rows wait here until it says that they
+        are stored; what it had then and did not say comes again."""
         with contextlib.closing(writer):
             while True:
                 await self._wake.wait()
@@ -81,11 +84,32 @@ class JournalSender:
                     return
                 self._wake.clear()
                 while self._rows:
-                    batch = [self._rows[index] for index in range(min(_BATCH, len(self._rows)))]
-                    writer.write(b"".join(_encode(row) for row in batch))
-                    await writer.drain()
-                    for _ in batch:  # only what the socket took
-                        self._rows.popleft()
+                    if not await self._send_batch(reader, writer):
+                        self._wake.set()
+                        return
+
+    async def _send_batch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Whether all of it is stored. Where the other end went away instead, one row goes at a time: a row that it
+        goes away from each time is lost, and not those behind it too."""
+        batch = [self._rows[index] for index in range(min(1 if self._refusals else _BATCH, len(self._rows)))]
+        writer.write(b"".join(_encode(row) for row in batch))
+        left = len(batch)
+        while left:
+            with contextlib.suppress(OSError):
+                await writer.drain()
+            line = await _line(reader)
+            if not line:
+                self._refusals += 1
+                if self._refusals > _MAX_REFUSALS:
+                    self._refusals = 0
+                    self._rows.popleft()
+                    LOST.inc()
+                return False
+            for _ in range(int(line)):
+                self._rows.popleft()
+            left -= int(line)
+            self._refusals = 0
+        return True
 
 
 async def serve_journal(path: Path, store: Callable[[Sequence[JournalRow]], Awaitable[None]]) -> asyncio.AbstractServer:
@@ -96,11 +120,20 @@ async def serve_journal(path: Path, store: Callable[[Sequence[JournalRow]], Awai
         with contextlib.closing(writer), contextlib.suppress(asyncio.CancelledError):
             while lines := await _lines(reader):
                 await store([_decode(line) for line in lines])
+                writer.write(b"%d\n" % len(lines))
 
     path.unlink(missing_ok=True)
     server = await asyncio.start_unix_server(receive, str(path), limit=_LINE_LIMIT)
     path.chmod(0o600)
     return server
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        line = await reader.readline()
+    except (OSError, ValueError):
+        return b""
+    return line if line.endswith(b"\n") else b""
 
 
 async def _lines(reader: asyncio.StreamReader) -> list[bytes]:

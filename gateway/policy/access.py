@@ -7,7 +7,8 @@ not somebody's to see is never read. docs/people.md has the table in words.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Literal, get_args
 
 from gateway.mail.address import domain_of
@@ -77,6 +78,20 @@ def covers_domain(scope: Scope, domain: str) -> bool:
     return any(one.startswith("*.") and domain.endswith(one[1:]) for one in scope.domains)
 
 
+def narrow(who: Account, domains: tuple[str, ...]) -> Account | None:
+    """The account as a token limited to these domains has it; None when nothing is left. () limits nothing."""
+    if not domains:
+        return who
+    scope, wanted = scope_of(who), Scope(domains=domains)
+    if who.role == "recipient":
+        left = tuple(one for one in who.addresses if covers(wanted, one))
+        return replace(who, addresses=left) if left else None
+    his = tuple(one for one in domains if covers_domain(scope, one))
+    his += tuple(one for one in scope.domains if one not in his and covers_domain(wanted, one))
+    role: Role = "domain_admin" if who.role == "owner" else who.role  # an owner's scope has no limit
+    return replace(who, role=role, domains=his) if his else None
+
+
 def manages(who: Account, other: Account) -> bool:
     """Whether he may make, change and remove such an account: an owner any, others what lies inside their scope."""
     if who.role == "owner":
@@ -99,4 +114,26 @@ def account_fault(who: Account) -> str:
         return "A recipient needs an address."
     if who.role == "domain_admin" and not who.domains:
         return "A domain admin needs a domain."
+    return ""
+
+
+def acts_of(who: Account) -> list[Act]:
+    """What a token of this account can be for."""
+    return [act for act in get_args(Act) if may(who, act)]
+
+
+def token_fault(
+    who: Account, name: str, acts: Sequence[str], domains: tuple[str, ...], days: int, max_days: int
+) -> str:
+    """What is wrong with a token to be, in words for a form; "" for nothing."""
+    if not name.strip() or not name.isprintable():
+        return "Give the token a name that says who uses it."
+    if not acts or not set(acts) <= set[str](acts_of(who)):
+        return "Choose what the token may do, of what you may do yourself."
+    if not 1 <= days <= max_days:
+        return "The token lasts too long, or not a day."
+    scope = scope_of(who)
+    mine = {one.rpartition("@")[2] for one in who.addresses}
+    if not all(covers_domain(scope, one) or one in mine for one in domains):
+        return "Your account has none of the mail of such a domain."
     return ""

@@ -1,25 +1,40 @@
 """Verdict and domain policy -> what is wanted for each recipient.
 
 `on_incomplete` answers a verdict that lacks a check, a rule set or the classifier. A silent DNS is noted in the
-verdict but does not raise the action by itself: mail flows (docs/fail-modes.md).
+verdict but does not raise the action by itself: mail flows (docs/fail-modes.md). An entry on the sender
+(policy/senders.py) stands in the place of the score, and `on_incomplete` above both: who is allowed is let in as far as
+the message was looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.types import ActionName, Disposition, DomainPolicy, Recipient, Verdict
+from gateway.types import ActionName, Disposition, DomainPolicy, Recipient, Ruling, Verdict
 
 _SEVERITY: dict[ActionName, int] = {"accept": 0, "tag": 1, "quarantine": 2, "reject": 3}
 
 
-def decide(verdict: Verdict, recipient: Recipient, policy: DomainPolicy) -> Disposition:
-    """The disposition for one recipient, with the named reason."""
+def decide(verdict: Verdict, recipient: Recipient, policy: DomainPolicy, ruling: Ruling | None = None) -> Disposition:
+    """The disposition for one recipient, with the named reason. `ruling`: what somebody's entry on the sender says."""
     action, reason = _by_score(verdict.score, policy)
+    required_score = policy.tag_at
+    if ruling is not None:
+        action, reason = _ruled(action, reason, ruling)
+        required_score = ruling.required_score if ruling.action == "accept" else required_score
     missing = [what for what in verdict.incomplete if not what.startswith("dns")]
     if missing and _SEVERITY[policy.on_incomplete] > _SEVERITY[action]:
         action, reason = policy.on_incomplete, f"incomplete: {missing[0]}"
-    return Disposition(recipient, action, reason, policy.tag_at)
+    return Disposition(recipient, action, reason, required_score)
+
+
+def _ruled(action: ActionName, reason: str, ruling: Ruling) -> tuple[ActionName, str]:
+    """An allow delivers, a block is the least that is done; one that does not count is told where it would have."""
+    if ruling.action is None:
+        return action, reason if action == "accept" else f"{reason}; {ruling.reason}"
+    if ruling.action == "accept" or _SEVERITY[ruling.action] >= _SEVERITY[action]:
+        return ruling.action, ruling.reason
+    return action, f"{reason}; {ruling.reason}"
 
 
 def _by_score(score: float, policy: DomainPolicy) -> tuple[ActionName, str]:

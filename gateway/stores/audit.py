@@ -58,6 +58,12 @@ class SqlAudit:
             for row in reading.execute(select(audit).order_by(audit.c.number)).mappings():
                 yield _entry(row)
 
+    def since(self, number: int, limit: int) -> Sequence[AuditEntry]:
+        """So many at most of those behind this number, oldest first."""
+        query = select(audit).where(audit.c.number > number).order_by(audit.c.number).limit(limit)
+        with faults("audit log"), self._read() as connection:
+            return [_entry(row) for row in connection.execute(query).mappings()]
+
     def heads(self) -> Sequence[AuditHead]:
         """The signed ones."""
         with faults("audit log"), self._read() as connection:
@@ -142,6 +148,8 @@ def _conditions(query: AuditQuery) -> list[ColumnElement[bool]]:
         conditions.append(audit.c.at >= query.since)
     if query.until is not None:
         conditions.append(audit.c.at < query.until)
+    if query.before:
+        conditions.append(audit.c.number < query.before)
     if query.text:
         columns = (audit.c.account, audit.c.subject, audit.c.detail, audit.c.client, audit.c.domain)
         conditions.append(or_(*(column.icontains(query.text, autoescape=True) for column in columns)))

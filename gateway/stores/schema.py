@@ -60,6 +60,8 @@ held = Table(
     Index("held_message_campaign", "campaign", "state", "received_at", "id", "domain", "kind", "score"),
     Index("held_message_changed", "state_at"),
 )
+
+Index("held_message_mailbox", func.lower(held.c.recipient))
 Index("held_message_recipient", func.lower(held.c.recipient), held.c.received_at)
 
 condemned = Table(
@@ -138,8 +140,6 @@ bulk_item = Table(
     Column("runner", String(255), nullable=False, server_default=""),
     Index("bulk_item_state", "job", "state", "number"),
 )
-
-Index("held_message_mailbox", func.lower(held.c.recipient))
 
 message_log = Table(
     "message_log",
@@ -329,6 +329,85 @@ lesson_revision = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),  # one row
     Column("revision", Integer, nullable=False),
 )
+
+sender = Table(
+    "sender",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("act", String(8), nullable=False),  # allow, block
+    Column("pattern", String(320), nullable=False),
+    Column("recipient", String(320), nullable=False),  # an address, a domain; "": everybody
+    Column("recipient_domain", String(255), nullable=False),
+    Column("network", String(64), nullable=False),
+    Column("expires_at", Float, nullable=True),
+    Column("by", String(320), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("held_id", String(32), nullable=False),
+    Column("hits", Integer, nullable=False),
+    Column("last_hit_at", Float, nullable=True),
+    Column("removed_at", Float, nullable=True),
+    Column("revision", Integer, nullable=False),
+    Index("sender_key", "pattern", "recipient", "act", "network", unique=True),
+    Index("sender_changed", "revision"),
+    Index("sender_recipient", "recipient"),
+    Index("sender_domain", "recipient_domain"),
+)
+
+sender_revision = Table(
+    "sender_revision",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),  # one row
+    Column("revision", Integer, nullable=False),
+)
+
+webhook_outbox = Table(
+    "webhook_outbox",
+    metadata,
+    Column("id", String(64), primary_key=True),  # the event's
+    Column("webhook", String(64), primary_key=True),  # its name
+    Column("type", String(32), nullable=False),
+    Column("body", LargeBinary, nullable=False),  # as it is signed; empty once it was taken
+    Column("state", String(8), nullable=False),  # waiting, taken, dead
+    Column("born_at", Float, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_at", Float, nullable=False),  # when it is due; of one that waits no more, since when
+    Column("told", Text, nullable=False),  # what came of the last try
+    Index("webhook_outbox_due", "webhook", "state", "next_at"),
+)
+
+webhook_cursor = Table(
+    "webhook_cursor",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("number", Integer, nullable=False),  # of the audit log's entry that was told last
+)
+
+api_token = Table(
+    "api_token",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("account", String(128), ForeignKey("account.name", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", String(64), nullable=False),
+    Column("acts", Text, nullable=False),  # policy/access.py, separated by spaces
+    Column("domains", Text, nullable=False),  # separated by spaces; "": the account's
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("used_at", Float, nullable=False),
+    Column("used_from", String(64), nullable=False),
+)
+
+api_answer = Table(
+    "api_answer",
+    metadata,
+    Column("key", String(64), primary_key=True),  # hash of account and Idempotency-Key
+    Column("request", String(64), nullable=False),  # hash of method, path and body
+    Column("status", Integer, nullable=False),  # 0: it is being answered
+    Column("body", LargeBinary, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
 
 digest = Table(
     "digest",

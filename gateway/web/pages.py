@@ -11,10 +11,12 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from gateway.bulk import Bulk
-from gateway.config.settings import Web
+from gateway.config.settings import Senders, Web
 from gateway.errors import StoreError
+from gateway.forecast import Forecaster
 from gateway.learning import LearningState
 from gateway.policy.retention import Retention
+from gateway.policy.senders import Limits
 from gateway.ports import (
     AccountStore,
     AuditLog,
@@ -23,6 +25,7 @@ from gateway.ports import (
     DigestStore,
     MessageLog,
     QuarantineStore,
+    SenderStore,
     TrainingLedger,
 )
 from gateway.privacy import Privacy
@@ -32,6 +35,8 @@ from gateway.timeline import Timelines
 from gateway.web.account import own_account_routes
 from gateway.web.accounts import account_routes
 from gateway.web.act import act_routes
+from gateway.web.api import ApiParts, Programs, create_api
+from gateway.web.api.problem import answer as problem
 from gateway.web.audit import audit_routes
 from gateway.web.beside import beside_routes
 from gateway.web.bulk import bulk_routes
@@ -43,9 +48,13 @@ from gateway.web.message_log import message_log_routes
 from gateway.web.privacy import privacy_routes
 from gateway.web.review import review_routes
 from gateway.web.saved_filters import saved_filter_routes
+from gateway.web.senders import SenderDesk, sender_routes
 from gateway.web.session import session_routes
 from gateway.web.site import Site, error_page
+from gateway.web.tokens import token_routes
 from gateway.web.why import Why, why_routes
+
+API = "/api/v1"
 
 
 def create_app(  # noqa: PLR0913  all that the pages show and do
@@ -57,6 +66,8 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     ledger: TrainingLedger,
     review: Review,
     privacy: Privacy,
+    senders: SenderStore,
+    sender_settings: Senders,
     retention: Retention,
     desk: Desk,
     bulk: Bulk,
@@ -68,6 +79,7 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     settings: Web,
     hostname: str,
     translations: Mapping[str, Mapping[str, str]],
+    programs: Programs | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -75,6 +87,7 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
         learning: None when it is off.
         why: judges a held message again, for web/why.py.
         translations: the rule files' (RuleFiles).
+        programs: what the REST API has besides; None: it is not served.
     """
     site = Site.make(accounts, audit, retention, hostname, translations, settings)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
@@ -96,10 +109,20 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     app.include_router(learning_routes(site, ledger, quarantine, learning))
     app.include_router(audit_routes(site))
     app.include_router(privacy_routes(site, privacy))
+    limits = Limits(sender_settings.blocked, sender_settings.allow_below)
+    forecaster = Forecaster(quarantine, message_log, limits)
+    app.include_router(sender_routes(SenderDesk(site, senders, quarantine, forecaster, sender_settings.allow_days)))
+    if programs is not None:
+        parts = ApiParts(quarantine, message_log, timelines, ledger, review, desk, bulk, jobs, learning, why)
+        api = create_api(site, parts, programs)
+        app.include_router(token_routes(site, programs.tokens, api, programs.settings.token_max_days))
+        app.mount(API, api)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:
+        if request.url.path.startswith(API):  # a line end in it: the mount does not match
+            return problem(error.status_code, str(error.detail), fields=error.headers)
         return error_page(site, request, error)
 
     @app.exception_handler(RequestValidationError)

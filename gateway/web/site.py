@@ -27,6 +27,7 @@ from gateway.ports import AccountStore, AuditLog, QuarantineStore
 from gateway.scan.wording import Tongue, contribution_text, evidence_text
 from gateway.types import Account, HeldMessage
 from gateway.web.language import Language, languages, pick
+from gateway.web.sender_words import entry_reason
 
 SESSION_COOKIE = "darban_session"
 LANGUAGE_COOKIE = "darban_language"
@@ -72,6 +73,12 @@ ACTS = {  # of the audit log -> the message id of its name
     "account-enable": "Account enabled",
     "account-code-off": "One-time codes of an account switched off",
     "account-delete": "Account deleted",
+    "sender-allow": "Sender allowed",
+    "sender-block": "Sender blocked",
+    "sender-remove": "Entry on a sender removed",
+    "sender-import": "Senders imported",
+    "token-add": "Token made",
+    "token-revoke": "Token revoked",
     "teach": "Lessons taught",
     "revoke": "Lessons taken back",
     "restore": "Lessons restored",
@@ -231,6 +238,12 @@ def true_client(peer: str, forwarded_for: str, proxies: Sequence[str]) -> str:
     return found
 
 
+def acts_by_token(token: str) -> None:
+    """What is recorded of this request names the token."""
+    if token.startswith("token "):
+        _CLIENT.set(f"{_CLIENT.get()} {token}".strip())
+
+
 def error_page(site: Site, request: Request, error: HTTPException) -> Response:
     """A refusal as a page a person reads."""
     if error.status_code < 400:
@@ -314,7 +327,7 @@ def reason(language: Language, text: str) -> str:
         words = language.translations.gettext("score %(score)s >= %(limit)s %(at)s")
         return words % {"score": language.number(score), "limit": limit, "at": language.number(at)}
 
-    return _LIMIT_REACHED.sub(said, text)
+    return entry_reason(language, _LIMIT_REACHED.sub(said, text))
 
 
 def _inside(words: str) -> str:

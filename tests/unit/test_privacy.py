@@ -23,7 +23,8 @@ from gateway.stores.engine import make_engine, migrate
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
-from gateway.types import Digest, HeldQuery, Lesson, Lessons, LogQuery, LogRow, Scope, Summary
+from gateway.stores.senders import SqlSenders
+from gateway.types import Digest, HeldQuery, Lesson, Lessons, LogQuery, LogRow, Scope, SenderEntry, Summary
 from tests.contract.test_stores import CONTENT, held
 
 SECRET = b"a secret of the tests"
@@ -50,6 +51,7 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
         SqlAccounts(engine),
         SqlAudit(engine),
         SqlCounters(engine),
+        SqlSenders(engine),
         SqlDigests(engine),
     )
     fill(made)
@@ -73,6 +75,8 @@ def fill(stores: Stores) -> None:
     stores.accounts.create(WHO, "a long password", "recipient", (), (WHO,))
     stores.accounts.create("shared", "a long password", "recipient", (), (WHO, NEAR))
     stores.accounts.create(NEAR, "a long password", "recipient", (), (NEAR,))
+    for by, pattern, to in ((WHO, FRIEND, WHO), (NEAR, WHO, NEAR), (WHO, FRIEND, NEAR), (NEAR, NEAR, NEAR)):
+        stores.senders.add(SenderEntry("block", pattern, to, None, by, 1.0))
     stores.audit.append("ali", "release", held(1).id, f"to <{WHO}>, not {NEAR}")
     keys = reputation.Keys(SECRET)
     mine = reputation.names(keys, "", WHO, ("r@else.test",), 0.0)
@@ -107,7 +111,7 @@ def test_all_that_is_kept_is_exported(privacy: Privacy, stores: Stores) -> None:
     assert [one["reader"] for one in lines["digests.jsonl"]] == [WHO]
     assert len(lines["reputation.jsonl"]) == 4
     counts = privacy.count(WHO, EVERYBODY)
-    assert counts == {"held": 3, "log": 2, "lessons": 1, "accounts": 2, "counters": 4, "audit": 2}
+    assert counts == {"held": 3, "log": 2, "lessons": 1, "accounts": 2, "counters": 4, "audit": 2, "senders": 3}
     assert [one.act for one in stores.audit.entries()] == ["release", "export"]
 
 
@@ -123,7 +127,9 @@ def test_what_is_erased_is_gone_and_what_is_left_is_said(privacy: Privacy, store
         "1 messages that are being released",
         "1 messages from the address that are held for others, until their time is over",
     )
-    assert dataclasses.replace(done, left=()) == Erased(held=1, log=2, lessons=1, accounts=2, counters=4, audit=1)
+    assert dataclasses.replace(done, left=()) == Erased(
+        held=1, log=2, lessons=1, accounts=2, counters=4, audit=1, senders=3
+    )
     rows = {one.queue_id: one for one in stores.message_log.search(LogQuery()).rows}
     assert set(rows) == {"Q2", "Q3"}
     assert (rows["Q2"].reverse_path, rows["Q2"].summary.subject) == (privacy.pseudonym(WHO), "")
@@ -145,6 +151,7 @@ def test_what_is_erased_is_gone_and_what_is_left_is_said(privacy: Privacy, store
         "accounts": 0,
         "counters": 0,
         "audit": 0,
+        "senders": 0,
     }
     assert privacy.count(NEAR, EVERYBODY)["counters"] == 1
     again = privacy.erase(WHO, EVERYBODY, "o", "::1")

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -16,8 +17,10 @@ from gateway.actions.relay import Relay
 from gateway.errors import InputError, StoreError
 from gateway.mail import parse
 from gateway.policy.domains import ConfiguredDomains
+from gateway.policy.senders import Limits
 from gateway.reputation import Reputation
 from gateway.scan.explain import verdict_json
+from gateway.senders import Senders
 from gateway.service import Gateway, Releaser
 from gateway.types import (
     AuthResult,
@@ -33,6 +36,7 @@ from gateway.types import (
     Outcome,
     Recipient,
     Reply,
+    SenderEntry,
     Verdict,
 )
 from tests.builders import envelope, message_bytes, recipient, verdict
@@ -57,6 +61,7 @@ class World:
     counters: MemoryCounters = field(default_factory=MemoryCounters)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     scorer: FixedScorer | None = None  # instead of one that says `verdict`
+    senders: Senders | None = None
 
     def __post_init__(self) -> None:
         self.reputation = Reputation(self.counters, b"secret")
@@ -79,6 +84,7 @@ class World:
             journal=self.journal,
             counters=self.counters,
             reputation=self.reputation,
+            senders=self.senders,
         )
         return await gateway.receive(envelope(*recipients), content)
 
@@ -86,7 +92,7 @@ class World:
         gateway = Gateway(
             policies=self.policies, scorer=self.scorer or FixedScorer(self.verdict), relay=Relay(self.policies, lambda _: self.hop),
             hold=Hold(self.quarantine, verdict_json), verifier=self, journal=self.journal, counters=self.counters,
-            reputation=self.reputation,
+            reputation=self.reputation, senders=self.senders,
         )  # fmt: skip
         return await gateway.filter(envelope(*recipients), content, mta)
 
@@ -622,3 +628,63 @@ async def test_the_log_says_what_became_of_it_not_what_was_wanted(reply: Reply, 
     world = World(verdict(0.0), hop=saying(a=reply))
     await world.receive("a@darban.test")
     assert [row.action for row in world.journal.rows if isinstance(row, LogRow)] == [action]
+
+
+# --- senders that people allow and block ----------------------------------------------------------------------------------
+
+PROVEN = (AuthResult("spf", "pass", "example.org", is_aligned=True), AuthResult("dmarc", "pass", "example.org"))
+
+
+async def said(act: Literal["allow", "block"], recipient: str = "") -> tuple[Senders, list[int]]:
+    """An entry on sara@example.org, and the numbers of those that were of use."""
+    entry = SenderEntry(act, "sara@example.org", recipient, None, "reza", 0.0, number=1, revision=1)
+    used: list[int] = []
+
+    class Store:
+        def since(self, revision: int, limit: int) -> list[SenderEntry]:
+            return [entry] if revision < 1 else []
+
+        def count_hits(self, hits: dict[int, tuple[int, float]]) -> None:
+            used.extend(hits)
+
+    senders = Senders(Store(), Limits())  # type: ignore[arg-type]
+    await senders.start()
+    return senders, used
+
+
+@pytest.mark.parametrize(
+    ("act", "score", "auth", "where"),
+    [
+        ("block", 0.0, (), "held"),
+        ("block", 0.0, PROVEN, "held"),
+        ("allow", 9.0, PROVEN, "next hop"),
+        ("allow", 20.0, PROVEN, "next hop"),
+        ("allow", 26.0, PROVEN, ""),  # above allow_below it is refused, as ever
+        ("allow", 9.0, (), "held"),
+    ],
+)
+async def test_an_entry_decides_at_every_door(
+    act: Literal["allow", "block"], score: float, auth: tuple[AuthResult, ...], where: str
+) -> None:
+    senders, used = await said(act)
+    world = World(verdict(score, auth=auth), senders=senders)
+    outcome = await world.receive("a@darban.test")
+    assert world.where().get("a@darban.test", [""]) == [where]
+    asked = World(verdict(score, auth=auth), senders=senders)
+    filtered = await asked.filter("a@darban.test")
+    assert filtered.outcome.deliveries[0].action == outcome.deliveries[0].action
+    await senders.close()
+    is_of_use = act == "block" or (score < 25 and bool(auth))
+    assert used == ([1] if is_of_use else [])
+    if outcome.deliveries[0].action == "accept":
+        assert filtered.required_score == 25.0  # marked as no spam
+
+
+async def test_an_entry_is_about_its_recipient_alone_and_is_not_counted_for_a_deferred_message() -> None:
+    senders, used = await said("allow", "a@darban.test")
+    world = World(verdict(9.0, auth=PROVEN), hop=saying(a=LATER), senders=senders)
+    outcome = await world.receive("a@darban.test", "b@darban.test")
+    assert outcome.reply.code == 451
+    assert world.where() == {"b@darban.test": ["held"]}
+    await senders.close()
+    assert used == []

@@ -14,6 +14,7 @@ from gateway.types import DmarcRow, LogRow, Summary
 async def test_rows_wait_for_a_message_log_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.app.admin._LOG_AGAIN_S", 0.0)
     kept: list[object] = []
+    told: list[object] = []
     faults = [StoreError("disk full"), StoreError("locked")]
 
     def append(rows: Sequence[LogRow]) -> None:
@@ -27,5 +28,5 @@ async def test_rows_wait_for_a_message_log_that_is_down(monkeypatch: pytest.Monk
     row = LogRow(
         "Q1", 0.0, "192.0.2.1", "h", "a@example.org", "you@darban.test", Summary(), "accept", "250 2.0.0 ok", 0.0
     )
-    await keep_rows([row], append, refuse)
-    assert kept == [row]
+    await keep_rows([row], told.extend, append, refuse)
+    assert kept == told == [row]

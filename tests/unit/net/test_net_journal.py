@@ -143,3 +143,53 @@ async def test_lines_that_are_no_rows_do_not_stop_the_journal(tmp_path: Path) ->
     assert got == [row(7)]
     await sender.close()
     server.close()
+
+
+async def test_what_was_not_said_to_be_stored_comes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the admin process is killed with rows in hand."""
+    monkeypatch.setattr(journal, "_RETRY_S", 0.05)
+    seen: list[LogRow] = []
+
+    async def die(rows: Sequence[LogRow]) -> None:
+        seen.extend(rows)
+        raise asyncio.CancelledError
+
+    dying = await serve_journal(tmp_path / "journal", die)
+    sender = JournalSender(tmp_path / "journal")
+    sender.start()
+    sender.record([row(0), row(1)])
+    await until(1, seen)
+    dying.close()
+    got: list[LogRow] = []
+
+    async def store(rows: Sequence[LogRow]) -> None:
+        got.extend(rows)
+
+    server = await serve_journal(tmp_path / "journal", store)
+    await until(2, got)
+    assert got == [row(0), row(1)]
+    await sender.close()
+    server.close()
+
+
+async def test_a_row_that_nobody_can_store_does_not_hold_up_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_RETRY_S", 0.05)
+    before = journal.LOST._value.get()
+    got: list[LogRow] = []
+
+    async def store(rows: Sequence[LogRow]) -> None:
+        if row(1) in rows:
+            raise asyncio.CancelledError
+        got.extend(rows)
+
+    server = await serve_journal(tmp_path / "journal", store)
+    sender = JournalSender(tmp_path / "journal")
+    sender.start()
+    sender.record([row(0), row(1), row(2)])
+    await until(2, got)
+    assert got == [row(0), row(2)]
+    assert journal.LOST._value.get() - before == 1
+    await sender.close()
+    server.close()

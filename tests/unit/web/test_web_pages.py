@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
 from gateway.bulk import Bulk
+from gateway.config.settings import Senders as SenderSettings
 from gateway.config.settings import Settings, Web
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.learning import LearningState, Teacher
@@ -36,6 +37,7 @@ from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
 from gateway.stores.schema import account, audit
+from gateway.stores.senders import SqlSenders
 from gateway.types import (
     AuthResult,
     Contribution,
@@ -145,11 +147,14 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
                 accounts,
                 SqlAudit(engine),
                 SqlCounters(engine),
+                SqlSenders(engine),
                 SqlDigests(engine),
             ),
             b"a secret of the tests",
             lambda ip: "",
         ),
+        senders=SqlSenders(engine),
+        sender_settings=SenderSettings(),
         retention=Retention({"spam": 30.0, "phishing": 30.0, "malware": 30.0, "released": 5.0, "rows": 90.0}),
         desk=SqlDesk(engine),
         bulk=bulk,
