@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV   := .venv
 FUZZ_SECONDS ?= 60
+TEST_PROCESSES ?= 3
 FIRE_MESSAGES ?= 20000
 FIRE_FAULTS ?= 300
 BIN    := $(VENV)/bin
@@ -36,7 +37,7 @@ $(VENV)/.dev-installed: $(VENV)/.run-installed requirements/dev.txt
 test: setup-dev  ## everything: linters, types, layers, unit, property, contract, fuzz, end to end
 	@sh tests/install_peers.sh
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n $(TEST_PROCESSES) --dist loadfile
 
 unit: setup-dev  ## the quick part of the tests
 	@$(BIN)/pytest -q tests/unit tests/property tests/contract

@@ -16,7 +16,7 @@ def postgres_cluster() -> Iterator[postgres.Cluster]:
         yield one
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def postgres_server(postgres_cluster: postgres.Cluster) -> Path:
     return postgres_cluster.folder
 
