@@ -20,8 +20,9 @@ import uvloop
 from benchmarks.machine import ROOT, describe
 from benchmarks.mail import messages
 from benchmarks.scorers import cpu_s
-from gateway.config.settings import Milter
+from gateway.config.settings import Milter, Smtp
 from gateway.listeners import milter
+from gateway.listeners.budget import make_budget
 from gateway.mail.edit import to_crlf
 from gateway.types import AuthResult, Client, Delivery, Envelope, Filtered, Hit, Mta, Outcome, Reply, Summary, Verdict
 from tests import milter_mta
@@ -53,7 +54,7 @@ class _Accepting:
 async def serve() -> None:
     """The listener: what `python -m benchmarks.milter --serve` runs. Prints its port, ends with its parent's pipe."""
     door = socket.create_server(("127.0.0.1", 0))
-    server = await milter.serve(Milter(), 50 << 20, "mx.example.org", _Accepting(), [door])
+    server = await milter.serve(Milter(), 50 << 20, "mx.example.org", _Accepting(), [door], make_budget(Smtp()))
     print(door.getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await server.stop(1.0)

@@ -270,7 +270,7 @@ def test_message_log(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for store in json.loads(out.read_text())["stores"].values():
         found = {one["search"]: one for one in store["searches"]}
-        assert all(found[name]["rows"] == 50 for name in ("the newest", "verdict", "a recipient's newest"))
+        assert all(found[name]["rows"] == 50 for name in ("the newest", "verdict", "a domain admin's newest"))
         assert (found["queue id of the next hop"]["p95_ms"] > 0, found["subject, not there"]["rows"]) == (True, 0)
         assert store["append_rows_s"] > 0
 
