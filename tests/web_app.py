@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,15 @@ class WebApp:
             return [tuple(row) for row in rows if act in ("", row.act)]
 
 
-def make_web_app(folder: Path, settings: Settings | None = None, **ways: Any) -> WebApp:
-    """`ways`: a directory and an issuer for sign-in."""
+def make_web_app(
+    folder: Path,
+    settings: Settings | None = None,
+    *,
+    bulk: Bulk | None = None,
+    translations: Mapping[str, Mapping[str, str]] | None = None,
+    **ways: Any,
+) -> WebApp:
+    """`ways`: a directory and an issuer for sign-in. `bulk`: one over the same database, whose acts are the pages' too."""
     settings = settings or Settings()
     url = f"sqlite:///{folder}/darban.db"
     migrate(url)
@@ -106,14 +114,18 @@ def make_web_app(folder: Path, settings: Settings | None = None, **ways: Any) ->
     async def why(held: HeldMessage, content: bytes) -> dict[str, Any]:
         return {"was": "quarantine", "action": "accept", "is_needed": True, "signs": 0, "changes": []}
 
-    review = Review(
-        quarantine=quarantine,
-        release=release,
-        is_ours=lambda domain: domain == "darban.test",
-        teacher=Teacher(ledger, 3),
-        reputation=Reputation(SqlCounters(engine), b"a secret of the tests"),
-        hostname="mx.test",
-        is_spent=lambda _: False,
+    review = (
+        bulk._review
+        if bulk
+        else Review(
+            quarantine=quarantine,
+            release=release,
+            is_ours=lambda domain: domain == "darban.test",
+            teacher=Teacher(ledger, 3),
+            reputation=Reputation(SqlCounters(engine), b"a secret of the tests"),
+            hostname="mx.test",
+            is_spent=lambda _: False,
+        )
     )
     jobs, audit_log = SqlBulk(engine), SqlAudit(engine)
     app = create_app(
@@ -123,7 +135,7 @@ def make_web_app(folder: Path, settings: Settings | None = None, **ways: Any) ->
         ledger=ledger,
         review=review,
         desk=SqlDesk(engine),
-        bulk=Bulk(store=jobs, quarantine=quarantine, review=review, record=audit_log.append, runner="mx.test"),
+        bulk=bulk or Bulk(store=jobs, quarantine=quarantine, review=review, record=audit_log.append, runner="mx.test"),
         jobs=jobs,
         audit=audit_log,
         privacy=Privacy(
@@ -155,7 +167,7 @@ def make_web_app(folder: Path, settings: Settings | None = None, **ways: Any) ->
         ),
         settings=settings.web,
         hostname="mx.test",
-        translations={},
+        translations=translations or {},
     )
     return WebApp(app, accounts, quarantine, engine, clock, sign_in, SqlMessageLog(engine))
 

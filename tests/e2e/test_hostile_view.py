@@ -19,26 +19,13 @@ import uvicorn
 from fastapi import Response
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from gateway.config.settings import Web
-from gateway.errors import ScorerError
-from gateway.learning import LearningState, Teacher
-from gateway.policy.retention import Retention
-from gateway.privacy import Privacy, Stores
-from gateway.reputation import Reputation
-from gateway.review import Review
 from gateway.scan.explain import verdict_json
-from gateway.stores.accounts import SqlAccounts
-from gateway.stores.audit import SqlAudit
-from gateway.stores.blobs import FileBlobs
-from gateway.stores.counters import SqlCounters
-from gateway.stores.engine import make_engine, migrate
-from gateway.stores.ledger import SqlLedger
-from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
 from gateway.types import AuthResult, Contribution, Disposition, HeldMessage, Hit, Prediction, Summary
-from gateway.web import create_app, safe_html
+from gateway.web import safe_html
 from tests.builders import recipient, verdict
 from tests.e2e.peers import free_port, wait_for_port
+from tests.web_app import make_web_app
 
 pytestmark = pytest.mark.e2e
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -253,28 +240,9 @@ class Desk:
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder = tmp_path_factory.mktemp("desk")
-    url = f"sqlite:///{folder}/darban.db"
-    migrate(url)
-    engine = make_engine(url)
-    quarantine, ledger = SqlQuarantine(engine, FileBlobs(f"file://{folder}/blobs")), SqlLedger(engine)
-    accounts, audit = SqlAccounts(engine), SqlAudit(engine)
-    accounts.create("sara", PASSWORD)
-
-    async def cannot(*_: object) -> None:
-        raise ScorerError("not in this test")
-
-    review = Review(
-        quarantine=quarantine, release=cannot, teacher=Teacher(ledger, 3), reputation=Reputation(SqlCounters(engine), b"x"),
-        hostname="mx.test", is_spent=lambda _: False,
-    )  # fmt: skip
-    app = create_app(
-        quarantine=quarantine, accounts=accounts, audit=audit, message_log=SqlMessageLog(engine), ledger=ledger, review=review,
-        privacy=Privacy(
-            Stores(quarantine, SqlMessageLog(engine), ledger, accounts, audit, SqlCounters(engine)), b"x", lambda ip: ""
-        ),
-        retention=Retention({"spam": 30.0, "phishing": 30.0, "malware": 30.0, "released": 5.0, "rows": 90.0}),
-        learning=LearningState("shipped"), why=cannot, settings=Web(), hostname="mx.test", translations={},
-    )  # fmt: skip
+    web = make_web_app(folder)
+    web.accounts.create("sara", PASSWORD)
+    app = web.app
     canary = Canary()
 
     @app.get("/raw/{number}")
@@ -293,11 +261,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_for_port(port)
-    yield Desk(f"http://127.0.0.1:{port}", canary, quarantine)
+    yield Desk(f"http://127.0.0.1:{port}", canary, web.quarantine)
     server.should_exit = True
     thread.join(10)
     canary.server.shutdown()
-    engine.dispose()
+    web.engine.dispose()
 
 
 @pytest.fixture(scope="module")
@@ -428,7 +396,7 @@ def test_no_field_of_a_message_is_more_than_text(context: BrowserContext, desk: 
         for path in (f"?show={show}" for show in SHOWS):
             page.goto(f"/held/{held}{path}", wait_until="load")
             assert (
-                page.locator("main img, main iframe:not(.view), main svg:not(.bar), main script:not([src])").count()
+                page.locator("main img, main iframe:not(.view), main svg:not(.weight-bar), main script:not([src])").count()
                 == 0
             )
         part = page.goto(f"/held/{held}?show=parts") and page.locator("main .parts a").last.get_attribute("href")
@@ -436,5 +404,5 @@ def test_no_field_of_a_message_is_more_than_text(context: BrowserContext, desk: 
         page.click("button[data-copy=ticket]")
         for path in ("/", "/?state=", f"/held/{held}/print", f"/held/{held}/view", part):
             page.goto(path, wait_until="load")
-            assert page.locator("main img, body > script, body > img, main svg:not(.bar)").count() == 0
+            assert page.locator("main img, body > script, body > img, main svg:not(.weight-bar)").count() == 0
         page.goto("/language/en")

@@ -15,23 +15,18 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from gateway.config.settings import Web
 from gateway.errors import ScorerError
-from gateway.learning import LearningState
 from gateway.scan.explain import verdict_json
 from gateway.stores.accounts import SqlAccounts
-from gateway.stores.desk import SqlDesk
-from gateway.stores.engine import make_engine, migrate
-from gateway.stores.ledger import SqlLedger
-from gateway.stores.message_log import SqlMessageLog
+from gateway.stores.engine import migrate
 from gateway.stores.quarantine import SqlQuarantine
 from gateway.types import Disposition, HeldMessage, Hit, Summary
-from gateway.web import create_app
 from tests.builders import recipient, verdict
 from tests.bulk_victim import bulk_of
 from tests.contract.test_stores import CONTENT, held
 from tests.e2e.peers import free_port
 from tests.e2e.test_pages import FLAGS
+from tests.web_app import make_web_app
 
 pytestmark = pytest.mark.e2e
 PATIENCE_S = 60.0
@@ -58,21 +53,15 @@ class Review(NamedTuple):
 def review(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Review]:
     folder = tmp_path_factory.mktemp("review")
     migrate(f"sqlite:///{folder}/darban.db")
-    engine = make_engine(f"sqlite:///{folder}/darban.db")
-    bulk, quarantine, jobs = bulk_of(folder)
-    accounts = SqlAccounts(engine)
-    app = create_app(
-        quarantine=quarantine, accounts=accounts, message_log=SqlMessageLog(engine), ledger=SqlLedger(engine),
-        review=bulk._review, desk=SqlDesk(engine), bulk=bulk, jobs=jobs, learning=LearningState("shipped"), why=_no_scorer,
-        settings=Web(), hostname="mx.test", translations={"fa": {"MONEY_WON": "به خواننده می‌گوید برنده شده است"}},
-    )  # fmt: skip
-    running = Review(free_port(), quarantine, accounts)
+    bulk, quarantine, _ = bulk_of(folder)
+    web = make_web_app(folder, bulk=bulk, translations={"fa": {"MONEY_WON": "به خواننده می‌گوید برنده شده است"}})
+    running = Review(free_port(), quarantine, web.accounts)
     for number in range(1, 6):
         running.hold(number, f"Draw number {number}", campaign="c" * 16, kind="phishing", attachments=1)
     for number, word in enumerate(("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"), 10):
         running.hold(number, f"Single {word}")
     running.hold(30, "خبر جایزهٔ شما", recipient="sara@darban.test", kind="malware")
-    server = uvicorn.Server(uvicorn.Config(app, port=running.port, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(web.app, port=running.port, log_level="warning"))
 
     async def serve() -> None:
         work = asyncio.create_task(bulk.run())
@@ -84,7 +73,7 @@ def review(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Review]:
     yield running
     server.should_exit = True
     thread.join()
-    engine.dispose()
+    web.engine.dispose()
 
 
 @pytest.fixture(scope="module")
