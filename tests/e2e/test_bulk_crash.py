@@ -63,7 +63,9 @@ def test_a_bulk_release_survives_kill_9(tmp_path: Path) -> None:
             case other:
                 pytest.fail(f"{one.recipient} is left {other}")
     refused = {one.recipient for one in messages if items[one.id].state == "refused"}
-    assert refused == {f"r{n}@darban.test" for n in range(7, MESSAGES + 1, 7)}
+    will_be = {f"r{n}@darban.test" for n in range(7, MESSAGES + 1, 7)}
+    in_doubt = {one.recipient for one in messages if items[one.id].state == "unknown"}
+    assert refused <= will_be <= refused | in_doubt
     assert len(delivered) >= MESSAGES - len(refused) - len(doubtful)
 
 

@@ -237,7 +237,7 @@ def test_the_recipient_and_client_come_from_the_fields_above(doors: Doors) -> No
     (row,) = rows()
     assert (row["client_ip"], row["helo"], row["reverse_path"]) == (CLIENT_IP, HELO, MAIL_FROM)
     assert (row["recipient"], row["action"], row["reply"]) == (RCPT_TO, "scanned", "spamd: accept")
-    assert "judged for another server" in doors.gateway.cli("trace", "trace-door@example.org").stdout
+    assert " scanned score " in doors.gateway.cli("trace", "trace-door@example.org").stdout
 
 
 def test_spamc_at_a_path(tmp_path: Path) -> None:

@@ -401,7 +401,7 @@ unconfirmed_reverse_dns = "defer"
         with Raw(running.smtp_port, "127.0.0.1") as client:  # trusted
             assert client.begin() is client
         eventually(
-            lambda: {"reverse dns", "SMTP_EARLY_TALKER"} <= {row["reason"] for row in told(running, "127.0.15.")}
+            lambda: {"reverse dns", "SMTP_EARLY_TALKER"} <= {row["reason"] for row in told(running, "127.0.15.0/24")}
         )
 
 

@@ -396,7 +396,9 @@ def test_no_field_of_a_message_is_more_than_text(context: BrowserContext, desk: 
         for path in (f"?show={show}" for show in SHOWS):
             page.goto(f"/held/{held}{path}", wait_until="load")
             assert (
-                page.locator("main img, main iframe:not(.view), main svg:not(.weight-bar), main script:not([src])").count()
+                page.locator(
+                    "main img, main iframe:not(.view), main svg:not(.weight-bar), main script:not([src])"
+                ).count()
                 == 0
             )
         part = page.goto(f"/held/{held}?show=parts") and page.locator("main .parts a").last.get_attribute("href")

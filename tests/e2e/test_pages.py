@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from gateway.cli.demo import samples
 from tests.builders import message_bytes
@@ -128,7 +128,7 @@ def test_the_view_runs_nothing(open_page) -> None:
 def test_what_would_have_had_it_delivered(open_page, language: str, says: str, script: bool) -> None:
     page, errors = open_page(language, 390, script=script)
     page.goto("/?q=browser+4")
-    page.click("tbody tr a")
+    row_of(page, "Held for the browser 4").locator("a").first.click()
     if not script:
         page.click("#why-not a")
     sentence = page.locator("#why-not:not([hx-get])")
@@ -137,12 +137,17 @@ def test_what_would_have_had_it_delivered(open_page, language: str, says: str, s
     assert errors == []
 
 
+def row_of(page: Page, subject: str) -> Locator:
+    """A search finds each word anywhere, so more than the one."""
+    return page.locator("tbody tr", has_text=subject)
+
+
 @pytest.mark.parametrize(("script", "number"), [(True, 0), (False, 1)])
 def test_release(open_page, postfix_behind: peers.Postfix, script: bool, number: int) -> None:
     page, _ = open_page(script=script)
     subject = f"Held for the browser {number}"
     page.goto(f"/?q=browser+{number}")
-    page.click("tbody tr button")
+    row_of(page, subject).locator("button").first.click()
     page.wait_for_selector("strong.released")
     assert "queued as" in page.inner_text("main")
     assert "Learned: such mail is not spam." in page.inner_text("main")
@@ -153,10 +158,10 @@ def test_delete_asks_first(open_page, review: peers.Gateway) -> None:
     page, _ = open_page()
     page.goto("/?q=browser+2")
     page.once("dialog", lambda dialog: dialog.dismiss())
-    page.click("tbody tr form[action$=delete] button")
+    row_of(page, "Held for the browser 2").locator("button[formaction$=delete]").click()
     assert page.locator("strong.deleted").count() == 0
     page.once("dialog", lambda dialog: dialog.accept())
-    page.click("tbody tr form[action$=delete] button")
+    row_of(page, "Held for the browser 2").locator("button[formaction$=delete]").click()
     page.wait_for_selector("strong.deleted")
     assert review.cli("quarantine", "list", "--json", "--search", "browser 2").stdout == ""
 
@@ -164,7 +169,7 @@ def test_delete_asks_first(open_page, review: peers.Gateway) -> None:
 def test_delete_asks_first_on_the_page_of_a_message(open_page) -> None:
     page, _ = open_page()
     page.goto("/?q=browser+4")
-    page.click("tbody tr a")
+    row_of(page, "Held for the browser 4").locator("a").first.click()
     page.once("dialog", lambda dialog: dialog.dismiss())
     page.click("main .acts form[action$=delete] button")
     assert page.locator("strong.deleted").count() == 0
