@@ -119,7 +119,7 @@ def test_by_the_plan_each_gets_one(door: peers.Gateway, behind: peers.Dovecot) -
     subject = "Prize by the plan"
     for user in PLANNED:
         assert peers.send(door.smtp_port, message_bytes(SPAM, Subject=subject), rcpt_to=[user])[0] == 250
-    eventually(lambda: all(letters(behind.messages(user)) for user in PLANNED), within_s=180)
+    eventually(lambda: all(letters(behind.messages(user)) for user in PLANNED), within_s=400)
     time.sleep(95)  # the next time, and the next look
     assert [len(letters(behind.messages(user))) for user in PLANNED] == [1, 1]
     metrics = metrics_of(door)
