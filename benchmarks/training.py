@@ -1,10 +1,12 @@
 """What training takes: seconds, and the memory of all its processes together, against the number of messages.
 
-    python -m benchmarks.training [--number 25000 100000] [--jobs 2] [--messages FOLDER] [--work FOLDER] [--out FILE]
+    python -m benchmarks.training [--number 25000 100000] [--body BYTES] [--jobs 2] [--messages FOLDER] [--work FOLDER]
+                                  [--out FILE]
 
 The messages are the corpora's with the words of each line and the lines of each body in another order (seeded): as many
-as wanted, all different, with the same words. They are written as mboxes (9 KB a message) below --work, and `darban
-train` runs on those. Memory is looked at ten times a second: PSS counts a page that processes share once, RSS in each.
+as wanted, all different, with the same words; --body cuts each body. They are written as mboxes (9 KB a message, uncut)
+below --work, and `darban train` runs on those. Memory is looked at ten times a second: PSS counts a page that processes
+share once, RSS in each.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.machine import ROOT, describe
@@ -29,9 +32,9 @@ from gateway.classify.corpus import Sample
 _EVERY_S = 0.1
 
 
-def varied(samples: Iterable[Sample], seed: int) -> Iterator[Sample]:
+def varied(samples: Iterable[Sample], seed: int, body_bytes: int | None = None) -> Iterator[Sample]:
     """Without end: each once as it is, then again and again in another order of words and lines."""
-    found = list(samples)
+    found = [replace(one, content=_cut(one.content, body_bytes)) for one in samples]
     yield from found
     draw = random.Random(seed)
     for turn in itertools.count(1):
@@ -40,6 +43,11 @@ def varied(samples: Iterable[Sample], seed: int) -> Iterator[Sample]:
             lines = [b" ".join(_shuffled(line.split(b" "), draw)) for line in body.split(b"\r\n")]
             content = b"\r\n\r\n".join((head, b"\r\n".join(_shuffled(lines, draw))))
             yield Sample(one.source, f"{one.path}.{turn}", one.is_spam, content)
+
+
+def _cut(content: bytes, body_bytes: int | None) -> bytes:
+    head, end, body = content.partition(b"\r\n\r\n")
+    return head + end + body[:body_bytes]
 
 
 def _shuffled(items: list[bytes], draw: random.Random) -> list[bytes]:
@@ -61,10 +69,10 @@ def write_mboxes(samples: Iterable[Sample], folder: Path) -> None:
         file.close()
 
 
-def measure(number: int, jobs: int, folder: Path, given: str) -> dict[str, float | int | str]:
+def measure(number: int, body_bytes: int | None, jobs: int, folder: Path, given: str) -> dict[str, float | int | str]:
     """One run of `darban train`."""
     samples = training(number, given) if given else messages(20_000)
-    write_mboxes(itertools.islice(varied(samples, 1), number), folder / "corpora")
+    write_mboxes(itertools.islice(varied(samples, 1, body_bytes), number), folder / "corpora")
     command = [sys.executable, "-m", "gateway", "train", "--json", "--jobs", str(jobs)]
     command += ["--corpora", str(folder / "corpora"), "--out", str(folder / "model")]
     began, peak_pss, peak_rss, features = time.monotonic(), 0.0, 0.0, 0
@@ -86,6 +94,7 @@ def measure(number: int, jobs: int, folder: Path, given: str) -> dict[str, float
     said = json.loads(process.stdout.read())
     return {
         "messages": said["training"]["messages"],
+        "body_bytes": body_bytes,
         "passes": said["training"]["passes"],
         "seconds": round(time.monotonic() - began, 1),
         "cpu_s": round(cpu, 1),
@@ -100,6 +109,7 @@ def main() -> None:
     """Print JSON, and write it where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--number", type=int, nargs="+", default=[25_000, 100_000])
+    parser.add_argument("--body", type=int, default=None, metavar="BYTES", help="cut each body there")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--messages", default="", help="any folder: messages that are made up instead of the corpora's")
     parser.add_argument("--work", default=None, help="where the messages are written, instead of the temporary folder")
@@ -108,7 +118,7 @@ def main() -> None:
     runs = []
     for number in options.number:
         with tempfile.TemporaryDirectory(dir=options.work) as folder:
-            runs.append(measure(number, options.jobs, Path(folder), options.messages))
+            runs.append(measure(number, options.body, options.jobs, Path(folder), options.messages))
             print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
     result = {"machine": describe(), "jobs": options.jobs, "runs": runs}
     text = json.dumps(result, indent=1)
