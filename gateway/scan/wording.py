@@ -177,6 +177,13 @@ SENTENCES = (
 _PASSAGE_SHOWN = 120
 _LINE_READ = 2000  # characters of a line of evidence
 _PLACE = re.compile(r"%\((\w+)\)s")
+_COUNT = "[0-9]+"
+_FORMS = {  # of places that would take too much
+    "day": r"\d{4}-\d\d-\d\d",
+    "error": r"[A-Za-z]\w*",
+    "scope": r"(?:owner|domain_admin|reviewer|auditor|recipient)(?: .*)?",
+    "stage": "[a-z]+",
+}
 # the blocks that hold every character of classes R and AL (UAX #9)
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 
@@ -232,21 +239,27 @@ def change_text(kind: str, value: str, tongue: Tongue = ENGLISH) -> str:
 def evidence_text(name: str, line: str, tongue: Tongue = ENGLISH) -> str:
     """A line of this finding's evidence in the reader's words; "" when it has none of its own."""
     said = _EVIDENCE.get(name, "")
-    found = _reader(said).fullmatch(line, 0, _LINE_READ) if said else None
+    found = read_back(said, line) if said else None
     if found is None:
         return ""
     values = {
-        key: tongue.number(value) if key.endswith("count") else tongue.shown(value)
-        for key, value in found.groupdict().items()
+        key: tongue.number(value) if key.endswith("count") else tongue.shown(value) for key, value in found.items()
     }
     return tongue.gettext(said) % values
+
+
+def read_back(sentence: str, line: str) -> dict[str, str] | None:
+    """The values that make this line of the sentence; None when it is another one."""
+    found = _reader(sentence).fullmatch(line, 0, _LINE_READ)
+    return None if found is None else found.groupdict()
 
 
 @cache
 def _reader(sentence: str) -> re.Pattern[str]:
     """What takes the values out of a sentence again."""
     pieces = _PLACE.split(sentence)  # text and names in turn
-    places = [rf"(?P<{name}>[0-9]+)" if name.endswith("count") else rf"(?P<{name}>.+?)" for name in pieces[1::2]]
+    forms = [_COUNT if name.endswith("count") else _FORMS.get(name, ".+?") for name in pieces[1::2]]
+    places = [f"(?P<{name}>{form})" for name, form in zip(pieces[1::2], forms, strict=True)]
     return re.compile(
         "".join(re.escape(text) + place for text, place in zip(pieces[::2], [*places, ""], strict=True)), re.DOTALL
     )
