@@ -1,5 +1,5 @@
-"""What the gateway itself wrote in English, in the reader's words: reasons of policy, what could not be looked at, notes
-on held messages, details of acts.
+"""What the gateway itself wrote in English, in the reader's words: reasons of policy, what could not be looked at,
+notes on held messages, details of acts.
 
 Stores keep the English sentence, and the audit log's chain is made over it; so it is read back here. Each sentence is a
 message id of the catalogue, and its places take the values out again. What fits none was said by somebody else or by
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 
 from gateway.scan.wording import Tongue, read_back
 from gateway.web.language import Language
@@ -182,7 +183,7 @@ _DETAILS: Mapping[str, Sequence[str]] = {  # act -> what its detail says; names 
 _STATUSES = ("timeout", "servfail", "refused", "limit")
 _ROLES = ("owner", "domain_admin", "reviewer", "auditor", "recipient")
 _FURTHER, _PIECE = "; ", ", "
-SENTENCES = dict.fromkeys((*_REASONS, *sum(_DETAILS.values(), ()), *_STATUSES, *_ROLES, _FURTHER))
+SENTENCES = dict.fromkeys((*_REASONS, *chain.from_iterable(_DETAILS.values()), *_STATUSES, *_ROLES, _FURTHER))
 
 _FOLLOW = frozenset((*_COPIES, *_ENTRIES, *_ACTED))  # stand behind "; ", and nothing else does
 _NUMBERS = frozenset(("count", "all_count", "score", "at", "days"))
