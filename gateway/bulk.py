@@ -110,9 +110,7 @@ class Bulk:
             await asyncio.to_thread(self._store.settle, item, "gone", _standing(held))
             return True
         state = _result(job.act, done.held)
-        learned = f"; {done.learned}" if done.learned else ""
-        detail = f"{done.held.state}: {done.held.note}{learned}"
-        await asyncio.to_thread(self._record, job.account, job.act, item.held_id, detail)
+        await asyncio.to_thread(self._record, job.account, job.act, item.held_id, done.told)
         await asyncio.to_thread(self._store.settle, item, state, done.held.note)
         is_deferred = state == "refused" and done.held.note.startswith("4")
         self._failures[job.id] = self._failures[job.id] + 1 if is_deferred else 0

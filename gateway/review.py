@@ -39,6 +39,11 @@ class Reviewed:
     held: HeldMessage
     learned: Learned = ""
 
+    @property
+    def told(self) -> str:
+        """For the audit log: the state it came to first, then the next hop's words, then what was learned."""
+        return f"{self.held.state}: {self.held.note}{f'; {self.learned}' if self.learned else ''}"
+
 
 class Review:
     """For the pages and the command line; composed in gateway/app."""

@@ -93,7 +93,7 @@ def release(
     ids = [_find(store, held_id).id for held_id in held_ids]
     results = asyncio.run(_release(settings, ids, trainer or getpass.getuser(), learns=learn))
     for done in results:
-        record(settings, "release", done.held.id, f"{done.held.state}: {done.held.note}{_learned(done)}")
+        record(settings, "release", done.held.id, done.told)
         typer.echo(f"{done.held.id} {done.held.state}{_learned(done)}: {printable(done.held.note)}")
     raise typer.Exit(0 if all(done.held.state == "released" for done in results) else 1)
 
@@ -110,7 +110,7 @@ def spam(
     results = asyncio.run(_spam(settings, ids, trainer or getpass.getuser()))
     for held_id, done in zip(ids, results, strict=True):
         if done:
-            record(settings, "spam", held_id, f"deleted{_learned(done)}")
+            record(settings, "spam", held_id, done.told)
         typer.echo(f"{held_id} {f'deleted{_learned(done)}' if done else 'is not held'}")
     raise typer.Exit(0 if all(results) else 1)
 

@@ -103,15 +103,25 @@ _SPF_WORDS = {
 }
 # finding -> its lines of evidence as the checks have them; what is named a count is a number, all else is a stranger's
 _EVIDENCE: dict[str, str] = {
-    "AUTHOR_NO_ADDRESS": "From holds no address",
+    "ATTACHMENT_DOUBLE_EXTENSION": "%(name)s looks like .%(shown)s but is .%(extension)s",
+    "ATTACHMENT_EXECUTABLE": "%(name)s is a program (.%(extension)s)",
+    "ATTACHMENT_HTML": "%(name)s opens in a browser (.%(extension)s)",
+    "ATTACHMENT_MACRO": "%(name)s can hold macros (.%(extension)s)",
+    "ATTACHMENT_SHORTCUT": "%(name)s opens %(host)s",
+    "AUTHENTICATION_TEMPERROR": "the DNS did not answer for %(words)s",
     "AUTHOR_NAME_IS_OTHER_ADDRESS": _SENT_AS,
     "AUTHOR_NAME_IS_OUR_ADDRESS": _SENT_AS,
+    "AUTHOR_NO_ADDRESS": "From holds no address",
+    "AUTHOR_NUL": "From holds a NUL character, which hides what follows",
+    "AUTHOR_ROLE_FREEMAIL": "“%(words)s” writes from %(domain)s",
     "AUTHOR_SEVERAL": "From names %(count)s authors and there is no Sender",
     "BODY_EMPTY": "there is nothing to read",
     "BODY_LINK_ONLY": "a link and %(count)s characters beside it",
+    "BOUNCE_UNLIKELY": "a null reverse-path, but neither a report nor an automatic answer: %(address)s",
     "CLIENT_NETWORK_BAD": _PAST_COUNTS,
     "CLIENT_NETWORK_GOOD": _PAST_COUNTS,
     "DATE_FAR_FUTURE": "Date says %(date)s, %(count)s days after we received it",
+    "DATE_INVALID": "Date says %(words)s, which is no date",
     "DATE_IN_FUTURE": "Date says %(date)s, %(count)s hours after we received it",
     "DATE_IN_PAST": "Date says %(date)s, %(count)s days before we received it",
     "DATE_MISSING": "there is no Date field",
@@ -134,19 +144,35 @@ _EVIDENCE: dict[str, str] = {
     "HTML_SCRIPT": "the page holds a script",
     "KNOWN_SENDER": "%(author)s sent about %(count)s clean messages to %(recipient)s of late",
     "LOOKALIKE_LINK_SHOWN": _SHOWN_AS,
+    "MESSAGE_ID_INVALID": "Message-ID %(words)s has not the form <left@right>",
     "MESSAGE_ID_MISSING": "there is no Message-Id field",
+    "MESSAGE_ID_NO_DOMAIN": "Message-ID <%(words)s> names no domain",
+    "MESSAGE_ID_OURS": "Message-ID <%(words)s> claims to be made by %(host)s",
     "ORGANISATION_NAME_FREEMAIL": "uses your name “%(words)s”, but writes from %(address)s",
     "ORIGIN_UNKNOWN_DOMAIN": "%(domain)s does not exist",
     "OWN_DOMAIN_SPOOF": "says it is from %(domain)s, came from outside and proves nothing",
+    "PARTNER_DOMAIN_UNPROVEN": "says it is from your partner %(domain)s and proves nothing",
+    "PERSON_NAME_DISGUISED": "the name is written with foreign or invisible letters",
+    "PERSON_NAME_REPLY_TO": "answers go to %(address)s, but that is %(person)s",
     "RDNS_GENERIC": "%(name)s is the name of an access line, not of a mail server",
     "RDNS_NONE": "%(ip)s has no reverse DNS name",
     "REPLY_TO_ELSEWHERE": _ANSWERS,
     "REPLY_TO_FREEMAIL": _ANSWERS,
     "REPLY_TO_OTHER_FREEMAIL": _ANSWERS,
     "REVERSE_PATH_OTHER_DOMAIN": "sent by %(domain)s for %(author)s",
+    "SENDER_OTHER_DOMAIN": "%(domain)s says that it sends for %(author)s, which is not proven",
+    "SENDER_RATE_HIGH": "%(count)s messages of %(author)s today, %(past)s a day before",
+    "SMTP_BARE_LINE_END": "CR or LF stood alone in the message; they were made line ends",
+    "SMTP_EARLY_TALKER": "the client spoke before it was greeted",
+    "SMTP_NUL": "the message held NUL characters, which were taken out",
+    "SMTP_PIPELINED_EARLY": "the client did not wait for a reply where it must (RFC 2920)",
+    "SPF_NONE": "%(domain)s publishes no SPF record",
+    "SUBJECT_EMPTY": "the subject is empty",
     "SUBJECT_FALSE_REPLY": "“%(words)s” answers nothing: no thread, no quotation",
+    "SUBJECT_HAS_LOCAL_PART": "the subject holds %(address)s",
     "TEXT_DIRECTION_OVERRIDE": "the text turns the reading direction",
     "TEXT_FANCY_LETTERS": "words are written in letters made for decoration",
+    "TEXT_INVISIBLE_IN_WORDS": "%(count)s invisible characters inside Latin words",
     "TEXT_MIXED_SCRIPT_WORDS": "“%(words)s” mixes alphabets",
     "TO_IS_AUTHOR": "the message says it is from and to the same address",
     "TO_MISSING": "no field names a recipient",
@@ -177,6 +203,13 @@ SENTENCES = (
 _PASSAGE_SHOWN = 120
 _LINE_READ = 2000  # characters of a line of evidence
 _PLACE = re.compile(r"%\((\w+)\)s")
+_COUNT = "[0-9]+"
+_FORMS = {  # of places that would take too much
+    "day": r"\d{4}-\d\d-\d\d",
+    "error": r"[A-Za-z]\w*",
+    "scope": r"(?:owner|domain_admin|reviewer|auditor|recipient)(?: .*)?",
+    "stage": "[a-z]+",
+}
 # the blocks that hold every character of classes R and AL (UAX #9)
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 
@@ -232,21 +265,27 @@ def change_text(kind: str, value: str, tongue: Tongue = ENGLISH) -> str:
 def evidence_text(name: str, line: str, tongue: Tongue = ENGLISH) -> str:
     """A line of this finding's evidence in the reader's words; "" when it has none of its own."""
     said = _EVIDENCE.get(name, "")
-    found = _reader(said).fullmatch(line, 0, _LINE_READ) if said else None
+    found = read_back(said, line) if said else None
     if found is None:
         return ""
     values = {
-        key: tongue.number(value) if key.endswith("count") else tongue.shown(value)
-        for key, value in found.groupdict().items()
+        key: tongue.number(value) if key.endswith("count") else tongue.shown(value) for key, value in found.items()
     }
     return tongue.gettext(said) % values
+
+
+def read_back(sentence: str, line: str) -> dict[str, str] | None:
+    """The values that make this line of the sentence; None when it is another one."""
+    found = _reader(sentence).fullmatch(line, 0, _LINE_READ)
+    return None if found is None else found.groupdict()
 
 
 @cache
 def _reader(sentence: str) -> re.Pattern[str]:
     """What takes the values out of a sentence again."""
     pieces = _PLACE.split(sentence)  # text and names in turn
-    places = [rf"(?P<{name}>[0-9]+)" if name.endswith("count") else rf"(?P<{name}>.+?)" for name in pieces[1::2]]
+    forms = [_COUNT if name.endswith("count") else _FORMS.get(name, ".+?") for name in pieces[1::2]]
+    places = [f"(?P<{name}>{form})" for name, form in zip(pieces[1::2], forms, strict=True)]
     return re.compile(
         "".join(re.escape(text) + place for text, place in zip(pieces[::2], [*places, ""], strict=True)), re.DOTALL
     )

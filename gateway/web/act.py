@@ -26,8 +26,7 @@ def act_routes(site: Site, quarantine: QuarantineStore, review: Review, desk: De
     def after_act(request: Request, who: Account, act: str, done: Reviewed) -> Response:
         """The row anew for the list's script, the page for a form's request, asked first by a script or not."""
         held = done.held
-        learned = f"; {done.learned}" if done.learned else ""
-        site.record(who, act, held.id, f"{held.state}: {held.note}{learned}")
+        site.record(who, act, held.id, done.told)
         if request.headers.get("hx-request") and not request.headers.get("hx-boosted"):
             return site.page(request, "row.html", row=rows_of(desk, [held])[0], who=who, learned=done.learned)
         said = f"?learned={done.learned}" if done.learned else ""

@@ -42,12 +42,12 @@ def beside_routes(site: Site, quarantine: QuarantineStore, review: Review, desk:
         if not may_receive(who, address):
             raise HTTPException(403, "Your account may not release to that address.")
         try:
-            done = (await review.redirect(held_id, address, who.name)).held
+            done = await review.redirect(held_id, address, who.name)
         except InputError as error:
             said = str(error)
             return site.page(request, "copies.html", 400, who=who, held=held, copies=[], error=said, address=address)
-        detail = f"{done.state}: {done.note}; copy of {held_id} for {held.recipient} to {done.recipient}"
-        await asyncio.to_thread(site.record, who, "redirect", done.id, detail)
+        detail = f"{done.told}; copy of {held_id} for {held.recipient} to {done.held.recipient}"
+        await asyncio.to_thread(site.record, who, "redirect", done.held.id, detail)
         return RedirectResponse(f"/held/{held_id}/copies", 303)
 
     @routes.get("/held/{held_id}/notes")

@@ -140,8 +140,7 @@ def digest_routes(site: Site, digests: DigestStore, quarantine: QuarantineStore,
             ACTS.labels(opened.link.act, "late").inc()
             return RedirectResponse(f"/digest/{text}", 303)
         ACTS.labels(opened.link.act, "failed" if done.held.state == "held" else "done").inc()
-        said = f"from a digest: {done.held.state}: {done.held.note}{f'; {done.learned}' if done.learned else ''}"
-        await asyncio.to_thread(site.record, opened.who, opened.link.act, held.id, said)
+        await asyncio.to_thread(site.record, opened.who, opened.link.act, held.id, f"{done.told}; from a digest")
         return RedirectResponse(f"/digest/{text}", 303)
 
     return routes

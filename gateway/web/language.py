@@ -90,4 +90,6 @@ def _jalali(at: float) -> str:
 
 
 def _persian(text: str) -> str:
-    return str(text).translate(_PERSIAN_DIGITS)
+    """A sign keeps to the left of its number (UAX #9 W7)."""
+    shown = str(text).translate(_PERSIAN_DIGITS)
+    return f"\N{LEFT-TO-RIGHT MARK}{shown}" if shown[:1] in ("-", "+") else shown

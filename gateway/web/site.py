@@ -27,7 +27,7 @@ from gateway.ports import AccountStore, AuditLog, QuarantineStore
 from gateway.scan.wording import Tongue, contribution_text, evidence_text
 from gateway.types import Account, HeldMessage
 from gateway.web.language import Language, languages, pick
-from gateway.web.sender_words import entry_reason
+from gateway.web.own_words import detail_text, reason_text
 
 SESSION_COOKIE = "darban_session"
 LANGUAGE_COOKIE = "darban_language"
@@ -88,11 +88,12 @@ ACTS = {  # of the audit log -> the message id of its name
     "rotate key": "Master key changed",
     "destroy key": "Key of stored contents destroyed",
     "digest": "Digests stopped or wanted again",
+    "redirect": "Released to another address",
+    "note": "Note written",
 }
 _QUOTED = re.compile("“([^“”]*)”")
 _SET_APART = re.compile("\u2068([^\u202a-\u202e\u2066-\u2069]*)\u2069")  # balanced, so that nothing else turns
 _CLIENT: ContextVar[str] = ContextVar("client", default="")  # the address of the request being answered
-_LIMIT_REACHED = re.compile(r"score (-?[0-9.]+) >= (\w+) (-?[0-9.]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,14 +321,19 @@ def contribution(language: Language, one: Mapping[str, Any]) -> str:
 
 
 def reason(language: Language, text: str) -> str:
-    """policy.decide's reason in the reader's words; what it does not know stays as it is."""
+    """What the gateway wrote, in the reader's words, as markup; anybody else's words stand as they are."""
+    return reason_text(text, language, tongue(language)) or _as_it_is(language, text)
 
-    def said(found: re.Match[str]) -> str:
-        score, limit, at = found.groups()
-        words = language.translations.gettext("score %(score)s >= %(limit)s %(at)s")
-        return words % {"score": language.number(score), "limit": limit, "at": language.number(at)}
 
-    return entry_reason(language, _LIMIT_REACHED.sub(said, text))
+def detail(language: Language, text: str, act: str) -> str:
+    """What the audit log adds to an act, likewise."""
+    return detail_text(act, text, language, tongue(language)) or _as_it_is(language, text)
+
+
+def _as_it_is(language: Language, text: str) -> str:
+    if language.direction == "rtl" and text.isascii():  # a reply, or a line of another version
+        return Markup('<bdi lang="en" dir="ltr">{}</bdi>').format(seen(text)) if text else ""
+    return Markup("<bdi>{}</bdi>").format(seen(text)) if text else ""
 
 
 def _inside(words: str) -> str:
@@ -375,7 +381,10 @@ def _environment(language: Language) -> Environment:
     environment.filters["evidence"] = lambda line, name: evidence_text(name, line, tongue(language)) or evidence(line)
     environment.filters["plain_evidence"] = lambda line, name: seen(evidence_text(name, line, plain) or line)
     environment.filters["person"] = person
+    environment.filters["apart"] = lambda text: Markup("<bdi>{}</bdi>").format(seen(text))
     environment.filters["reason"] = lambda text: reason(language, text)
+    environment.filters["plain_reason"] = lambda text: seen(reason_text(text, language, plain) or text)
+    environment.filters["detail"] = lambda text, act: detail(language, text, act)
     environment.filters["contribution"] = lambda one: contribution(language, one)
     environment.filters["state"] = lambda held: language.translations.gettext(state_name(held))
     return environment

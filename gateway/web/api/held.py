@@ -191,8 +191,8 @@ def _act_routes(callers: Callers, site: Site, quarantine: QuarantineStore, revie
         check_match(if_match, etag_of(find(quarantine, held_id, who)))
 
     def done(who: Account, act: str, reviewed: Reviewed, response: Response) -> Acted:
-        held, learned = reviewed.held, f"; {reviewed.learned}" if reviewed.learned else ""
-        site.record(who, act, held.id, f"{held.state}: {held.note}{learned}")
+        held = reviewed.held
+        site.record(who, act, held.id, reviewed.told)
         response.headers["ETag"] = etag_of(held)
         return Acted(held=Held.of(held), learned=reviewed.learned)
 
@@ -248,8 +248,9 @@ def _beside_routes(callers: Callers, site: Site, quarantine: QuarantineStore, re
         held = await asyncio.to_thread(find, quarantine, held_id, who)
         if not covers(scope_of(who), to.address.strip()):
             raise HTTPException(403, "Your account may not release to that address.")
-        copy = (await review.redirect(held_id, to.address, who.name)).held
-        detail = f"{copy.state}: {copy.note}; copy of {held_id} for {held.recipient} to {copy.recipient}"
+        done = await review.redirect(held_id, to.address, who.name)
+        copy = done.held
+        detail = f"{done.told}; copy of {held_id} for {held.recipient} to {copy.recipient}"
         await asyncio.to_thread(site.record, who, "redirect", copy.id, detail)
         return Acted(held=Held.of(copy), learned="")
 

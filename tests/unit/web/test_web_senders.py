@@ -249,10 +249,10 @@ def test_a_blocked_message_says_that_it_is_and_not_what_speaks_against_it(web: W
     hold(web, 6, YOU, PROVEN, reason="blocked by sara's entry until 2027-01-03")
     client = web.client(OWNER)
     for path in ("/", f"/held/{6:032x}"):
-        assert "blocked by sara&#39;s entry until 2027-01-03" in form_of(client, path)
+        assert "blocked by <bdi>sara</bdi>&#39;s entry until 2027-01-03" in form_of(client, path)
     assert "A hit of the tests." not in form_of(client, f"/held/{6:032x}").partition('class="acts"')[0]
     client.cookies.set("darban_language", "fa")
-    assert "مسدود به دستور sara تا ۱۴۰۵/۱۰/۱۳" in form_of(client, "/")
+    assert "مسدود به دستور <bdi>sara</bdi> تا ۱۴۰۵/۱۰/۱۳" in form_of(client, "/")
 
 
 def test_a_full_table_is_said(web: WebApp, monkeypatch: pytest.MonkeyPatch) -> None:

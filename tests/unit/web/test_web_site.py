@@ -37,10 +37,10 @@ def test_an_address_keeps_its_direction_beside_a_persian_name(author: str, shown
 
 
 def test_reasons_in_the_readers_words() -> None:
-    given = "score 13.6 >= quarantine_at 8.0; held, as other recipients get it"
-    assert reason(LANGUAGES["en"], given) == given
-    assert reason(LANGUAGES["fa"], given).startswith("امتیاز ۱۳٫۶ به مرز ۸٫۰ رسیده است (quarantine_at);")
-    assert reason(LANGUAGES["fa"], "incomplete: rules") == "incomplete: rules"
+    given = "incomplete: check x: timeout; held, as other recipients get it"
+    assert reason(LANGUAGES["en"], given) == "incomplete: check <bdi>x</bdi>: timeout; held, as other recipients get it"
+    assert reason(LANGUAGES["fa"], given).startswith("بررسی کامل نشد: بررسی <bdi>x</bdi> به‌موقع تمام نشد؛ به‌جای رد")
+    assert reason(LANGUAGES["fa"], "rules") == '<bdi lang="en" dir="ltr">rules</bdi>'
 
 
 @pytest.mark.parametrize(
