@@ -111,9 +111,12 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     app.include_router(privacy_routes(site, privacy))
     limits = Limits(sender_settings.blocked, sender_settings.allow_below)
     forecaster = Forecaster(quarantine, message_log, limits)
-    app.include_router(sender_routes(SenderDesk(site, senders, quarantine, forecaster, sender_settings.allow_days)))
+    sender_desk = SenderDesk(site, senders, quarantine, forecaster, sender_settings.allow_days)
+    app.include_router(sender_routes(sender_desk))
     if programs is not None:
-        parts = ApiParts(quarantine, message_log, timelines, ledger, review, desk, bulk, jobs, learning, why)
+        parts = ApiParts(
+            quarantine, message_log, timelines, ledger, review, desk, bulk, jobs, learning, why, sender_desk, privacy
+        )
         api = create_api(site, parts, programs)
         app.include_router(token_routes(site, programs.tokens, api, programs.settings.token_max_days))
         app.mount(API, api)

@@ -163,7 +163,7 @@ class Site:
 
         The domain is found by itself where the subject is a held message or an address."""
         name = who if isinstance(who, str) else who.name
-        self.audit.append(name, act, subject, detail, domain=domain, client=_CLIENT.get())
+        self.audit.append(name, act, subject, detail, domain=domain, client=current_client())
 
     def client_ip(self, request: Request) -> str:
         """Who asks: the peer, or whom it names when it is a proxy of ours; "" when there is no address."""
@@ -236,6 +236,11 @@ def true_client(peer: str, forwarded_for: str, proxies: Sequence[str]) -> str:
         except ValueError:
             break
     return found
+
+
+def current_client() -> str:
+    """For the audit log: the address of who asks, and his token."""
+    return _CLIENT.get()
 
 
 def acts_by_token(token: str) -> None:
