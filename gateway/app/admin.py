@@ -37,7 +37,7 @@ from gateway.types import DmarcRow, HeldMessage, JournalRow, LogRow
 if TYPE_CHECKING:
     from gateway.mailboxes import MailboxWatch
     from gateway.net.next_hop import NextHops
-    from gateway.ports import QuarantineStore
+    from gateway.ports import QuarantineStore, SenderStore
     from gateway.web.health import DnsState
 
 _DNS_WATCH_S = 15.0
@@ -115,7 +115,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         jobs=jobs,
         digests=SqlDigests(engine),
         learning=learning,
-        why=_why(settings, where),
+        why=_why(settings, where, SqlSenders(engine)),
         programs=make_programs(settings, engine, feedback),
         settings=settings.web,
         hostname=settings.hostname,
@@ -198,12 +198,16 @@ async def _watch_dns(settings: Settings, state: DnsState) -> None:
         await asyncio.sleep(_DNS_WATCH_S)
 
 
-def _why(settings: Settings, where: Places) -> Callable[[HeldMessage, bytes], Awaitable[dict[str, Any]]]:
-    """What would have had a held message delivered: the scorers are asked, as they are now."""
+def _why(
+    settings: Settings, where: Places, senders: SenderStore
+) -> Callable[[HeldMessage, bytes], Awaitable[dict[str, Any]]]:
+    """What would have had a held message delivered: the scorers are asked, with entries on senders as they are now."""
     from gateway.errors import ScorerError
+    from gateway.policy.senders import Limits, Said, patterns_of, sender_of
     from gateway.scan.why import Why
     from gateway.service import held_envelope
 
+    limits = Limits(settings.senders.blocked, settings.senders.allow_below)
     policies, asking = domain_policies(settings), Why(where.scorers, settings.limits.scan_s)
 
     async def why(held: HeldMessage, content: bytes) -> dict[str, Any]:
@@ -211,7 +215,10 @@ def _why(settings: Settings, where: Places) -> Callable[[HeldMessage, bytes], Aw
         if policy is None:
             raise ScorerError(f"{held.domain} is no domain of ours any more")
         envelope = held_envelope(held, settings.hostname)
-        return await asking.ask(envelope, content, held.verdict_json, policy)
+        patterns = patterns_of(sender_of(envelope, content, ()))
+        whose = (held.recipient.lower(), held.domain, "")
+        entries = await asyncio.to_thread(senders.fitting, patterns, whose)
+        return await asking.ask(envelope, content, held.verdict_json, policy, Said(tuple(entries), limits))
 
     return why
 

@@ -128,6 +128,7 @@ class Change(BaseModel):
     is_needed: bool
     signs: int
     changes: list[dict[str, Any]]
+    entry: str = Field("", description="What an entry on the sender comes to, where that is not among the changes.")
 
 
 class Acted(BaseModel):

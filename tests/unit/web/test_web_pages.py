@@ -259,6 +259,11 @@ def test_what_would_have_had_it_delivered(client: TestClient) -> None:
     )
     client.flip = FLIP | {"changes": []}
     assert "۴ نشانه هم‌نظرند" in client.get(f"/held/{ID}/why").text
+    blocked = [{"kind": "block", "value": ".example.org mina <b>", "text": ""}]
+    client.flip = FLIP | {"changes": blocked, "entry": "sara <b>'s entry does not count: the author is not proven"}
+    persian = client.get(f"/held/{ID}/why").text
+    assert "<bdi>mina &lt;b&gt;</bdi> فرستندهٔ <bdi>.example.org</bdi> را مسدود نکرده بود" in persian
+    assert "(دستور sara &lt;b&gt; به کار نیامد: نویسنده اصالت‌سنجی نشد)" in persian
     client.flip = None
     assert client.get(f"/held/{ID}/why").status_code == 503
     assert "اکنون بررسی دوبارهٔ آن ممکن نیست" in client.get(f"/held/{ID}/why", headers={"HX-Request": "true"}).text
