@@ -42,6 +42,7 @@ from gateway.stores.senders import SqlSenders
 from gateway.types import Account, Disposition, DomainPolicy, HeldMessage, Summary
 from gateway.web import create_app
 from gateway.web.api import Programs
+from gateway.web.session import MailLink
 from gateway.web.site import SESSION_COOKIE
 from tests.builders import recipient, verdict
 from tests.fakes import FakeClock
@@ -93,6 +94,7 @@ def make_web_app(
     *,
     bulk: Bulk | None = None,
     translations: Mapping[str, Mapping[str, str]] | None = None,
+    mail_link: MailLink | None = None,
     **ways: Any,
 ) -> WebApp:
     """`ways`: a directory and an issuer for sign-in. `bulk`: one over the same database, whose acts are the pages' too."""
@@ -168,6 +170,7 @@ def make_web_app(
         settings=settings.web,
         hostname="mx.test",
         translations=translations or {},
+        mail_link=mail_link,
     )
     return WebApp(app, accounts, quarantine, engine, clock, sign_in, SqlMessageLog(engine))
 

@@ -14,6 +14,7 @@ from gateway.app.compose import (
     load_audit_key,
     make_digests,
     make_keys,
+    make_link_mailer,
     make_message_log,
     make_next_hops,
     make_privacy,
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from gateway.mailboxes import MailboxWatch
     from gateway.net.next_hop import NextHops
     from gateway.ports import QuarantineStore, SenderStore
+    from gateway.sign_in import SignIn
     from gateway.web.health import DnsState
+    from gateway.web.session import MailLink
 
 _DNS_WATCH_S = 15.0
 _LOG_AGAIN_S = 1.0
@@ -76,7 +79,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     message_log, quarantine = make_message_log(settings), make_quarantine(settings)
     feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
 
-    ledger, audit = SqlLedger(engine), SqlAudit(engine)
+    ledger, audit, jobs = SqlLedger(engine), SqlAudit(engine), SqlBulk(engine)
     webhooks = make_webhooks(settings, engine, audit)
     journal = await serve_journal(
         where.journal, lambda rows: keep_rows(rows, webhooks.take_rows, message_log.append, feedback.add)
@@ -94,10 +97,10 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),
     ]
     next_hops = make_next_hops(settings)
-    jobs = SqlBulk(engine)
     review = make_review(settings, make_releaser(settings, next_hops, quarantine), quarantine, teacher, publisher)
     bulk = Bulk(store=jobs, quarantine=quarantine, review=review, record=audit.append, runner=settings.hostname)
     tasks.append(asyncio.create_task(bulk.run()))
+    sign_in = make_sign_in(settings, accounts)
     pages = create_app(
         quarantine=quarantine,
         accounts=accounts,
@@ -106,7 +109,8 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         senders=SqlSenders(engine),
         sender_settings=settings.senders,
         retention=make_retention(settings),
-        sign_in=make_sign_in(settings, accounts),
+        sign_in=sign_in,
+        mail_link=_mail_links(settings, next_hops, sign_in, tasks),
         message_log=message_log,
         ledger=ledger,
         review=review,
@@ -155,6 +159,17 @@ def _send_digests(settings: Settings, next_hops: NextHops, quarantine: Quarantin
     if not any(domain.digest for domain in settings.domain):
         return []
     return [asyncio.create_task(make_digests(settings, next_hops, quarantine).run())]
+
+
+def _mail_links(
+    settings: Settings, next_hops: NextHops, sign_in: SignIn, tasks: list[asyncio.Task[None]]
+) -> MailLink | None:
+    """Where people may ask for a link; the mailer is one of the tasks."""
+    if not settings.sign_in.mail_links:
+        return None
+    mailer = make_link_mailer(settings, next_hops, sign_in)
+    tasks.append(asyncio.create_task(mailer.run()))
+    return mailer.ask
 
 
 async def keep_rows(

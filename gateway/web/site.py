@@ -57,6 +57,7 @@ ACTS = {  # of the audit log -> the message id of its name
     "delete": "Deleted",
     "sign-in": "Signed in",
     "sign-in-refused": "Sign-in refused",
+    "sign-in-link": "Sign-in link mailed",
     "sign-out": "Signed out",
     "setup": "First account made",
     "sign-in-locked": "Sign-in has to wait",

@@ -16,7 +16,6 @@ from gateway.config.settings import Settings
 from gateway.policy.access import Act, may
 from gateway.stores.api_tokens import SqlApiTokens
 from gateway.types import Account, LogRow, Role, Summary
-from gateway.web.api.caller import Rates
 from tests.web_app import CONTENT, WebApp, form_token, make_web_app
 
 OURS, FOREIGN = "me@darban.test", "you@foreign.test"
@@ -430,18 +429,6 @@ def test_too_many_requests_are_told_when(tmp_path: Path) -> None:
     strangers = [caller(web, "darban_wrong").get("/api/v1/me").status_code for _ in range(5)]
     assert strangers[0] == 401 and strangers[-1] == 429
     web.engine.dispose()
-
-
-def test_rates_come_back_and_are_bounded() -> None:
-    now = [0.0]
-    rates = Rates(60.0, lambda: now[0])
-    assert [rates.wait_s("a") for _ in range(60)] == [0.0] * 60
-    assert 0 < rates.wait_s("a") <= 1.0
-    now[0] = 1.0
-    assert rates.wait_s("a") == 0.0 and rates.wait_s("a") > 0
-    for number in range(20_000):
-        rates.wait_s(str(number))
-    assert len(rates._kept) <= 10_000
 
 
 def test_tokens_are_made_and_revoked_on_a_page(web: WebApp) -> None:
