@@ -463,8 +463,8 @@ class AccountStore(Protocol):
     def new_session(self, who: Account, client_ip: str = "", agent: str = "") -> str:
         """A session's secret."""
 
-    def session(self, text: str) -> Account | None:
-        """Whose session it is."""
+    def session(self, text: str, *, is_use: bool = True) -> Account | None:
+        """Whose session it is. Not a use: it lasts no longer for it."""
 
     def sessions(self, name: str, this: str = "") -> Sequence[Session]:
         """Those that last, newest first; `this` is the secret of the one that asks."""

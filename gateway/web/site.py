@@ -41,6 +41,7 @@ _HEADERS = {
 }
 _REASONS_SHOWN = 2
 _SOON_S = 7 * DAY_S
+_POLLS = ("news", "job")  # elements that ask by themselves, which htmx names: nobody has to be there
 _HOPS = 10  # of X-Forwarded-For
 _MOST_ALIKE = 1000  # are counted
 _OF_THE_FRAMEWORK = {
@@ -139,7 +140,8 @@ class Site:
 
     def account(self, request: Request) -> Account:
         """Who is signed in; a dependency of the routes. Everybody else is sent to the door."""
-        who = self.accounts.session(request.cookies.get(SESSION_COOKIE, ""))
+        is_use = request.headers.get("hx-trigger") not in _POLLS
+        who = self.accounts.session(request.cookies.get(SESSION_COOKIE, ""), is_use=is_use)
         if who is None and request.headers.get(
             "hx-request"
         ):  # a script follows a 303 in silence and never sees the door

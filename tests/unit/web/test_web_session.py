@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
 from gateway.config.settings import Settings, Web
 from gateway.policy.totp import PERIOD_S, code_at
+from gateway.stores.schema import token as tokens
 from gateway.types import Account
 from gateway.web.session import network_of
 from gateway.web.site import SESSION_COOKIE, true_client
@@ -141,6 +143,23 @@ def test_a_recipients_link_acts_when_it_is_confirmed(web: WebApp) -> None:
     assert web.accounts.record("you@darban.test").account.role == "recipient"
     assert client.get(f"/link/{token}").status_code == 404
     assert client.post(f"/link/{token}").status_code == 401
+
+
+def test_a_page_left_open_keeps_no_session_alive(web: WebApp) -> None:
+    who = Account("sara", "owner")
+    client = web.client(who)
+
+    def used_at() -> float:
+        return web.accounts.sessions("sara")[0].used_at
+
+    polled = client.get("/").text.partition('<span id="news"')[2].partition('hx-get="')[2].partition('"')[0]
+    with web.engine.begin() as connection:
+        connection.execute(update(tokens).values(used_at=1.0))
+    for path, trigger in ((unescape(polled), "news"), (f"/jobs/{'0' * 32}", "job")):
+        assert client.get(path, headers={"HX-Request": "true", "HX-Trigger": trigger}).status_code in (200, 204, 404)
+        assert used_at() == 1.0, path
+    client.get("/", headers={"HX-Request": "true", "HX-Target": "rows"})
+    assert used_at() > 1.0
 
 
 def test_a_link_is_asked_for_and_every_address_is_answered_alike(tmp_path: Path) -> None:
