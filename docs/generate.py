@@ -72,7 +72,8 @@ _CUSTODY_HEAD = """\
 and committed the rows. Until then the client has the message and will send it again. There is no spool.
 
 What follows is written from the tables in `gateway/policy/custody.py`, by which the gateway answers. Each row is for
-one recipient: in a state something happens, and then the message is there. No row ends with nobody having it.
+one recipient: in a state something happens, and then the message is there. No row ends with nobody having it, but for
+the two that end what is held: a person's word, and the time that an admin set.
 
 | state | what happens | then it is | the client hears | |
 |---|---|---|---|---|

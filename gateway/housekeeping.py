@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -104,13 +104,17 @@ class Housekeeping:
 
     def _cap(self, counted: Counter[tuple[str, str]]) -> Iterator[None]:
         """Where there is too much: what was released goes first, then the oldest."""
-        for domain in self._quarantine.sizes_of_domains():
-            yield from self._shrink(domain, self._retention.size_of(domain), counted)
-        yield from self._shrink("", self._retention.max_size, counted)
-        SIZE.set(sum(self._quarantine.sizes_of_domains().values()))
+        sizes = self._quarantine.sizes_of_domains()  # every row's: added up again only when something went
+        for domain in list(sizes):
+            sizes = yield from self._shrink(domain, self._retention.size_of(domain), sizes, counted)
+        sizes = yield from self._shrink("", self._retention.max_size, sizes, counted)
+        SIZE.set(sum(sizes.values()))
 
-    def _shrink(self, domain: str, limit: int, counted: Counter[tuple[str, str]]) -> Iterator[None]:
-        while limit and (surplus := self._size(domain) - limit) > 0:
+    def _shrink(
+        self, domain: str, limit: int, sizes: Mapping[str, int], counted: Counter[tuple[str, str]]
+    ) -> Generator[None, None, Mapping[str, int]]:
+        """To the limit of a domain, or of all; the sizes then."""
+        while limit and (surplus := (sizes.get(domain, 0) if domain else sum(sizes.values())) - limit) > 0:
             found = []
             for held_id, state, size in self._quarantine.oldest(domain, _BATCH):
                 if surplus <= 0:
@@ -118,12 +122,10 @@ class Housekeeping:
                 found.append((held_id, state))
                 surplus -= size
             if not self._delete(found, _FULL, domain, "size", counted):
-                return
+                break
             yield
-
-    def _size(self, domain: str) -> int:
-        sizes = self._quarantine.sizes_of_domains()
-        return sizes.get(domain, 0) if domain else sum(sizes.values())
+            sizes = self._quarantine.sizes_of_domains()
+        return sizes
 
     def _delete(
         self,

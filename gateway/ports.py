@@ -5,7 +5,7 @@ Composition happens in gateway/app alone; every implementation of a store port p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from gateway.types import (
@@ -463,8 +463,8 @@ class AccountStore(Protocol):
     def new_session(self, who: Account, client_ip: str = "", agent: str = "") -> str:
         """A session's secret."""
 
-    def session(self, text: str) -> Account | None:
-        """Whose session it is."""
+    def session(self, text: str, *, is_use: bool = True) -> Account | None:
+        """Whose session it is. Not a use: it lasts no longer for it."""
 
     def sessions(self, name: str, this: str = "") -> Sequence[Session]:
         """Those that last, newest first; `this` is the secret of the one that asks."""
@@ -523,6 +523,9 @@ class SenderStore(Protocol):
 
     def remove(self, number: int, scope: Scope) -> bool:
         """False when there is none of the scope."""
+
+    def fitting(self, patterns: Collection[str], recipients: Collection[str]) -> Sequence[SenderEntry]:
+        """Those in force that have one of these patterns and are about one of these recipients."""
 
     def since(self, revision: int, limit: int) -> Sequence[SenderEntry]:
         """Those that changed after this revision, removed ones too, in the order of the changes."""

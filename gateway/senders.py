@@ -16,9 +16,8 @@ import structlog
 
 from gateway.actions.danger import kind_of
 from gateway.errors import StoreError
-from gateway.mail.author_field import peek_author, peek_authors
 from gateway.metrics import Counter
-from gateway.policy.senders import Judged, Limits, Sender, SenderTable, rulings
+from gateway.policy.senders import Judged, Limits, SenderTable, rulings, sender_of
 from gateway.ports import SenderStore
 from gateway.types import Envelope, Ruling, SenderEntry, Verdict
 
@@ -78,10 +77,7 @@ class Senders:
         """Recipient's address -> what an entry says; most messages have none. Never waits."""
         if not len(self._table):
             return {}
-        history = envelope.history
-        author = history.author if history is not None else peek_author(content)
-        authors = (author,) if author else peek_authors(content)
-        sender = Sender(authors, envelope.reverse_path.lower(), verdict.auth, envelope.client.ip)
+        sender = sender_of(envelope, content, verdict.auth)
         judged = Judged(verdict.score, kind_of(verdict.hits) == "malware")
         return rulings(self._table, sender, envelope.recipients, self._now(), judged, self._limits)
 

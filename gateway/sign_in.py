@@ -28,7 +28,7 @@ _FREE_OF_NAME = 5  # failures before a name has to wait, and an address
 _FREE_OF_ADDRESS = 20
 _FAILURE_S = 1.0  # what every refusal takes: longer than a password's hash, or a directory nearby
 _CODE_TTL_S = 300.0
-_LINK_TTL_S = 900.0
+LINK_TTL_S = 900.0
 _MAX_NAME = 100
 
 log = structlog.get_logger()
@@ -122,7 +122,7 @@ class SignIn:
         found = address.strip().lower()
         if not self._is_ours(found) or not self._may_be("link", found):
             return None
-        return self._accounts.new_token("link", _LINK_TTL_S, subject=found)
+        return self._accounts.new_token("link", LINK_TTL_S, subject=found)
 
     def by_link(self, token: str, client_ip: str) -> Entrance:
         """Who has the link reads the address's mail."""

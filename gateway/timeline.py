@@ -66,7 +66,7 @@ class Timeline:
 
 
 class Timelines:
-    """Puts them together. Blocking; composed in app.py."""
+    """Puts them together. Blocking; composed in web/pages.py and cli/trace.py."""
 
     def __init__(
         self,

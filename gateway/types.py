@@ -836,8 +836,18 @@ class DigestContent:
     ends_at: float  # until when the links work
 
 
+class LinkContent(NamedTuple):
+    """What a letter with a link that signs in says."""
+
+    address: str  # whose mail is seen
+    language: str
+    url: str
+    minutes: int  # it works so long
+    client_ip: str  # who asked for it
+
+
 class DigestLetter(NamedTuple):
-    """A digest in words."""
+    """A digest, or another letter to a recipient, in words."""
 
     name: str  # whom it comes from
     subject: str

@@ -54,6 +54,14 @@ def bulk_of(folder: Path) -> tuple[Bulk, SqlQuarantine, SqlBulk]:
     """The runner over the folder's stores."""
     engine = make_engine(f"sqlite:///{folder}/darban.db")
     quarantine = SqlQuarantine(engine, FileBlobs(f"file://{folder}/blobs"))
+    store, review, record = SqlBulk(engine), review_of(folder), SqlAudit(engine).append
+    return Bulk(store=store, quarantine=quarantine, review=review, record=record, runner=HERE), quarantine, store
+
+
+def review_of(folder: Path) -> Review:
+    """Acts over the folder's stores; what is released is written down."""
+    engine = make_engine(f"sqlite:///{folder}/darban.db")
+    quarantine = SqlQuarantine(engine, FileBlobs(f"file://{folder}/blobs"))
     hop, reputation = WritingHop(folder / "took"), Reputation(MemoryCounters(), b"a secret of the tests")
     releaser = Releaser(
         policies=ConfiguredDomains([DomainPolicy("darban.test", "smtp://127.0.0.1:1")]),
@@ -62,7 +70,7 @@ def bulk_of(folder: Path) -> tuple[Bulk, SqlQuarantine, SqlBulk]:
         hostname=HERE,
         reputation=reputation,
     )
-    review = Review(
+    return Review(
         quarantine=quarantine,
         release=releaser.release,
         is_ours=lambda _: True,
@@ -71,9 +79,6 @@ def bulk_of(folder: Path) -> tuple[Bulk, SqlQuarantine, SqlBulk]:
         hostname=HERE,
         is_spent=lambda _: False,
     )
-    store = SqlBulk(engine)
-    audit = SqlAudit(engine).append
-    return Bulk(store=store, quarantine=quarantine, review=review, record=audit, runner=HERE), quarantine, store
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,13 @@ from gateway.stores.senders import SqlSenders
 from gateway.types import Account, Disposition, DomainPolicy, HeldMessage, Summary
 from gateway.web import create_app
 from gateway.web.api import Programs
+from gateway.web.session import MailLink
 from gateway.web.site import SESSION_COOKIE
+from gateway.web.why import Why
 from tests.builders import recipient, verdict
 from tests.fakes import FakeClock
 
+Release = Callable[[str, str], Awaitable[HeldMessage]]
 CONTENT = b"Subject: x\r\n\r\nbody\r\n"
 
 
@@ -58,6 +61,8 @@ class WebApp:
     clock: FakeClock
     sign_in: SignIn
     message_log: SqlMessageLog
+    ledger: SqlLedger
+    bulk: Bulk
 
     def client(self, who: Account | None = None, **options: Any) -> TestClient:
         """A browser of its own, signed in as who is given."""
@@ -91,11 +96,16 @@ def make_web_app(
     folder: Path,
     settings: Settings | None = None,
     *,
-    bulk: Bulk | None = None,
+    review: Review | None = None,
+    release: Release | None = None,
+    is_spent: Callable[[int], bool] = lambda _: False,
+    why: Why | None = None,
     translations: Mapping[str, Mapping[str, str]] | None = None,
+    mail_link: MailLink | None = None,
     **ways: Any,
 ) -> WebApp:
-    """`ways`: a directory and an issuer for sign-in. `bulk`: one over the same database, whose acts are the pages' too."""
+    """`review` over the same database, or one with this `release` and `is_spent`. `why`: judges again. `ways`: a
+    directory and an issuer for sign-in."""
     settings = settings or Settings()
     url = f"sqlite:///{folder}/darban.db"
     migrate(url)
@@ -105,29 +115,26 @@ def make_web_app(
 
     sign_in = SignIn(accounts, settings, clock=clock.now, failure_s=0.0, **ways)
 
-    async def release(held_id: str, who: str) -> HeldMessage:
+    async def taken(held_id: str, who: str) -> HeldMessage:
         found = quarantine.get(held_id)
         if found is None or not quarantine.transition(held_id, ("held",), "released", "250 2.0.0 taken", by=who):
             raise InputError("not held")
         return replace(found, state="released", note="250 2.0.0 taken")
 
-    async def why(held: HeldMessage, content: bytes) -> dict[str, Any]:
+    async def not_needed(held: HeldMessage, content: bytes) -> dict[str, Any]:
         return {"was": "quarantine", "action": "accept", "is_needed": True, "signs": 0, "changes": []}
 
-    review = (
-        bulk._review
-        if bulk
-        else Review(
-            quarantine=quarantine,
-            release=release,
-            is_ours=lambda domain: domain == "darban.test",
-            teacher=Teacher(ledger, 3),
-            reputation=Reputation(SqlCounters(engine), b"a secret of the tests"),
-            hostname="mx.test",
-            is_spent=lambda _: False,
-        )
+    review = review or Review(
+        quarantine=quarantine,
+        release=release or taken,
+        is_ours=lambda domain: domain == "darban.test",
+        teacher=Teacher(ledger, 3),
+        reputation=Reputation(SqlCounters(engine), b"a secret of the tests"),
+        hostname="mx.test",
+        is_spent=is_spent,
     )
     jobs, audit_log = SqlBulk(engine), SqlAudit(engine)
+    bulk = Bulk(store=jobs, quarantine=quarantine, review=review, record=audit_log.append, runner="mx.test")
     app = create_app(
         quarantine=quarantine,
         accounts=accounts,
@@ -135,7 +142,7 @@ def make_web_app(
         ledger=ledger,
         review=review,
         desk=SqlDesk(engine),
-        bulk=bulk or Bulk(store=jobs, quarantine=quarantine, review=review, record=audit_log.append, runner="mx.test"),
+        bulk=bulk,
         jobs=jobs,
         audit=audit_log,
         privacy=Privacy(
@@ -157,7 +164,7 @@ def make_web_app(
         retention=Retention({"spam": 30.0, "phishing": 30.0, "malware": 30.0, "released": 5.0, "rows": 90.0}),
         digests=SqlDigests(engine),
         learning=LearningState("shipped"),
-        why=why,
+        why=why or not_needed,
         sign_in=sign_in,
         programs=Programs(
             SqlApiTokens(engine),
@@ -168,8 +175,9 @@ def make_web_app(
         settings=settings.web,
         hostname="mx.test",
         translations=translations or {},
+        mail_link=mail_link,
     )
-    return WebApp(app, accounts, quarantine, engine, clock, sign_in, SqlMessageLog(engine))
+    return WebApp(app, accounts, quarantine, engine, clock, sign_in, SqlMessageLog(engine), ledger, bulk)
 
 
 def form_token(page: str) -> str:

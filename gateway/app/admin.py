@@ -14,6 +14,7 @@ from gateway.app.compose import (
     load_audit_key,
     make_digests,
     make_keys,
+    make_link_mailer,
     make_message_log,
     make_next_hops,
     make_privacy,
@@ -37,8 +38,10 @@ from gateway.types import DmarcRow, HeldMessage, JournalRow, LogRow
 if TYPE_CHECKING:
     from gateway.mailboxes import MailboxWatch
     from gateway.net.next_hop import NextHops
-    from gateway.ports import QuarantineStore
+    from gateway.ports import QuarantineStore, SenderStore
+    from gateway.sign_in import SignIn
     from gateway.web.health import DnsState
+    from gateway.web.session import MailLink
 
 _DNS_WATCH_S = 15.0
 _LOG_AGAIN_S = 1.0
@@ -76,7 +79,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     message_log, quarantine = make_message_log(settings), make_quarantine(settings)
     feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
 
-    ledger, audit = SqlLedger(engine), SqlAudit(engine)
+    ledger, audit, jobs = SqlLedger(engine), SqlAudit(engine), SqlBulk(engine)
     webhooks = make_webhooks(settings, engine, audit)
     journal = await serve_journal(
         where.journal, lambda rows: keep_rows(rows, webhooks.take_rows, message_log.append, feedback.add)
@@ -94,10 +97,10 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),
     ]
     next_hops = make_next_hops(settings)
-    jobs = SqlBulk(engine)
     review = make_review(settings, make_releaser(settings, next_hops, quarantine), quarantine, teacher, publisher)
     bulk = Bulk(store=jobs, quarantine=quarantine, review=review, record=audit.append, runner=settings.hostname)
     tasks.append(asyncio.create_task(bulk.run()))
+    sign_in = make_sign_in(settings, accounts)
     pages = create_app(
         quarantine=quarantine,
         accounts=accounts,
@@ -106,7 +109,8 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         senders=SqlSenders(engine),
         sender_settings=settings.senders,
         retention=make_retention(settings),
-        sign_in=make_sign_in(settings, accounts),
+        sign_in=sign_in,
+        mail_link=_mail_links(settings, next_hops, sign_in, tasks),
         message_log=message_log,
         ledger=ledger,
         review=review,
@@ -115,7 +119,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
         jobs=jobs,
         digests=SqlDigests(engine),
         learning=learning,
-        why=_why(settings, where),
+        why=_why(settings, where, SqlSenders(engine)),
         programs=make_programs(settings, engine, feedback),
         settings=settings.web,
         hostname=settings.hostname,
@@ -155,6 +159,17 @@ def _send_digests(settings: Settings, next_hops: NextHops, quarantine: Quarantin
     if not any(domain.digest for domain in settings.domain):
         return []
     return [asyncio.create_task(make_digests(settings, next_hops, quarantine).run())]
+
+
+def _mail_links(
+    settings: Settings, next_hops: NextHops, sign_in: SignIn, tasks: list[asyncio.Task[None]]
+) -> MailLink | None:
+    """Where people may ask for a link; the mailer is one of the tasks."""
+    if not settings.sign_in.mail_links:
+        return None
+    mailer = make_link_mailer(settings, next_hops, sign_in)
+    tasks.append(asyncio.create_task(mailer.run()))
+    return mailer.ask
 
 
 async def keep_rows(
@@ -198,12 +213,16 @@ async def _watch_dns(settings: Settings, state: DnsState) -> None:
         await asyncio.sleep(_DNS_WATCH_S)
 
 
-def _why(settings: Settings, where: Places) -> Callable[[HeldMessage, bytes], Awaitable[dict[str, Any]]]:
-    """What would have had a held message delivered: the scorers are asked, as they are now."""
+def _why(
+    settings: Settings, where: Places, senders: SenderStore
+) -> Callable[[HeldMessage, bytes], Awaitable[dict[str, Any]]]:
+    """What would have had a held message delivered: the scorers are asked, with entries on senders as they are now."""
     from gateway.errors import ScorerError
+    from gateway.policy.senders import Limits, Said, patterns_of, sender_of
     from gateway.scan.why import Why
     from gateway.service import held_envelope
 
+    limits = Limits(settings.senders.blocked, settings.senders.allow_below)
     policies, asking = domain_policies(settings), Why(where.scorers, settings.limits.scan_s)
 
     async def why(held: HeldMessage, content: bytes) -> dict[str, Any]:
@@ -211,7 +230,10 @@ def _why(settings: Settings, where: Places) -> Callable[[HeldMessage, bytes], Aw
         if policy is None:
             raise ScorerError(f"{held.domain} is no domain of ours any more")
         envelope = held_envelope(held, settings.hostname)
-        return await asking.ask(envelope, content, held.verdict_json, policy)
+        patterns = patterns_of(sender_of(envelope, content, ()))
+        whose = (held.recipient.lower(), held.domain, "")
+        entries = await asyncio.to_thread(senders.fitting, patterns, whose)
+        return await asking.ask(envelope, content, held.verdict_json, policy, Said(tuple(entries), limits))
 
     return why
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from gateway.classify.online import Caps
+    from gateway.digest.message import Sender
     from gateway.digest.quarantine import Digests
+    from gateway.digest.sign_in_link import LinkMailer
     from gateway.learning import Publisher, Teacher
     from gateway.listeners.budget import Budget
     from gateway.listeners.teaching import Teaching
@@ -29,8 +31,10 @@ if TYPE_CHECKING:
     from gateway.review import Review
     from gateway.senders import Senders
     from gateway.service import Releaser
+    from gateway.sign_in import SignIn
     from gateway.stores.vault import SqlKeys
     from gateway.web.api import Programs
+    from gateway.web.site import Site
     from gateway.webhooks import Target, Webhooks
 
 _OUR_FIELDS = 1 << 18  # bytes that a message grows by at delivery, ours and the servers' behind us
@@ -358,29 +362,57 @@ def make_watches(settings: Settings, where: Places, learn: Learn) -> list[Mailbo
 
 def make_digests(settings: Settings, next_hops: NextHops, quarantine: QuarantineStore) -> Digests:
     """Who sends digests of what is held."""
-    from gateway.digest.quarantine import DAY_S, Digests, Sender
-    from gateway.rules.reader import read as read_rules
-    from gateway.stores.accounts import SqlAccounts
-    from gateway.stores.audit import SqlAudit
+    from gateway.digest.quarantine import DAY_S, Digests
     from gateway.stores.digests import SqlDigests
     from gateway.stores.engine import make_engine
     from gateway.web.letter import letter_writer
-    from gateway.web.site import Site
 
-    engine, said = make_engine(settings.storage.database), settings.digest
-    translations = read_rules(rule_paths(settings)).translations
-    audit, retention = SqlAudit(engine), make_retention(settings)
-    site = Site.make(SqlAccounts(engine), audit, retention, settings.hostname, translations, settings.web)
-    url = settings.web.url or f"http://{settings.web.listen}"
     return Digests(
-        store=SqlDigests(engine),
+        store=SqlDigests(make_engine(settings.storage.database)),
         quarantine=quarantine,
         plans=digest_plans(settings),
         policies=domain_policies(settings),
         next_hop=next_hops.get,
-        write=letter_writer(site),
-        sender=Sender(said.address, said.name, settings.hostname, url, said.link_days * DAY_S),
+        write=letter_writer(_site(settings)),
+        sender=_letter_sender(settings, settings.digest.link_days * DAY_S),
     )
+
+
+def make_link_mailer(settings: Settings, next_hops: NextHops, sign_in: SignIn) -> LinkMailer:
+    """Who mails links that sign in."""
+    from gateway.digest.sign_in_link import LinkMailer
+    from gateway.sign_in import LINK_TTL_S
+    from gateway.web.letter import link_letter_writer
+
+    site = _site(settings)
+    return LinkMailer(
+        link_for=sign_in.link_for,
+        policies=domain_policies(settings),
+        next_hop=next_hops.get,
+        write=link_letter_writer(site),
+        record=lambda address, client: site.audit.append(address, "sign-in-link", address, client=client),
+        sender=_letter_sender(settings, LINK_TTL_S),
+    )
+
+
+def _site(settings: Settings) -> Site:
+    """What letters take their words from."""
+    from gateway.rules.reader import read as read_rules
+    from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.audit import SqlAudit
+    from gateway.stores.engine import make_engine
+    from gateway.web.site import Site
+
+    engine, retention = make_engine(settings.storage.database), make_retention(settings)
+    translations = read_rules(rule_paths(settings)).translations
+    return Site.make(SqlAccounts(engine), SqlAudit(engine), retention, settings.hostname, translations, settings.web)
+
+
+def _letter_sender(settings: Settings, link_s: float) -> Sender:
+    from gateway.digest.message import Sender
+
+    url = settings.web.url or f"http://{settings.web.listen}"
+    return Sender(settings.digest.address, settings.digest.name, settings.hostname, url, link_s)
 
 
 def digest_plans(settings: Settings) -> list[DigestPlan]:

@@ -214,6 +214,8 @@ def _check_digests(settings: Settings, name: str) -> None:
     digests = [(domain.name, one) for domain in settings.domain for one in domain.digest]
     if digests and not settings.digest.address:
         raise ConfigError(f"{name}: [digest] address: is missing; [[domain.digest]] needs an address to come from")
+    if settings.sign_in.mail_links and not settings.digest.address:
+        raise ConfigError(f"{name}: [digest] address: is missing; [sign_in] mail_links needs an address to come from")
     ours = {domain.name for domain in settings.domain}
     for domain, reader in ((domain, reader) for domain, one in digests for reader in one.to):
         below = domain_of(reader)

@@ -712,6 +712,11 @@ class SignIn(Section):
 
     session_idle_s: float = Field(12 * 3600.0, ge=60, description="A session ends so long after it was used last.")
     session_max_s: float = Field(7 * 86_400.0, ge=60, description="A session ends so long after it began, used or not.")
+    mail_links: bool = Field(
+        False,
+        description="Who asks at the door is mailed a link that signs him in as his address's recipient; "
+        "needs [digest] address.",
+    )
     oidc: Oidc = Oidc()
     ldap: Ldap = Ldap()
 

@@ -9,26 +9,21 @@ question to the next hop and one delivery for each digest.
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import format_datetime
 from typing import NamedTuple
 
 import structlog
 from prometheus_client import Counter
 
+from gateway.digest.message import Sender, envelope_of, write_message
 from gateway.errors import DarbanError, StoreError
 from gateway.mail.address import domain_of
-from gateway.mail.encoded_word import encode_name, encode_words
 from gateway.mail.route import fits, next_hop_of
 from gateway.policy import digest_link, schedule
 from gateway.policy.digest_link import NO_MESSAGE, Link
 from gateway.ports import DigestStore, NextHop, PolicySource, QuarantineStore
 from gateway.types import (
-    Client,
     Digest,
     DigestAct,
     DigestContent,
@@ -36,7 +31,6 @@ from gateway.types import (
     DigestLetter,
     DigestPlan,
     DigestSending,
-    Envelope,
     HeldMessage,
     NextHopUrls,
     Recipient,
@@ -61,17 +55,6 @@ _AGAIN_S = 600.0
 _AT_ONCE = 4
 
 log = structlog.get_logger("darban.digest")
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """In whose name digests go out, and where their links lead."""
-
-    address: str
-    name: str  # the letter's own when empty
-    hostname: str
-    url: str  # of the pages, without a slash at the end
-    link_s: float
 
 
 class Due(NamedTuple):
@@ -231,7 +214,9 @@ class Digests:
         try:
             content = await asyncio.to_thread(self._message, which, ids)
             handed_over = True
-            replies = await hop.deliver(self._envelope(digest, recipient), content, [recipient])
+            replies = await hop.deliver(
+                envelope_of(self._sender, recipient, digest.id, self._now()), content, [recipient]
+            )
             reply = replies.get(recipient.address, Reply(451, "4.3.0", "the next hop said nothing"))
             state, note = _state(reply), f"{reply.code} {reply.enhanced} {reply.text}"
         except asyncio.CancelledError:
@@ -267,17 +252,6 @@ class Digests:
         items = tuple(DigestItem(held, {act: url(act, held.id, ends_at) for act in offered(held)}) for held in listed)
         return DigestContent(digest, items, more, url("stop", NO_MESSAGE, self._now() + STOP_S), ends_at)
 
-    def _envelope(self, digest: Digest, recipient: Recipient) -> Envelope:
-        return Envelope(
-            queue_id=digest.id[:16],
-            client=Client("", helo=self._sender.hostname),
-            reverse_path=self._sender.address,
-            recipients=(recipient,),
-            received_at=self._now(),
-            hostname=self._sender.hostname,
-            is_smtputf8=not recipient.address.isascii(),
-        )
-
 
 def offered(held: HeldMessage) -> tuple[DigestAct, ...]:
     """What a recipient may do with it: malware is an admin's to release."""
@@ -289,39 +263,10 @@ def _state(reply: Reply) -> DigestSending:
 
 
 def make_message(content: DigestContent, letter: DigestLetter, sender: Sender, now: float) -> bytes:
-    """The digest as mail: text and HTML, CRLF line ends, ASCII only. The same Message-ID at every try."""
+    """The digest as mail. The same Message-ID at every try."""
     digest = content.digest
-    boundary = f"digest-{digest.id}"
-    domain = domain_of(sender.address)
-    lines = [
-        f"From: {encode_name(sender.name or letter.name)} <{sender.address}>",
-        f"To: <{_ascii(digest.reader)}>",
-        f"Subject: {encode_words(letter.subject)}",
-        f"Date: {format_datetime(datetime.fromtimestamp(now, UTC))}",
-        f"Message-ID: <{digest.id}@{domain}>",
-        f"List-Id: <quarantine-digest.{domain}>",
+    fields = (
+        f"List-Id: <quarantine-digest.{domain_of(sender.address)}>",
         f"List-Unsubscribe:\r\n <{content.stop_url}>",
-        "Auto-Submitted: auto-generated",
-        "X-Auto-Response-Suppress: All",
-        f"Content-Language: {digest.language}",
-        "MIME-Version: 1.0",
-        f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"',
-        "",
-        f"--{boundary}",
-        *_part("plain", letter.text),
-        f"--{boundary}",
-        *_part("html", letter.html),
-        f"--{boundary}--",
-        "",
-    ]
-    return "\r\n".join(lines).encode("ascii", "replace")
-
-
-def _part(subtype: str, text: str) -> list[str]:
-    encoded = base64.encodebytes(text.encode("utf-8", "replace")).decode("ascii").splitlines()
-    return [f"Content-Type: text/{subtype}; charset=utf-8", "Content-Transfer-Encoding: base64", "", *encoded, ""]
-
-
-def _ascii(address: str) -> str:
-    """An address that only SMTPUTF8 can carry is named without it: whom the envelope names gets the mail."""
-    return address if address.isascii() else f"undisclosed@{domain_of(address)}"
+    )
+    return write_message(letter, sender, digest.reader, digest.id, digest.language, now, fields)

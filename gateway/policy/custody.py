@@ -2,7 +2,7 @@
 
 `after` and `answer` read it (settle.py, service.py), docs/custody.md is written from it, and the fault test
 (tests/e2e/fire.py) allows second copies only where a row here says that there may be one. No row leads to a state in
-which nobody has the message: that is the whole of it.
+which nobody has the message, but for the two that end what is held: a person's word, and the time an admin set.
 
 A message is with its sender until it has heard 2xx or 5xx; what happens before leaves it there too (RFC 5321 §6.1).
 """
@@ -16,7 +16,7 @@ from gateway.types import ActionName, Reply
 
 State = Literal[
     "receiving", "judging", "holding", "relaying", "refusing", "answering", "filtering", "with the MTA",
-    "with the sender", "at the next hop", "held", "refused", "releasing", "released",
+    "with the sender", "at the next hop", "held", "refused", "releasing", "released", "deleted",
 ]  # fmt: skip
 
 
@@ -75,6 +75,8 @@ TRANSITIONS: tuple[Transition, ...] = (
         "it dies before its 250, or its client has gone", True,
     ),
     Transition("held", "a person releases it", "releasing", "", "one at a time"),
+    Transition("held", "a person deletes it, or calls it spam", "deleted", "", "the audit log says who"),
+    Transition("held", "it expires: kept for its time, or the quarantine is full", "deleted", "", "its row says so"),
     Transition("releasing", "2xx", "released", "", "the next hop said so"),
     Transition("releasing", "anything else", "held", "", "with its words"),
     Transition("releasing", "the next hop took it, and its reply is lost", "held", "", "with its words", True),

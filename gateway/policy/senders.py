@@ -24,8 +24,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from gateway.mail.author_field import is_author_proven
-from gateway.types import ActionName, AuthResult, Recipient, Ruling, SenderEntry
+from gateway.mail.author_field import is_author_proven, peek_author, peek_authors
+from gateway.types import ActionName, AuthResult, Envelope, Recipient, Ruling, SenderEntry
 
 _ADDRESS, _DOMAIN = -1000, -999  # before every domain and what is below, which has less its labels
 _MAX_BELOW = 8  # labels: a domain's parents that are looked up
@@ -45,11 +45,29 @@ class Sender(NamedTuple):
         return self.authors[0] if len(self.authors) == 1 else ""
 
 
+def sender_of(envelope: Envelope, content: bytes, auth: Sequence[AuthResult]) -> Sender:
+    """Whom a message is from, by its bytes."""
+    history = envelope.history
+    author = history.author if history is not None else peek_author(content)
+    authors = (author,) if author else tuple(peek_authors(content))
+    return Sender(authors, envelope.reverse_path.lower(), tuple(auth), envelope.client.ip)
+
+
 class Limits(NamedTuple):
     """What the configuration says of all entries."""
 
     blocked: ActionName = "quarantine"
     allow_below: float = 25.0  # score
+
+
+class Said(NamedTuple):
+    """What people said of one sender."""
+
+    entries: tuple[SenderEntry, ...] = ()
+    limits: Limits = Limits()
+
+
+NOTHING_SAID = Said()
 
 
 class Judged(NamedTuple):
@@ -174,6 +192,11 @@ def _ruling(
         return Ruling(None, f"{held.by}'s entry counts below {limits.allow_below:.1f}", held.number)
     how = f"client {sender.client_ip} in {held.network}" if held.network else proof_of(sender.author, sender.auth)
     return Ruling("accept", f"allowed by {_named(held)} ({how})", held.number, limits.allow_below)
+
+
+def patterns_of(sender: Sender) -> set[str]:
+    """Those that entries about him may have."""
+    return {pattern for address in (*sender.authors, sender.reverse_path) for _, pattern in _patterns(address)}
 
 
 def fits(pattern: str, address: str) -> bool:

@@ -9,7 +9,8 @@ verdict := head: JSON                                                           
 fault   := head: the stage that raised                                                (scorer -> listener, FAULT)
 ask     := head: JSON list of domains; sequence: the scorer's own                     (scorer -> listener, ASK)
 new     := head: JSON list of those that are new, or null; sequence: the question's   (listener -> scorer, NEW)
-why     := head: JSON [envelope, kept verdict's JSON, policy]; content as above       (admin -> scorer, WHY)
+why     := head: JSON [envelope, kept verdict's JSON, policy, entries on the sender]; content as above
+                                                                                      (admin -> scorer, WHY)
 flip    := head: JSON of counterfactual.flip_object                                   (scorer -> admin, FLIP)
 
 Envelopes and verdicts are arrays, in the order of their dataclasses' fields. JSON, not pickle: a scorer has read
@@ -25,6 +26,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
+from gateway.policy.senders import NOTHING_SAID, Limits, Said
 from gateway.types import (
     AuthResult,
     Client,
@@ -36,6 +38,7 @@ from gateway.types import (
     Past,
     Prediction,
     Recipient,
+    SenderEntry,
     Summary,
     Verdict,
 )
@@ -43,6 +46,7 @@ from gateway.types import (
 HELLO, REQUEST, VERDICT, FAULT, WHY, FLIP, ASK, NEW = 1, 2, 3, 4, 5, 6, 7, 8
 MAX_ANSWER = 16 << 20  # bytes of what a listener takes from a scorer; a verdict has some thousand
 _MAX_DOMAINS, _MAX_DOMAIN = 8, 253
+_SAID = ("number", "act", "pattern", "recipient", "expires_at", "by", "at", "network")  # of an entry
 _HEAD = struct.Struct("!IBII")
 _LENGTH = struct.Struct("!I")
 _BEHIND_LENGTH = _HEAD.size - _LENGTH.size
@@ -96,16 +100,18 @@ def unpack_request(head: bytes) -> tuple[Envelope, tuple[str, ...], bool]:
     return _envelope(*fields), tuple(skip), explained is True
 
 
-def pack_why(envelope: Envelope, verdict_json: str, policy: DomainPolicy) -> bytes:
-    """Head of a WHY: the verdict as it was kept, the policy by its thresholds."""
-    limits = (policy.name, policy.tag_at, policy.quarantine_at, policy.reject_at, policy.on_incomplete)
-    return _encode((_envelope_fields(envelope), verdict_json, limits))
+def pack_why(envelope: Envelope, verdict_json: str, policy: DomainPolicy, said: Said = NOTHING_SAID) -> bytes:
+    """Head of a WHY: the verdict as it was kept, the policy by its thresholds, what is said of the sender."""
+    thresholds = (policy.name, policy.tag_at, policy.quarantine_at, policy.reject_at, policy.on_incomplete)
+    entries = [[getattr(one, name) for name in _SAID] for one in said.entries]
+    return _encode((_envelope_fields(envelope), verdict_json, thresholds, (entries, said.limits)))
 
 
-def unpack_why(head: bytes) -> tuple[Envelope, str, DomainPolicy]:
-    """Envelope, kept verdict, and a policy without a next hop."""
-    fields, verdict_json, (name, *limits) = _decode(head)
-    return _envelope(*fields), verdict_json, DomainPolicy(name, "", *limits)
+def unpack_why(head: bytes) -> tuple[Envelope, str, DomainPolicy, Said]:
+    """Envelope, kept verdict, a policy without a next hop, and entries on the sender without their notes."""
+    fields, verdict_json, (name, *thresholds), (entries, limits) = _decode(head)
+    said = Said(tuple([SenderEntry(**dict(zip(_SAID, one, strict=True))) for one in entries]), Limits(*limits))
+    return _envelope(*fields), verdict_json, DomainPolicy(name, "", *thresholds), said
 
 
 def pack_domains(domains: Iterable[str] | None) -> bytes:

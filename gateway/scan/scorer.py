@@ -235,12 +235,12 @@ class _Child(asyncio.Protocol):
         os.nice(_NICE)
         self._marker.for_message(sequence)("why")
         try:
-            envelope, kept, policy = unpack_why(head)
+            envelope, kept, policy, said = unpack_why(head)
             before = verdict_from_json(kept)
             if before is None:
                 raise ValueError("no verdict is kept")
             case = self._pipeline.case(envelope, content, before)
-            flip = flip_object(find_flip(case, before, self._pipeline.judge_again, policy))
+            flip = flip_object(find_flip(case, before, self._pipeline.judge_again, policy, said))
             self._write(FLIP, sequence, json.dumps(flip).encode("ascii"))
         except (
             ScorerError,

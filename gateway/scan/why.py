@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from gateway.errors import ScorerError
+from gateway.policy.senders import NOTHING_SAID, Said
 from gateway.scan.frames import FLIP, HELLO, WHY, Frame, FrameReader, pack, pack_why
 from gateway.types import DomainPolicy, Envelope
 
 _MAX_ANSWER = 1 << 18
+_MAX_CHANGES = 10
 _CHUNK = 1 << 16
 
 
@@ -27,11 +29,13 @@ class Why:
         self._limit_s = limit_s
         self._turn = asyncio.Semaphore(at_once)
 
-    async def ask(self, envelope: Envelope, content: bytes, verdict_json: str, policy: DomainPolicy) -> dict[str, Any]:
+    async def ask(
+        self, envelope: Envelope, content: bytes, verdict_json: str, policy: DomainPolicy, said: Said = NOTHING_SAID
+    ) -> dict[str, Any]:
         """counterfactual.flip_object's answer. Raises ScorerError when none comes within the limit."""
         try:
             async with asyncio.timeout(self._limit_s), self._turn:
-                return await self._ask(pack_why(envelope, verdict_json, policy), content)
+                return await self._ask(pack_why(envelope, verdict_json, policy, said), content)
         except (OSError, EOFError, ValueError, TypeError, LookupError) as error:
             raise ScorerError(f"not judged again: {type(error).__name__}") from None
 
@@ -61,11 +65,11 @@ async def _answer(reader: asyncio.StreamReader) -> Frame:
 def _checked(found: Any) -> dict[str, Any]:
     """What a page may rely on. Raises ValueError, TypeError, LookupError."""
     changes = [{name: str(one[name]) for name in ("kind", "value", "text")} for one in found["changes"]]
-    words = {name: str(found[name]) for name in ("text", "was", "action")}
+    words = {name: str(found[name]) for name in ("text", "was", "action", "entry")}
     numbers = {name: int(found[name]) for name in ("judged", "signs")}
     return {
         **words,
-        "changes": changes[:2],
+        "changes": changes[:_MAX_CHANGES],
         "score": float(found["score"]),
         **numbers,
         "is_needed": bool(found["is_needed"]),

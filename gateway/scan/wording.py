@@ -91,6 +91,7 @@ _CHANGES = {
     "message_id": "with a correct Message-ID",
     "subject": "with another subject",
     "passage": "without the passage “%(value)s”",
+    "block": "without the block of %(value)s by %(by)s",
 }
 _SHOWN_AS, _SENT_AS = "shown as %(shown)s, leads to %(host)s", "shown as %(shown)s, sent as %(address)s"
 _ANSWERS = "from %(author)s, but answers go to %(address)s"
@@ -259,7 +260,12 @@ def change_text(kind: str, value: str, tongue: Tongue = ENGLISH) -> str:
     """One change."""
     short = value if len(value) <= _PASSAGE_SHOWN else f"{value[:_PASSAGE_SHOWN].rstrip()}…"
     said = _CHANGES.get(kind)
-    return tongue.gettext(said) % {"value": tongue.shown(short)} if said else tongue.shown(f"{kind} {short}".strip())
+    if not said:
+        return tongue.shown(f"{kind} {short}".strip())
+    by = ""
+    if kind == "block":  # a pattern has no space in it
+        short, _, by = short.partition(" ")
+    return tongue.gettext(said) % {"value": tongue.shown(short), "by": tongue.shown(by)}
 
 
 def evidence_text(name: str, line: str, tongue: Tongue = ENGLISH) -> str:

@@ -59,6 +59,7 @@ held = Table(
     Index("held_message_domain", "domain", "state", "received_at", "id", "kind", "score", "campaign"),
     Index("held_message_campaign", "campaign", "state", "received_at", "id", "domain", "kind", "score"),
     Index("held_message_changed", "state_at"),
+    Index("held_message_sizes", "domain", "blob", "state", "size_bytes"),  # in the order they are added up in
 )
 
 Index("held_message_mailbox", func.lower(held.c.recipient))

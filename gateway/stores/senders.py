@@ -4,7 +4,7 @@ them, so whoever asks for what changed since his revision misses nothing: that i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -80,7 +80,7 @@ class SqlSenders:
         if query.act:
             conditions.append(sender.c.act == query.act)
         if query.is_in_force:
-            conditions.append(or_(sender.c.expires_at.is_(None), sender.c.expires_at > self._now()))
+            conditions.append(self._in_force())
         if query.text:
             columns = (sender.c.pattern, sender.c.recipient, sender.c.note, sender.c.by)
             text = storable(query.text)
@@ -99,6 +99,13 @@ class SqlSenders:
         with faults("senders"), self._engine.begin() as connection:
             change = {"removed_at": self._now(), "revision": _next_revision(connection)}
             return bool(connection.execute(update(sender).where(*which).values(**change)).rowcount)
+
+    def fitting(self, patterns: Collection[str], recipients: Collection[str]) -> Sequence[SenderEntry]:
+        """By the index of their key."""
+        named = sender.c.pattern.in_([*map(storable, patterns)]), sender.c.recipient.in_([*map(storable, recipients)])
+        query = select(sender).where(*named, sender.c.removed_at.is_(None), self._in_force())
+        with faults("senders"), self._read() as connection:
+            return [_entry(row) for row in connection.execute(query.order_by(sender.c.number)).mappings()]
 
     def since(self, revision: int, limit: int = 5000) -> Sequence[SenderEntry]:
         """Each entry once, as it is now."""
@@ -154,9 +161,12 @@ class SqlSenders:
 
     def _check_room(self, connection: Connection) -> None:
         """Raises InputError when more count than may."""
-        counts = [sender.c.removed_at.is_(None), or_(sender.c.expires_at.is_(None), sender.c.expires_at > self._now())]
+        counts = [sender.c.removed_at.is_(None), self._in_force()]
         if (connection.scalar(select(func.count()).select_from(sender).where(*counts)) or 0) > MAX_ENTRIES:
             raise InputError(f"{MAX_ENTRIES:,} senders are allowed or blocked, as many as there may be; remove some")
+
+    def _in_force(self) -> ColumnElement[bool]:
+        return or_(sender.c.expires_at.is_(None), sender.c.expires_at > self._now())
 
     def _read(self) -> Connection:
         return self._engine.connect().execution_options(read_only=True)

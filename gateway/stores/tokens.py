@@ -56,8 +56,8 @@ class SqlTokens:
             agent=shown,
         )
 
-    def session(self, text: str) -> Account | None:
-        """Whose session it is; every use makes it last longer, up to its end. Nobody's when the account is disabled."""
+    def session(self, text: str, *, is_use: bool = True) -> Account | None:
+        """Whose session it is; a use makes it last longer, up to its end. Nobody's when the account is disabled."""
         now = time.time()
         query = (
             select(account, token.c.used_at, token.c.created_at)
@@ -69,7 +69,7 @@ class SqlTokens:
             row = connection.execute(query).mappings().first()
         if row is None:
             return None
-        if now >= row["used_at"] + min(_TOUCH_S, self._idle_s / 10):
+        if is_use and now >= row["used_at"] + min(_TOUCH_S, self._idle_s / 10):
             ends = min(now + self._idle_s, row["created_at"] + self._max_s)
             with faults("accounts"), self._engine.begin() as connection:
                 connection.execute(

@@ -10,6 +10,7 @@ from gateway.errors import InputError
 from gateway.ports import Desk, QuarantineStore
 from gateway.review import Review, Reviewed
 from gateway.types import Account
+from gateway.web.filter import About, Filter, kept_filter
 from gateway.web.rows import rows_of
 from gateway.web.site import Site, find
 
@@ -23,19 +24,20 @@ def act_routes(site: Site, quarantine: QuarantineStore, review: Review, desk: De
     reporter = Annotated[Account, Depends(site.allowed("spam"))]
     deleter = Annotated[Account, Depends(site.allowed("delete"))]
 
-    def after_act(request: Request, who: Account, act: str, done: Reviewed) -> Response:
-        """The row anew for the list's script, the page for a form's request, asked first by a script or not."""
-        held = done.held
+    def after_act(request: Request, who: Account, act: str, done: Reviewed, about: str) -> Response:
+        """The row anew for the list's script; for a form's request, asked first by a script or not, the page, with the
+        filter that the list had: what is no filter is left out, so a form leads nowhere else."""
+        held, kept = done.held, kept_filter(about) or Filter()
         site.record(who, act, held.id, done.told)
         if request.headers.get("hx-request") and not request.headers.get("hx-boosted"):
-            return site.page(request, "row.html", row=rows_of(desk, [held])[0], who=who, learned=done.learned)
-        said = f"?learned={done.learned}" if done.learned else ""
-        return RedirectResponse(f"/held/{held.id}{said}", 303)
+            row = rows_of(desk, [held])[0]
+            return site.page(request, "row.html", row=row, who=who, asked=kept, learned=done.learned)
+        return RedirectResponse(f"/held/{held.id}{kept.address(learned=done.learned)[1:]}", 303)
 
     @routes.post("/held/{held_id}/release")
     async def release_held(
         request: Request, who: releaser, held_id: str, csrf: Annotated[str, Form()] = "",
-        learn: Annotated[Literal["yes", "no"], Form()] = "yes",
+        learn: Annotated[Literal["yes", "no"], Form()] = "yes", about: About = "",
     ) -> Response:  # fmt: skip
         site.check_token(request, csrf)
         await asyncio.to_thread(find, quarantine, held_id, who)
@@ -43,26 +45,30 @@ def act_routes(site: Site, quarantine: QuarantineStore, review: Review, desk: De
             done = await review.release(held_id, who.name, learns=learn == "yes")
         except InputError:
             raise HTTPException(409, _NOT_HELD) from None
-        return after_act(request, who, "release", done)
+        return after_act(request, who, "release", done, about)
 
     @routes.post("/held/{held_id}/spam")
-    def spam_held(request: Request, who: reporter, held_id: str, csrf: Annotated[str, Form()] = "") -> Response:
+    def spam_held(
+        request: Request, who: reporter, held_id: str, csrf: Annotated[str, Form()] = "", about: About = ""
+    ) -> Response:
         site.check_token(request, csrf)
         find(quarantine, held_id, who)
         try:
             done = review.spam(held_id, who.name)
         except InputError:
             raise HTTPException(409, _NOT_HELD) from None
-        return after_act(request, who, "spam", done)
+        return after_act(request, who, "spam", done, about)
 
     @routes.post("/held/{held_id}/delete")
-    def delete_held(request: Request, who: deleter, held_id: str, csrf: Annotated[str, Form()] = "") -> Response:
+    def delete_held(
+        request: Request, who: deleter, held_id: str, csrf: Annotated[str, Form()] = "", about: About = ""
+    ) -> Response:
         site.check_token(request, csrf)
         find(quarantine, held_id, who)
         try:
             done = Reviewed(review.delete(held_id, who.name))
         except InputError:
             raise HTTPException(409, _NOT_HELD) from None
-        return after_act(request, who, "delete", done)
+        return after_act(request, who, "delete", done, about)
 
     return routes

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, get_args
-from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -17,7 +16,7 @@ from gateway.mail.address import domain_of
 from gateway.policy.access import covers, may, scope_of
 from gateway.ports import BulkStore, QuarantineStore
 from gateway.types import Account, BulkAct, BulkJob, HeldMessage, HeldQuery
-from gateway.web.filter import kept_filter
+from gateway.web.filter import About, kept_filter
 from gateway.web.site import Site
 
 _SHOWN = 5  # messages of what will be done
@@ -55,7 +54,7 @@ def bulk_routes(site: Site, quarantine: QuarantineStore, store: BulkStore, bulk:
     async def start(
         request: Request, who: lister, act: Annotated[BulkAct, Form()],
         ids: Annotated[list[str], Form(alias="id", max_length=1000)] = [],  # noqa: B006  FastAPI copies it
-        about: Annotated[str, Form(alias="filter", max_length=5000)] = "", until: Annotated[int, Form()] = 0,
+        about: About = "", until: Annotated[int, Form()] = 0,
         learn: Annotated[str, Form()] = "", csrf: Annotated[str, Form()] = "",
     ) -> Response:  # fmt: skip
         site.check_token(request, csrf)
@@ -104,7 +103,7 @@ def bulk_routes(site: Site, quarantine: QuarantineStore, store: BulkStore, bulk:
 
 def _chosen(about: str, who: Account, until: int) -> HeldQuery:
     """Held messages of a filter, of those that were there when the question was asked. Raises 400."""
-    kept = kept_filter(dict(parse_qsl(about, keep_blank_values=True)))
+    kept = kept_filter(about)
     if kept is None or kept.state != "held":
         raise HTTPException(400, "The request was not understood.")
     query = kept.model_copy(update={"fold": "", "sort": "newest"}).query(scope_of(who))

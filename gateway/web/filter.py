@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlencode
+from typing import Annotated, Literal, get_args
+from urllib.parse import parse_qsl, urlencode
 
 import jdatetime
+from fastapi import Form
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from gateway.types import HeldKind, HeldOrder, HeldQuery, QuarantineState, Scope
@@ -50,6 +50,8 @@ def parse_day(value: object) -> date | None:
 Score = Annotated[Annotated[float, Field(ge=-1000, le=1000, allow_inf_nan=False)] | None, BeforeValidator(_number)]
 Day = Annotated[date | None, BeforeValidator(parse_day)]
 Text = Annotated[str, Field(max_length=300)]
+
+About = Annotated[str, Form(alias="filter", max_length=5000)]  # the filter that a form was sent from, as a query
 
 
 class Filter(BaseModel):
@@ -119,10 +121,11 @@ class Filter(BaseModel):
         return bool(set(self.given()) - shown)
 
 
-def kept_filter(given: Mapping[str, Any]) -> Filter | None:
-    """The filter of a form or of an address that was kept; None when it is none."""
+def kept_filter(query: str) -> Filter | None:
+    """The filter of a form, or of an address that was kept, as its query has it; None when it is none."""
+    given = parse_qsl(query, keep_blank_values=True)
     try:
-        return Filter.model_validate({name: value for name, value in given.items() if name not in _LEFT_OUT})
+        return Filter.model_validate({name: value for name, value in given if name not in _LEFT_OUT})
     except (ValidationError, ValueError):
         return None
 

@@ -1,4 +1,4 @@
-"""A digest in words: HTML that mail readers show well, the same as text, in the language and calendar of its reader.
+"""Letters in words: HTML that mail readers show well, the same as text, in the language and calendar of their reader.
 
 Tables, inline styles, no images, nothing that is loaded; each block says its direction itself, as some readers drop the
 page's. What strangers wrote stands in cells or isolates of its own. Never shows anything of a body.
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import jdatetime
 
-from gateway.types import Calendar, DigestContent, DigestItem, DigestLetter, HeldMessage
+from gateway.types import Calendar, DigestContent, DigestItem, DigestLetter, HeldMessage, LinkContent
 from gateway.web.language import Language
 from gateway.web.site import Site, seen
 
@@ -48,6 +48,28 @@ def letter_writer(site: Site) -> Callable[[DigestContent], DigestLetter]:
         )
         name = language.translations.gettext("Mail quarantine")
         return DigestLetter(name, " ".join(subject.split()), html, text)
+
+    return write
+
+
+def link_letter_writer(site: Site) -> Callable[[LinkContent], DigestLetter]:
+    """The same for letters with a link that signs in."""
+
+    def write(content: LinkContent) -> DigestLetter:
+        language = site.languages.get(content.language) or next(iter(site.languages.values()))
+        values: dict[str, Any] = {
+            "content": content,
+            "language": language,
+            "minutes": language.number(str(content.minutes)),
+            "hostname": site.hostname,
+            "start": "right" if language.direction == "rtl" else "left",
+            "isolated": lambda text: _ISOLATED.format(seen(text)),
+        }
+        templates = site.templates[language.code]
+        subject, html, text = (
+            templates.get_template(f"link_letter{part}").render(values) for part in ("_subject.txt", ".html", ".txt")
+        )
+        return DigestLetter(language.translations.gettext("Mail quarantine"), " ".join(subject.split()), html, text)
 
     return write
 

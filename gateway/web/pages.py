@@ -49,7 +49,7 @@ from gateway.web.privacy import privacy_routes
 from gateway.web.review import review_routes
 from gateway.web.saved_filters import saved_filter_routes
 from gateway.web.senders import SenderDesk, sender_routes
-from gateway.web.session import session_routes
+from gateway.web.session import MailLink, session_routes
 from gateway.web.site import Site, error_page
 from gateway.web.tokens import token_routes
 from gateway.web.why import Why, why_routes
@@ -80,6 +80,7 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     hostname: str,
     translations: Mapping[str, Mapping[str, str]],
     programs: Programs | None = None,
+    mail_link: MailLink | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -88,11 +89,12 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
         why: judges a held message again, for web/why.py.
         translations: the rule files' (RuleFiles).
         programs: what the REST API has besides; None: it is not served.
+        mail_link: mails a link that signs in; None: nobody gets one by asking.
     """
     site = Site.make(accounts, audit, retention, hostname, translations, settings)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.middleware("http")(site.guard)
-    app.include_router(session_routes(site, sign_in))
+    app.include_router(session_routes(site, sign_in, mail_link))
     app.include_router(own_account_routes(site, sign_in))
     app.include_router(account_routes(site))
     app.include_router(review_routes(site, quarantine, desk))
@@ -111,9 +113,12 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
     app.include_router(privacy_routes(site, privacy))
     limits = Limits(sender_settings.blocked, sender_settings.allow_below)
     forecaster = Forecaster(quarantine, message_log, limits)
-    app.include_router(sender_routes(SenderDesk(site, senders, quarantine, forecaster, sender_settings.allow_days)))
+    sender_desk = SenderDesk(site, senders, quarantine, forecaster, sender_settings.allow_days)
+    app.include_router(sender_routes(sender_desk))
     if programs is not None:
-        parts = ApiParts(quarantine, message_log, timelines, ledger, review, desk, bulk, jobs, learning, why)
+        parts = ApiParts(
+            quarantine, message_log, timelines, ledger, review, desk, bulk, jobs, learning, why, sender_desk, privacy
+        )
         api = create_api(site, parts, programs)
         app.include_router(token_routes(site, programs.tokens, api, programs.settings.token_max_days))
         app.mount(API, api)

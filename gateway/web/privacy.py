@@ -12,7 +12,7 @@ from gateway.errors import InputError
 from gateway.policy.access import scope_of
 from gateway.privacy import Privacy
 from gateway.types import Account
-from gateway.web.site import Site
+from gateway.web.site import Site, current_client
 
 _CHUNK = 1 << 16
 _IN_MEMORY = 8 << 20
@@ -40,15 +40,10 @@ def privacy_routes(site: Site, privacy: Privacy) -> APIRouter:
         request: Request, who: officer, address: Annotated[str, Form()] = "", csrf: Annotated[str, Form()] = ""
     ) -> Response:
         site.check_token(request, csrf)
-        file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  closed when it was sent
         try:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as folder:
-                for name, content in privacy.export(address, scope_of(who), who.name, site.client_ip(request)):
-                    folder.writestr(name, content)
+            return exported(privacy, address, who)
         except InputError:
             raise HTTPException(400, "The request was not understood.") from None
-        headers = {"Content-Disposition": 'attachment; filename="export.zip"', "Content-Length": str(file.tell())}
-        return StreamingResponse(_sent(file), media_type="application/zip", headers=headers)
 
     @routes.post("/privacy/erase")
     def erase(
@@ -56,12 +51,22 @@ def privacy_routes(site: Site, privacy: Privacy) -> APIRouter:
     ) -> Response:
         site.check_token(request, csrf)
         try:
-            done = privacy.erase(address, scope_of(who), who.name, site.client_ip(request))
+            done = privacy.erase(address, scope_of(who), who.name, current_client())
         except InputError:
             raise HTTPException(400, "The request was not understood.") from None
         return page(request, who, erased=done)
 
     return routes
+
+
+def exported(privacy: Privacy, address: str, who: Account) -> Response:
+    """All that is kept of a person, as a zip file. Raises InputError, StoreError."""
+    file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  closed when it was sent
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as folder:
+        for name, content in privacy.export(address, scope_of(who), who.name, current_client()):
+            folder.writestr(name, content)
+    headers = {"Content-Disposition": 'attachment; filename="export.zip"', "Content-Length": str(file.tell())}
+    return StreamingResponse(_sent(file), media_type="application/zip", headers=headers)
 
 
 def _sent(file: IO[bytes]) -> Iterator[bytes]:

@@ -67,6 +67,19 @@ class SenderDesk:
             raise HTTPException(404, _GONE)
         return entry
 
+    def save(self, who: Account, entry: SenderEntry) -> SenderEntry:
+        """As it is stored. Raises InputError when there are too many."""
+        saved = self.store.add(entry)
+        self.site.record(who, f"sender-{saved.act}", saved.pattern, _told(saved), _domain(saved))
+        return saved
+
+    def remove(self, number: int, who: Account) -> None:
+        """Raises 404."""
+        entry = self.found(number, who)
+        if not self.store.remove(number, scope_of(who)):
+            raise HTTPException(404, _GONE)
+        self.site.record(who, "sender-remove", entry.pattern, _told(entry), _domain(entry))
+
     def held(self, held_id: str, who: Account) -> HeldMessage | None:
         """The message an entry is made from."""
         return find(self.quarantine, held_id, who) if held_id else None
@@ -159,17 +172,14 @@ def _list_routes(desk: SenderDesk) -> APIRouter:
     @routes.post("/senders/{number}/remove")
     def remove(request: Request, who: editor, number: int, csrf: Annotated[str, Form()] = "") -> Response:
         site.check_token(request, csrf)
-        entry = desk.found(number, who)
-        if not store.remove(number, scope_of(who)):
-            raise HTTPException(404, _GONE)
-        site.record(who, "sender-remove", entry.pattern, _told(entry), _domain(entry))
+        desk.remove(number, who)
         return RedirectResponse("/senders", 303)
 
     return routes
 
 
 def _form_routes(desk: SenderDesk) -> APIRouter:
-    routes, site, store = APIRouter(), desk.site, desk.store
+    routes, site = APIRouter(), desk.site
     editor = Annotated[Account, Depends(site.allowed("senders"))]
 
     @routes.get("/senders/new")
@@ -203,10 +213,9 @@ def _form_routes(desk: SenderDesk) -> APIRouter:
         if said.seen is not None and said.seen != said.about:
             return desk.form(request, who, said, hint=_CHANGED)
         try:
-            entry = store.add(desk.entry(who, said))
+            entry = desk.save(who, desk.entry(who, said))
         except InputError as fault:
             return desk.form(request, who, said, fault=str(fault))
-        site.record(who, f"sender-{entry.act}", entry.pattern, _told(entry), _domain(entry))
         return RedirectResponse(f"/senders?saved={entry.number}", 303)
 
     return routes

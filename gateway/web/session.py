@@ -4,10 +4,11 @@ Every refusal has the same words and takes the same time (gateway/sign_in.py). A
 """
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import structlog
@@ -15,19 +16,24 @@ from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from gateway.errors import InputError, SignInError
+from gateway.policy.token_bucket import TokenBuckets
 from gateway.sign_in import Entrance, SignIn
 from gateway.types import Account
-from gateway.web.site import LANGUAGE_COOKIE, SESSION_COOKIE, Site
+from gateway.web.site import LANGUAGE_COOKIE, SESSION_COOKIE, Site, seen
 
 _YEAR_S = 365 * 86_400
 _ISSUER_COOKIE = "darban_issuer"
 _ISSUER_S = 600
 _REFUSALS = 20
+_LINKS, _HOUR_S = 10, 3600.0  # that one client may ask for in an hour
 _AT_ONCE = 4  # a password's hash takes 64 MiB: a crowd at the door waits
 
 log = structlog.get_logger()
 Name = Annotated[str, Form(max_length=1000)]
 Password = Annotated[str, Form(max_length=10_000)]
+
+
+MailLink = Callable[[str, str, str], None]  # address, language, client: does not wait, tells nothing
 
 
 class Refusals:
@@ -58,12 +64,14 @@ class Door:
     site: Site
     sign_in: SignIn
     refusals: Refusals = field(default_factory=Refusals)
+    mail_link: MailLink | None = None
+    asks: TokenBuckets = field(default_factory=lambda: TokenBuckets(_LINKS, _HOUR_S))
     limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_AT_ONCE))
 
-    def page(self, request: Request, status: int = 200, **values: str) -> Response:
+    def page(self, request: Request, status: int = 200, **values: Any) -> Response:
         """The page that asks for name and password, or offers the issuer."""
         issuer = self.sign_in.issuer.label if self.sign_in.issuer else ""
-        values |= {"kind": "sign-in", "action": "/sign-in", "issuer": issuer}
+        values |= {"kind": "sign-in", "action": "/sign-in", "issuer": issuer, "mails_links": self.mail_link is not None}
         return self.site.page(request, "sign_in.html", status, **values)
 
     def begin(self, request: Request, who: Account, way: str) -> Response:
@@ -102,11 +110,11 @@ class Door:
         self.site.record(known, "sign-in-locked" if is_locked else "sign-in-refused", "", f"{way}{told or ''}")
 
 
-def session_routes(site: Site, sign_in: SignIn) -> APIRouter:
-    """Everything that works without a session."""
-    door = Door(site, sign_in)
+def session_routes(site: Site, sign_in: SignIn, mail_link: MailLink | None) -> APIRouter:
+    """Everything that works without a session. `mail_link`: None where nobody gets one by asking."""
+    door = Door(site, sign_in, mail_link=mail_link)
     routes = APIRouter()
-    for part in (_password_routes, _issuer_routes, _link_routes, _owner_routes, _browser_routes):
+    for part in (_password_routes, _issuer_routes, _ask_routes, _link_routes, _owner_routes, _browser_routes):
         routes.include_router(part(door))
     return routes
 
@@ -169,6 +177,34 @@ def _issuer_routes(door: Door) -> APIRouter:
             raise _unavailable(fault) from None
         answer.delete_cookie(_ISSUER_COOKIE, path="/sign-in/oidc")
         return answer
+
+    return routes
+
+
+def _ask_routes(door: Door) -> APIRouter:
+    """Asking for a link: what is answered is the same for every address, at once."""
+    routes = APIRouter()
+    site = door.site
+
+    def mail_link() -> MailLink:
+        if door.mail_link is None:
+            raise HTTPException(404, "There is no such page.")
+        return door.mail_link
+
+    @routes.get("/sign-in/link")
+    def ask_form(request: Request) -> Response:
+        mail_link()
+        return site.page(request, "sign_in_link.html")
+
+    @routes.post("/sign-in/link")
+    async def ask(request: Request, address: Annotated[str, Form(min_length=1, max_length=320)]) -> Response:
+        site.check_origin(request)
+        mail = mail_link()
+        wait_s = door.asks.wait_s(network_of(site.client_ip(request)))
+        if wait_s:
+            raise HTTPException(429, "That was asked for too often. Try again later.", {"Retry-After": f"{wait_s:.0f}"})
+        mail(address, site.language(request).code, site.client_ip(request))
+        return site.page(request, "sign_in_link.html", address=seen(address))
 
     return routes
 
@@ -264,6 +300,17 @@ def _browser_routes(door: Door) -> APIRouter:
         return answer
 
     return routes
+
+
+def network_of(client_ip: str) -> str:
+    """What one client has: an IPv4 address, of IPv6 a /64."""
+    try:
+        found = ipaddress.ip_address(client_ip)
+    except ValueError:
+        return client_ip
+    if found.version == 4 or found.ipv4_mapped is not None:
+        return client_ip
+    return str(ipaddress.ip_network((int(found), 64), strict=False))
 
 
 def _unavailable(fault: SignInError) -> HTTPException:

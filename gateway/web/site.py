@@ -41,6 +41,7 @@ _HEADERS = {
 }
 _REASONS_SHOWN = 2
 _SOON_S = 7 * DAY_S
+_POLLS = ("news", "job")  # elements that ask by themselves, which htmx names: nobody has to be there
 _HOPS = 10  # of X-Forwarded-For
 _MOST_ALIKE = 1000  # are counted
 _OF_THE_FRAMEWORK = {
@@ -57,6 +58,7 @@ ACTS = {  # of the audit log -> the message id of its name
     "delete": "Deleted",
     "sign-in": "Signed in",
     "sign-in-refused": "Sign-in refused",
+    "sign-in-link": "Sign-in link mailed",
     "sign-out": "Signed out",
     "setup": "First account made",
     "sign-in-locked": "Sign-in has to wait",
@@ -139,7 +141,8 @@ class Site:
 
     def account(self, request: Request) -> Account:
         """Who is signed in; a dependency of the routes. Everybody else is sent to the door."""
-        who = self.accounts.session(request.cookies.get(SESSION_COOKIE, ""))
+        is_use = request.headers.get("hx-trigger") not in _POLLS
+        who = self.accounts.session(request.cookies.get(SESSION_COOKIE, ""), is_use=is_use)
         if who is None and request.headers.get(
             "hx-request"
         ):  # a script follows a 303 in silence and never sees the door
@@ -164,7 +167,7 @@ class Site:
 
         The domain is found by itself where the subject is a held message or an address."""
         name = who if isinstance(who, str) else who.name
-        self.audit.append(name, act, subject, detail, domain=domain, client=_CLIENT.get())
+        self.audit.append(name, act, subject, detail, domain=domain, client=current_client())
 
     def client_ip(self, request: Request) -> str:
         """Who asks: the peer, or whom it names when it is a proxy of ours; "" when there is no address."""
@@ -237,6 +240,11 @@ def true_client(peer: str, forwarded_for: str, proxies: Sequence[str]) -> str:
         except ValueError:
             break
     return found
+
+
+def current_client() -> str:
+    """For the audit log: the address of who asks, and his token."""
+    return _CLIENT.get()
 
 
 def acts_by_token(token: str) -> None:

@@ -39,6 +39,6 @@ def why_routes(site: Site, quarantine: QuarantineStore, why: Why) -> APIRouter:
             return JSONResponse(flip)
         name = "why_line.html" if is_for_script else "why.html"
         sentence = flip_text(flip, tongue(site.language(request)))
-        return site.page(request, name, held=held, who=who, sentence=sentence)
+        return site.page(request, name, held=held, who=who, sentence=sentence, entry=flip.get("entry", ""))
 
     return routes

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from gateway.housekeeping import Housekeeping
 from gateway.policy.retention import DAY_S, Retention
@@ -110,6 +110,36 @@ def test_a_domain_has_a_limit_of_its_own(world: World) -> None:
         world.hold(number, number, domain="small.test" if number > 2 else "large.test")
     world.keep(domain_sizes={"small.test": 9})
     assert world.states() == {"1": "held", "2": "held", "3": "held", "4": "deleted"}
+
+
+def test_sizes_are_added_up_from_an_index_and_no_more_often_than_something_went(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1, 4):
+        world.hold(number, 1)
+    added_up: list[int] = []
+    sizes = world.quarantine.sizes_of_domains
+
+    def counted() -> Any:
+        found = sizes()
+        added_up.append(sum(found.values()))
+        return found
+
+    monkeypatch.setattr(world.quarantine, "sizes_of_domains", counted)
+    world.keep(max_size=1000, domain_sizes={"darban.test": 1000})
+    assert added_up == [27]
+    world.keep(max_size=20)
+    assert added_up == [27, 27, 18]
+    if world.engine.dialect.name == "sqlite":
+        plan: list[str] = []
+
+        def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plan.extend(row[3] for row in cursor.fetchall())
+
+        event.listen(world.engine, "before_cursor_execute", explain)
+        sizes()
+        assert "SCAN held_message USING COVERING INDEX held_message_sizes" in plan
 
 
 def test_a_kill_at_any_point_leaves_what_is_true(tmp_path: Path) -> None:

@@ -101,6 +101,23 @@ def test_the_scope_is_asked_in_the_store(store: SqlSenders, scope: Scope, seen: 
         assert store.remove(number, scope) == (recipient in seen)
 
 
+def test_what_fits_a_sender_and_is_in_force(store: SqlSenders, clock: FakeClock) -> None:
+    said = [
+        entry(),
+        entry("example.org", ""),
+        entry(".org", "ours.test"),
+        entry("b@example.org"),
+        entry(recipient="me@ours.test"),
+    ]
+    made = store.add_all([*said, entry("gone.example"), entry("ended.example", expires_at=NOW + 1)])
+    store.remove(made[5].number, ALL)
+    clock.advance(10)
+    patterns = {"a@example.org", "example.org", ".org", "gone.example", "ended.example", "\0 \ud800"}
+    found = store.fitting(patterns, {"you@ours.test", "ours.test", ""})
+    assert [one.pattern for one in found] == ["a@example.org", "example.org", ".org"]
+    assert store.fitting((), ("",)) == []
+
+
 def test_a_page_its_filters_and_the_next(store: SqlSenders) -> None:
     made = [store.add(entry(f"a{number}@example.org")) for number in range(5)]
     block = store.add(entry("b_%@example.org", act="block", note="phish", expires_at=NOW))

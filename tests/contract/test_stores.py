@@ -400,6 +400,32 @@ def test_sessions_end_when_idle_and_when_old(engine: Engine, monkeypatch: pytest
     assert accounts.session(idle) is None
 
 
+def test_a_page_that_asks_by_itself_keeps_no_session_alive(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts = SqlAccounts(engine, idle_s=100, max_s=1000)
+    now = time.time()
+    monkeypatch.setattr("gateway.stores.tokens.time.time", lambda: now)
+    secret = accounts.new_session(accounts.create("sara", "a long password"))
+    for at in (15, 30, 45, 60, 75, 90):
+        monkeypatch.setattr("gateway.stores.tokens.time.time", lambda at=at: now + at)
+        assert accounts.session(secret, is_use=False) is not None
+    (known,) = accounts.sessions("sara")
+    assert known.used_at == now
+    monkeypatch.setattr("gateway.stores.tokens.time.time", lambda: now + 101)
+    assert accounts.session(secret, is_use=False) is None
+
+
+def test_a_session_is_not_written_at_each_use(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts = SqlAccounts(engine, idle_s=6000, max_s=10_000)
+    now = time.time()
+    monkeypatch.setattr("gateway.stores.tokens.time.time", lambda: now)
+    secret = accounts.new_session(accounts.create("sara", "a long password"))
+    for at, used_at in ((1, 0), (59, 0), (60, 60), (119, 60), (121, 121)):
+        monkeypatch.setattr("gateway.stores.tokens.time.time", lambda at=at: now + at)
+        assert accounts.session(secret) is not None
+        (known,) = accounts.sessions("sara")
+        assert known.used_at == now + used_at, at
+
+
 def test_one_time_codes_are_taken_once(engine: Engine) -> None:
     accounts = SqlAccounts(engine)
     accounts.create("sara", "a long password")

@@ -56,7 +56,7 @@ def test_every_example_works(gateway: peers.Gateway, tmp_path: Path) -> None:
     script = "set -eux\n" + "\n".join(BLOCKS)
     script = script.replace("http://127.0.0.1:8025", f"http://127.0.0.1:{gateway.web_port}")
     ran = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", script], text=True, capture_output=True, check=False, timeout=120,
+        ["bash", "-o", "pipefail", "-c", script], text=True, capture_output=True, check=False, timeout=120, cwd=tmp_path,
         env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-2000:]

@@ -22,7 +22,7 @@ from gateway.stores.engine import migrate
 from gateway.stores.quarantine import SqlQuarantine
 from gateway.types import Disposition, HeldMessage, Hit, Summary
 from tests.builders import recipient, verdict
-from tests.bulk_victim import bulk_of
+from tests.bulk_victim import review_of
 from tests.contract.test_stores import CONTENT, held
 from tests.e2e.peers import free_port
 from tests.e2e.test_pages import FLAGS
@@ -53,9 +53,10 @@ class Review(NamedTuple):
 def review(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Review]:
     folder = tmp_path_factory.mktemp("review")
     migrate(f"sqlite:///{folder}/darban.db")
-    bulk, quarantine, _ = bulk_of(folder)
-    web = make_web_app(folder, bulk=bulk, translations={"fa": {"MONEY_WON": "به خواننده می‌گوید برنده شده است"}})
-    running = Review(free_port(), quarantine, web.accounts)
+    web = make_web_app(
+        folder, review=review_of(folder), translations={"fa": {"MONEY_WON": "به خواننده می‌گوید برنده شده است"}}
+    )
+    running = Review(free_port(), web.quarantine, web.accounts)
     for number in range(1, 6):
         running.hold(number, f"Draw number {number}", campaign="c" * 16, kind="phishing", attachments=1)
     for number, word in enumerate(("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"), 10):
@@ -64,7 +65,7 @@ def review(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Review]:
     server = uvicorn.Server(uvicorn.Config(web.app, port=running.port, log_level="warning"))
 
     async def serve() -> None:
-        work = asyncio.create_task(bulk.run())
+        work = asyncio.create_task(web.bulk.run())
         await server.serve()
         work.cancel()
 
@@ -115,8 +116,7 @@ async def _no_scorer(_held: HeldMessage, _content: bytes) -> dict:
 
 
 def _is_trouble(said: ConsoleMessage) -> bool:
-    """A browser asks every site once for its icon."""
-    return said.type in ("error", "warning") and not said.location["url"].endswith("/favicon.ico")
+    return said.type in ("error", "warning")
 
 
 def picture(page: Page, name: str) -> None:

@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
+from gateway.stores.accounts import SqlAccounts
+from gateway.stores.engine import make_engine
+from gateway.types import Account
 from tests.builders import message_bytes
 from tests.dns_server import DnsServer
 from tests.e2e import peers
@@ -76,6 +80,22 @@ def senders(gateway: peers.Gateway, *arguments: str) -> str:
     return answer.stdout
 
 
+def why_held(gateway: peers.Gateway, subject: str) -> dict:
+    """What the REST API says would have had a held message delivered."""
+    accounts = SqlAccounts(make_engine(f"sqlite:///{gateway.folder}/var/darban.db"))
+    if accounts.record("siem") is None:
+        accounts.add(Account("siem", "owner"))
+    secret = gateway.cli("token", "create", "siem", "--name", "why", "--act", "list", "--act", "read").stdout.strip()
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{gateway.web_port}/api/v1",
+        headers={"Authorization": f"Bearer {secret}"},
+        timeout=60,
+    ) as client:
+        (held,) = client.get("/held", params={"q": subject}).json()["items"]
+        answer: dict = client.get(f"/held/{held['id']}/why").json()
+        return answer
+
+
 def test_a_held_sender_is_allowed_and_held_again_when_the_entry_ends(strict: peers.Gateway) -> None:
     assert send(strict, "before the entry")["action"] == "quarantine"
     told = senders(strict, "add", "allow", "sara@proven.example", "--recipient", "you@strict.test", "--dry-run")
@@ -125,8 +145,12 @@ def test_a_blocked_sender_is_held_until_the_entry_is_removed(strict: peers.Gatew
     assert rows[0]["reason"].endswith("'s entry without an end")
     held = strict.cli("quarantine", "list", "--search", "blocked now").stdout
     assert held.count("blocked now") == 4
+    why = why_held(strict, "blocked now 1")
+    assert [(one["kind"], one["value"].split(" ")[0]) for one in why["changes"]] == [("block", ".other.example")]
+    assert (why["was"], why["action"], why["is_needed"]) == ("quarantine", "accept", True)
     assert senders(strict, "remove", number) == f"{number} removed\n"
     time.sleep(FOLLOWS_S)
+    assert not why_held(strict, "blocked now 1")["is_needed"], "judged again it is not blocked any more"
     assert send(strict, "clean again", "reza@other.example", to=you)["action"] == "accept"
 
 

@@ -20,6 +20,7 @@ from gateway.ports import (
     QuarantineStore,
     TrainingLedger,
 )
+from gateway.privacy import Privacy
 from gateway.review import Review
 from gateway.timeline import Timelines
 from gateway.types import Account, DomainPolicy
@@ -30,8 +31,12 @@ from gateway.web.api.held import held_routes
 from gateway.web.api.jobs import job_routes
 from gateway.web.api.learning import learning_routes
 from gateway.web.api.message_log import message_log_routes
+from gateway.web.api.privacy import privacy_routes
 from gateway.web.api.problem import RESPONSES, Problem, handle_problems
+from gateway.web.api.saved_filters import saved_filter_routes
+from gateway.web.api.senders import sender_routes
 from gateway.web.api.status import status_routes
+from gateway.web.senders import SenderDesk
 from gateway.web.site import Site
 from gateway.web.why import Why
 
@@ -50,6 +55,8 @@ class ApiParts:
     jobs: BulkStore
     learning: LearningState | None
     why: Why
+    senders: SenderDesk
+    privacy: Privacy
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,9 @@ def create_api(site: Site, parts: ApiParts, programs: Programs) -> FastAPI:
     api.include_router(learning_routes(callers, site, parts.ledger, parts.learning))
     api.include_router(audit_routes(callers, site.audit))
     api.include_router(account_routes(callers, site))
+    api.include_router(sender_routes(callers, parts.senders))
+    api.include_router(privacy_routes(callers, parts.privacy))
+    api.include_router(saved_filter_routes(callers, parts.desk))
 
     @api.get("/openapi.json", include_in_schema=False)
     def openapi(_: Annotated[Account, Depends(callers.needs(None))]) -> dict[str, Any]:

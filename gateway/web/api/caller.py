@@ -7,8 +7,6 @@ tokens lose at once.
 from __future__ import annotations
 
 import hashlib
-import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any
 
@@ -19,11 +17,11 @@ from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBea
 from starlette.concurrency import run_in_threadpool
 
 from gateway.policy.access import Act, may, narrow
+from gateway.policy.token_bucket import TokenBuckets
 from gateway.ports import ApiTokenStore
 from gateway.types import Account
 from gateway.web.site import SESSION_COOKIE, Site, acts_by_token
 
-_KEYS = 10_000  # callers remembered
 _STRANGERS = 0.1  # of the rate, for who is nobody
 _MAX_KEY = 255
 _BEARER = HTTPBearer(auto_error=False, scheme_name="token", description="A token: Authorization: Bearer darban_...")
@@ -40,33 +38,13 @@ IdempotencyKey = Annotated[
 ]  # fmt: skip
 
 
-class Rates:
-    """Token buckets by caller: a minute's requests at once at most, and so many a minute."""
-
-    def __init__(self, per_minute: float, now: Callable[[], float] = time.monotonic) -> None:
-        self._per_minute = per_minute
-        self._now = now
-        self._kept: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key -> requests left, then
-
-    def wait_s(self, key: str, cost: float = 1.0) -> float:
-        """0.0: it is let through and counted; else how long to wait."""
-        now = self._now()
-        left, then = self._kept.pop(key, (self._per_minute, now))
-        left = min(self._per_minute, left + (now - then) * self._per_minute / 60.0)
-        is_let = left >= min(cost, self._per_minute)
-        self._kept[key] = (left - cost if is_let else left, now)
-        while len(self._kept) > _KEYS:
-            self._kept.popitem(last=False)
-        return 0.0 if is_let else (cost - left) * 60.0 / self._per_minute
-
-
 class Callers:
     """Tells who calls. `needs(act)` is the dependency of every route."""
 
     def __init__(self, site: Site, tokens: ApiTokenStore, per_minute: int) -> None:
         self._site = site
         self.tokens = tokens
-        self._rates = Rates(per_minute)
+        self._rates = TokenBuckets(per_minute, 60.0)
 
     def needs(self, act: Act | None) -> Callable[..., Coroutine[Any, Any, Account]]:
         """Who calls, and may do this; None: whoever is somebody. Raises 401, 403, 429."""

@@ -4,12 +4,13 @@ import asyncio
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Response
 from fastapi.responses import Response as Raw
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from gateway.errors import InputError, ScorerError
 from gateway.mail import decode_body, parse
@@ -70,6 +71,14 @@ class HeldFilter(Body):
     def to_filter(self, after: str = "") -> Filter:
         """As the page has it."""
         return Filter.model_validate(self.model_dump(include=set(HeldFilter.model_fields)) | {"after": after})
+
+
+def read_filter(given: Mapping[str, str]) -> HeldFilter:
+    """Raises 422 for one that is none."""
+    try:
+        return HeldFilter.model_validate(given)
+    except ValidationError:
+        raise HTTPException(422, "The filter was not understood.") from None
 
 
 class HeldPageOf(HeldFilter):

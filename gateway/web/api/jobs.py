@@ -1,19 +1,18 @@
 """Acts on many held messages: started, watched, stopped, gone on with."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
-from pydantic import ValidationError
 
 from gateway.bulk import MOST, Bulk
 from gateway.policy.access import covers, scope_of
 from gateway.ports import BulkStore, QuarantineStore
 from gateway.types import Account, BulkJob
 from gateway.web.api.caller import Callers, IdempotencyKey, act_router
-from gateway.web.api.held import HeldFilter
+from gateway.web.api.held import read_filter
 from gateway.web.api.models import Job, JobItem, Limit, NewJob, Page
 from gateway.web.site import Site
 
@@ -80,7 +79,7 @@ def _start_routes(callers: Callers, site: Site, quarantine: QuarantineStore, sto
         ids = await asyncio.to_thread(_chosen, quarantine, who, new)
         if not ids:
             raise HTTPException(409, "None of them is held.")
-        about = _filter(new.filter).to_filter().address()[2:] if new.filter is not None else ""
+        about = read_filter(new.filter).to_filter().address()[2:] if new.filter is not None else ""
         job_id = await bulk.start(who.name, new.act, ids, about=about, learns=new.learn)
         await asyncio.to_thread(site.record, who, f"bulk {new.act}", job_id, f"{len(ids)} messages: {about}")
         return Job.of(await asyncio.to_thread(_job, store, job_id, who))
@@ -106,14 +105,7 @@ def _chosen(quarantine: QuarantineStore, who: Account, new: NewJob) -> Sequence[
     if new.filter is None:
         found = quarantine.several(new.ids)
         return [one.id for one in found.values() if one.state == "held" and covers(scope, one.recipient)]
-    asked = _filter(new.filter)
+    asked = read_filter(new.filter)
     if asked.state != "held":
         raise HTTPException(422, "Only held messages can be acted on.")
     return quarantine.ids(replace(asked.to_filter().query(scope), until=quarantine.mark()), MOST)
-
-
-def _filter(given: Mapping[str, str]) -> HeldFilter:
-    try:
-        return HeldFilter.model_validate(given)
-    except ValidationError:
-        raise HTTPException(422, "The filter was not understood.") from None

@@ -24,6 +24,9 @@ from gateway.types import (
     Origin,
     QuarantineState,
     Role,
+    SavedFilter,
+    SenderAct,
+    SenderEntry,
     Summary,
     Via,
 )
@@ -125,6 +128,7 @@ class Change(BaseModel):
     is_needed: bool
     signs: int
     changes: list[dict[str, Any]]
+    entry: str = Field("", description="What an entry on the sender comes to, where that is not among the changes.")
 
 
 class Acted(BaseModel):
@@ -348,6 +352,118 @@ class AccountItem(BaseModel):
         told: dict[str, Any] = {"role": who.role, "domains": list(who.domains), "addresses": list(who.addresses)}
         own = ("origin", "is_disabled", "has_code", "created_at", "signed_in_at")
         return cls(name=who.name, **told, **{name: getattr(record, name) for name in own})
+
+
+class SenderItem(BaseModel):
+    """Somebody's word on a sender: what is done with his mail, to whom, until when."""
+
+    number: int
+    act: SenderAct
+    pattern: str = Field(description="`sara@example.org`; `example.org`; `.example.org` with all below it.")
+    recipient: str = Field(description="Whose mail: an address, a domain, or empty for everybody's.")
+    expires_at: float | None = Field(description="null: no end.")
+    network: str = Field(description="Of clients that need no proof; empty: the author has to be proven.")
+    note: str
+    by: str
+    at: float
+    held_id: str
+    hits: int
+    last_hit_at: float | None
+
+    @classmethod
+    def of(cls, entry: SenderEntry) -> SenderItem:
+        """As the store has it."""
+        return cls(**{name: getattr(entry, name) for name in cls.model_fields})
+
+
+class SenderList(Page[SenderItem]):
+    """A page of entries."""
+
+    total: int
+
+
+class NewSender(Body):
+    """To be said of a sender. What was said before of the same sender and recipient is replaced."""
+
+    act: SenderAct
+    pattern: Annotated[str, Field(min_length=1, max_length=400)]
+    recipient: Annotated[str, Field(max_length=320)] = ""
+    expires_at: Annotated[
+        float | None,
+        Field(ge=0, le=1e12, description="null: no end. Left out: as the configuration has it; a block's none."),
+    ] = None
+    note: Annotated[str, Field(max_length=500)] = ""
+    network: Annotated[str, Field(max_length=50)] = ""
+    held_id: HeldId | None = Field(None, description="The message it is said about.")
+
+
+class KeptOut(BaseModel):
+    """A held message that would still be held."""
+
+    held: Held
+    reason: str
+
+
+class SenderForecast(BaseModel):
+    """What an entry would have done with the mail of the last days; of each kind the newest."""
+
+    days: int
+    let_in: list[Held] = Field(description="Were held, and would have been delivered.")
+    let_in_total: int
+    let_in_phishing: int = Field(description="How many of those let in were judged phishing.")
+    kept_out: list[KeptOut] = Field(description="Would have been held all the same.")
+    kept_out_total: int
+    blocked: list[LogItem] = Field(description="Were delivered, and would have been held.")
+    blocked_total: int
+    refused: int = Field(description="Were refused; whether they would have been let in is not known.")
+    is_cut: bool = Field(description="There was more mail to look at than was looked at.")
+
+
+class FilterItem(BaseModel):
+    """A filter of held messages under a name."""
+
+    id: str
+    name: str
+    account: str = Field(description="Whose it is.")
+    is_shared: bool
+    filter: dict[str, str] = Field(description="The names and values of GET /held.")
+
+    @classmethod
+    def of(cls, saved: SavedFilter, given: dict[str, str]) -> FilterItem:
+        """As the store has it."""
+        return cls(id=saved.id, name=saved.name, account=saved.account, is_shared=saved.is_shared, filter=given)
+
+
+class NewFilter(Body):
+    """To be kept under a name, in the place of one's own of that name."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S")]
+    filter: dict[str, str] = Field(description="The names and values of GET /held.", max_length=20)
+    is_shared: bool = Field(False, description="With all who list held messages; takes the right to write notes.")
+
+
+class Person(Body):
+    """Whose data."""
+
+    address: Annotated[str, Field(min_length=3, max_length=320)]
+
+
+class Kept(BaseModel):
+    """How much of each kind is kept about an address."""
+
+    held: int
+    log: int
+    lessons: int
+    accounts: int
+    counters: int
+    audit: int
+    senders: int
+
+
+class ErasedItem(Kept):
+    """How much of each kind went."""
+
+    left: list[str] = Field(description="What is left, in words.")
 
 
 Words = list[Annotated[str, Field(min_length=1, max_length=320)]]

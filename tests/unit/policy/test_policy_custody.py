@@ -21,7 +21,17 @@ def test_every_state_is_reached_and_no_row_stands_twice() -> None:
 
 def test_what_goes_no_further_is_with_somebody() -> None:
     going_on = {one.state for one in TRANSITIONS}
-    assert {one.then for one in TRANSITIONS} - going_on == {"with the sender", "at the next hop", "refused", "released"}
+    assert {one.then for one in TRANSITIONS} - going_on == {
+        "with the sender",
+        "at the next hop",
+        "refused",
+        "released",
+        "deleted",
+    }
+
+
+def test_only_what_is_held_is_deleted() -> None:
+    assert {one.state for one in TRANSITIONS if one.then == "deleted"} == {"held"}
 
 
 @pytest.mark.parametrize(

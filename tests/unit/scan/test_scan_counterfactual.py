@@ -22,10 +22,11 @@ from gateway.checks.new_domain import NewDomain
 from gateway.config.settings import DnsList, Settings
 from gateway.errors import ScorerError
 from gateway.policy.decide import decide
+from gateway.policy.senders import Said
 from gateway.scan.change import SIZES, Case, Change, make, possible
 from gateway.scan.counterfactual import MAX_JUDGED, Flip, find_flip, flip_object
 from gateway.scan.pipeline import Pipeline
-from gateway.types import ActionName, Client, DomainPolicy, Envelope, Verdict
+from gateway.types import ActionName, Client, DomainPolicy, Envelope, SenderEntry, Verdict
 from tests.builders import envelope, message_bytes, recipient
 from tests.dkim_keys import rsa_record, sign
 from tests.fakes import FakeResolver
@@ -239,6 +240,63 @@ async def test_what_is_clean_by_now_needs_nothing() -> None:
     assert (flip.is_needed, flip.changes, flip.action) == (False, (), "accept")
 
 
+def entry(act: str, pattern: str, to: str = "", number: int = 1, **said: object) -> SenderEntry:
+    values: dict = {"expires_at": None, "by": f"mina{number}", "at": 1.0, "number": number} | said
+    return SenderEntry(act, pattern, to, **values)  # type: ignore[arg-type]
+
+
+async def flip_with(row: Row, *entries: SenderEntry) -> dict:
+    verdict = await judge(row.content, row.zones, around(row))
+    case = pipeline().case(around(row), row.content, verdict)
+    return flip_object(find_flip(case, verdict, pipeline().judge_again, policy(row), Said(entries)))
+
+
+CLEAN = Row(message_bytes(CHAT), set())
+HELD = replace(CLEAN, at=-50.0)  # whatever is changed, by its score
+FORGED = ROWS["forged author"]
+BLOCK, BLOCK_ALL = entry("block", "sara@example.org", "you@darban.test"), entry("block", ".example.org", number=2)
+ALLOW, ALLOW_ALL = entry("allow", "sara@example.org"), entry("allow", "example.org", number=2)
+ALLOW_FORGED = entry("allow", "info@bank.example")
+ENTRIES = {
+    "nothing but a block": (CLEAN, (BLOCK,), "quarantine", [("block", "sara@example.org mina1")], ""),
+    "two blocks": (
+        CLEAN, (BLOCK_ALL, BLOCK), "quarantine",
+        [("block", "sara@example.org mina1"), ("block", ".example.org mina2")], "",
+    ),
+    "a block before an allow": (HELD, (BLOCK, ALLOW_ALL), "quarantine", [("block", "sara@example.org mina1")], ""),
+    "a block of others' mail": (CLEAN, (entry("block", "example.org", "me@darban.test"),), "accept", [], ""),
+    "a block that ended": (CLEAN, (entry("block", "example.org", expires_at=2.0),), "accept", [], ""),
+    "an allow that counts": (
+        HELD, (ALLOW,), "accept", [], "allowed by mina1's entry without an end (spf=example.org)",
+    ),
+    "an allow without proof": (
+        replace(FORGED, at=-50.0), (ALLOW_FORGED,), "quarantine", [("dkim", "bank.example")],
+        "mina1's entry does not count: the author is not proven",
+    ),
+    "an allow of malware": (
+        replace(ROWS["attachment"], at=-50.0), (ALLOW,), "quarantine", None, "mina1's entry lets no malware in",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+async def test_what_is_said_of_the_sender_is_told(name: str) -> None:
+    row, entries, was, changes, said = ENTRIES[name]
+    flip = await flip_with(row, *entries)
+    assert (flip["was"], flip["entry"], flip["is_needed"]) == (was, said, was != "accept"), flip
+    if changes is not None:
+        assert [(one["kind"], one["value"]) for one in flip["changes"]] == changes
+        assert flip["action"] == "accept"
+    assert not said or flip["text"].endswith(f" ({said})")
+
+
+async def test_a_block_and_what_else_it_takes() -> None:
+    flip = await flip_with(await just_held(ROWS["link"]), BLOCK)
+    assert flip["text"] == (
+        "It would have been delivered without the block of sara@example.org by mina1 and without the link to 203.0.114.77."
+    )
+
+
 async def test_a_stage_that_fails_is_no_change_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
     row = await just_held(ROWS["link"])
     verdict = await judge(row.content, row.zones, around(row))
@@ -324,7 +382,12 @@ def test_every_kind_has_a_size_and_can_be_made() -> None:
     from gateway.scan.change import _MAKE
     from gateway.scan.wording import _CHANGES
 
-    assert {*SIZES} == {*_MAKE} == {*_CHANGES} == {change.kind for row in ROWS.values() for change in row.changes}
+    assert (
+        {*SIZES}
+        == {*_MAKE}
+        == {*_CHANGES} - {"block"}
+        == {change.kind for row in ROWS.values() for change in row.changes}
+    )
 
 
 def test_only_what_is_there_is_changed() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.policy.senders import NOTHING_SAID, Limits, Said
 from gateway.scan.frames import (
     MAX_ANSWER,
     REQUEST,
@@ -31,6 +32,7 @@ from gateway.types import (
     Past,
     Prediction,
     Recipient,
+    SenderEntry,
     Summary,
     Verdict,
 )
@@ -92,7 +94,10 @@ def test_request(said: Envelope, skip: tuple[str, ...]) -> None:
 @given(ENVELOPES, TEXT)
 def test_why(said: Envelope, kept: str) -> None:
     policy = DomainPolicy("darban.test", "", 4.0, 7.0, 9.0, "quarantine")
-    assert unpack_why(pack_why(said, kept, policy)) == (said, kept, policy)
+    assert unpack_why(pack_why(said, kept, policy)) == (said, kept, policy, NOTHING_SAID)
+    allow = SenderEntry("allow", "a@example.org", "", None, "سارا", 1.0, network="192.0.2.0/24", number=7)
+    entries = Said((allow, SenderEntry("block", ".example.org", "darban.test", 2.5, "ali", 1.0)), Limits("reject", 9.0))
+    assert unpack_why(pack_why(said, kept, policy, entries)) == (said, kept, policy, entries)
 
 
 @given(VERDICTS)

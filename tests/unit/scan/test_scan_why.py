@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ScorerError
+from gateway.policy.senders import Said
 from gateway.scan.explain import verdict_json
 from gateway.scan.frames import FAULT, FLIP, HELLO, pack
 from gateway.scan.pool import ScorerPool
 from gateway.scan.why import Why
-from gateway.types import Disposition, DomainPolicy
+from gateway.types import Disposition, DomainPolicy, SenderEntry
 from tests.builders import envelope, message_bytes, recipient, verdict
 
 # a scorer parent whose one rule minds a Reply-To, and does to the scorer what the subject says
@@ -82,6 +83,14 @@ async def test_what_would_have_been_enough(folder: Path) -> None:
     )
 
 
+async def test_a_block_is_taken_back_first(folder: Path) -> None:
+    block = SenderEntry("block", "example.org", "", None, "mina", 1.0, number=3)
+    content = message_bytes(Subject="Hello")
+    found = await Why(folder / "scorers", 20.0).ask(envelope(), content, KEPT, POLICY, Said((block,)))
+    assert found["text"] == "It would have been delivered without the block of example.org by mina."
+    assert (found["was"], found["action"], found["entry"]) == ("quarantine", "accept", "")
+
+
 @pytest.mark.parametrize("subject", ["hang", "die", "eat"])
 async def test_hostile_mail_ends_its_own_child_and_no_other(folder: Path, subject: str) -> None:
     pool = ScorerPool(folder / "scorers", 1, 20.0)
@@ -110,7 +119,7 @@ async def test_no_scorer(tmp_path: Path) -> None:
 
 
 GOOD = {
-    "text": "x", "was": "tag", "action": "accept", "changes": [], "score": 1, "judged": 1, "signs": 1, "is_needed": True, "other": "<b>"
+    "text": "x", "was": "tag", "action": "accept", "changes": [], "score": 1, "judged": 1, "signs": 1, "is_needed": True, "entry": "", "other": "<b>"
 }  # fmt: skip
 
 

@@ -98,6 +98,8 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/sign-in"): Row("door"),
     ("POST", "/sign-in"): Row("door"),
     ("POST", "/sign-in/code"): Row("door"),
+    ("GET", "/sign-in/link"): Row("door"),
+    ("POST", "/sign-in/link"): Row("door"),
     ("GET", "/sign-in/oidc"): Row("door"),
     ("GET", "/sign-in/oidc/back"): Row("door"),
     ("GET", "/link/{token}"): Row("door"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -14,7 +16,6 @@ from gateway.config.settings import Settings
 from gateway.policy.access import Act, may
 from gateway.stores.api_tokens import SqlApiTokens
 from gateway.types import Account, LogRow, Role, Summary
-from gateway.web.api.caller import Rates
 from tests.web_app import CONTENT, WebApp, form_token, make_web_app
 
 OURS, FOREIGN = "me@darban.test", "you@foreign.test"
@@ -74,9 +75,20 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/accounts/{name}"): Row("accounts"),
     ("PATCH", "/accounts/{name}"): Row("accounts", {"is_disabled": False}),
     ("DELETE", "/accounts/{name}"): Row("accounts"),
+    ("GET", "/senders"): Row("senders"),
+    ("POST", "/senders/forecast"): Row("senders", {"act": "allow", "pattern": "a@example.org", "recipient": OURS}),
+    ("POST", "/senders"): Row("senders", {"act": "block", "pattern": "a@example.org", "recipient": OURS}),
+    ("GET", "/senders/{number}"): Row("senders"),
+    ("DELETE", "/senders/{number}"): Row("senders"),
+    ("GET", "/privacy"): Row("privacy", query=f"?address={OURS}"),
+    ("POST", "/privacy/export"): Row("privacy", {"address": "new@darban.test"}),
+    ("POST", "/privacy/erase"): Row("privacy", {"address": "new@darban.test"}),
+    ("GET", "/filters"): Row("list"),
+    ("POST", "/filters"): Row("list", {"name": "x", "filter": {"sender": "a@example.org"}}),
+    ("DELETE", "/filters/{filter_id}"): Row("list"),
 }
 OF_ALL = ("/dmarc", "/audit/verification")  # about nobody's domain
-PLACES = {"day": "1", "domain": "example.org", "path": "1", "job_id": "a" * 32, "order": "stop", "queue_id": "Q1", "name": "mina"}  # fmt: skip
+PLACES = {"day": "1", "domain": "example.org", "path": "1", "job_id": "a" * 32, "order": "stop", "queue_id": "Q1", "name": "mina", "number": "1", "filter_id": "b" * 32}  # fmt: skip
 
 
 @pytest.fixture
@@ -123,7 +135,11 @@ def test_what_a_role_may(web: WebApp, role: Role) -> None:
         if (not row.act or may(WHO[role], row.act)) and not is_of_all:  # type: ignore[arg-type]
             assert answer.status_code in (200, 201, 202, 204, 404), (which, answer.text)
             assert (
-                "{job_id}" in which[1] or "/parts/" in which[1] or "/log/" in which[1] or answer.status_code != 404
+                "{job_id}" in which[1]
+                or "{filter_id}" in which[1]
+                or "/parts/" in which[1]
+                or "/log/" in which[1]
+                or answer.status_code != 404
             ), which
         else:
             assert answer.status_code == 403, (which, answer.text)
@@ -293,6 +309,114 @@ def test_refusals_are_problem_details(web: WebApp) -> None:
     assert client.get("/api/v1/held?limit=0").json()["faults"][0]["where"] == "query.limit"
 
 
+def test_a_sender_is_forecast_allowed_seen_and_removed(web: WebApp) -> None:
+    web.hold("a" * 32, OURS)
+    client = caller(web, token(web, "owner"))
+    allow = {"act": "allow", "pattern": "A@example.org", "recipient": OURS, "note": "asked for"}
+    forecast = client.post("/api/v1/senders/forecast", json=allow).json()
+    assert (forecast["days"], forecast["let_in_total"], forecast["blocked"]) == (30, 0, [])
+    assert client.get("/api/v1/senders").json()["items"] == [], "a forecast saves nothing"
+    saved = client.post("/api/v1/senders", json=allow | {"held_id": "a" * 32}).json()
+    assert (saved["pattern"], saved["by"], saved["held_id"]) == ("a@example.org", "owner", "a" * 32)
+    assert saved["expires_at"] == pytest.approx(saved["at"] + 30 * 86_400), "as the configuration has it"
+    endless = client.post("/api/v1/senders", json=allow | {"expires_at": None}).json()
+    assert (endless["number"], endless["expires_at"]) == (saved["number"], None), "the same one, said again"
+    blocked = client.post("/api/v1/senders", json={"act": "block", "pattern": "example.net"}).json()
+    assert (blocked["recipient"], blocked["expires_at"]) == ("", None)
+    page = client.get("/api/v1/senders?limit=1").json()
+    assert (page["items"][0]["number"], page["next"], page["total"]) == (blocked["number"], str(blocked["number"]), 2)
+    assert client.get(f"/api/v1/senders?act=allow&before={page['next']}").json()["items"] == [endless]
+    assert client.get(f"/api/v1/senders/{endless['number']}").json() == endless
+    assert client.delete(f"/api/v1/senders/{endless['number']}").status_code == 204
+    assert client.delete(f"/api/v1/senders/{endless['number']}").status_code == 404
+    assert [act for _, act, _ in web.audited()] == ["sender-allow", "sender-allow", "sender-block", "sender-remove"]
+
+
+@pytest.mark.parametrize(
+    ("role", "change", "status"),
+    [
+        ("recipient", {}, 201),
+        ("recipient", {"recipient": ""}, 403),
+        ("recipient", {"recipient": "darban.test"}, 403),
+        ("recipient", {"recipient": FOREIGN}, 403),
+        ("recipient", {"expires_at": None}, 400),
+        ("recipient", {"network": "192.0.2.0/24"}, 400),
+        ("recipient", {"held_id": "f" * 32}, 404),
+        ("domain_admin", {"recipient": "darban.test"}, 201),
+        ("domain_admin", {"recipient": "foreign.test"}, 403),
+        ("owner", {"recipient": "", "expires_at": None, "network": "192.0.2.0/24"}, 201),
+        ("owner", {"pattern": "co.uk"}, 400),
+        ("owner", {"expires_at": 1.0}, 400),
+        ("owner", {"recipient": "no address"}, 400),
+    ],
+)
+def test_what_may_be_said_of_a_sender(web: WebApp, role: Role, change: dict[str, Any], status: int) -> None:
+    web.hold("f" * 32, FOREIGN)
+    allow = {"act": "allow", "pattern": "a@example.org", "recipient": OURS} | change
+    client = caller(web, token(web, role))
+    assert client.post("/api/v1/senders/forecast", json=allow).status_code == (200 if status == 201 else status)
+    assert client.post("/api/v1/senders", json=allow).status_code == status
+
+
+def test_others_entries_are_not_there(web: WebApp) -> None:
+    for recipient in ("", "foreign.test", FOREIGN):
+        entry = {"act": "block", "pattern": "a@example.org", "recipient": recipient}
+        assert caller(web, token(web, "owner")).post("/api/v1/senders", json=entry).status_code == 201
+    for limited in (token(web, "domain_admin"), token(web, "recipient"), token(web, "owner", ALL, ("darban.test",))):
+        client = caller(web, limited)
+        assert client.get("/api/v1/senders").json() == {"items": [], "next": None, "total": 0}
+        for number in (1, 2, 3):
+            assert client.get(f"/api/v1/senders/{number}").status_code == 404
+            assert client.delete(f"/api/v1/senders/{number}").status_code == 404
+
+
+def test_a_person_is_counted_exported_and_erased(web: WebApp) -> None:
+    web.hold("a" * 32, OURS)
+    web.hold("f" * 32, FOREIGN)
+    secret = token(web, "domain_admin")
+    client = caller(web, secret)
+    assert client.get("/api/v1/privacy", params={"address": OURS}).json()["held"] == 1
+    sent = client.post("/api/v1/privacy/export", json={"address": OURS})
+    assert sent.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(sent.content)) as folder:
+        assert folder.read(f"held/{'a' * 32}.eml") == CONTENT
+    erased = client.post("/api/v1/privacy/erase", json={"address": OURS}).json()
+    assert (erased["held"], erased["left"]) == (1, [])
+    assert client.get("/api/v1/privacy", params={"address": OURS}).json()["held"] == 0
+    for answer in (
+        client.get("/api/v1/privacy", params={"address": FOREIGN}),
+        client.post("/api/v1/privacy/export", json={"address": FOREIGN}),
+        client.post("/api/v1/privacy/erase", json={"address": FOREIGN}),
+        client.post("/api/v1/privacy/erase", json={"address": "no address"}),
+    ):
+        assert answer.status_code == 400
+    assert web.quarantine.get("f" * 32) is not None
+    items = caller(web, token(web, "owner")).get("/api/v1/audit").json()["items"]
+    (made,) = SqlApiTokens(web.engine).list("domain_admin")
+    assert {(one["act"], one["client"].endswith(f" token {made.id}")) for one in items} == {
+        ("export", True), ("erase", True),
+    }  # fmt: skip
+
+
+def test_filters_are_kept_under_a_name(web: WebApp) -> None:
+    web.hold("a" * 32, OURS)
+    client, other = caller(web, token(web, "reviewer")), caller(web, token(web, "recipient"))
+    new = {"name": " from a ", "filter": {"sender": "a@example.org", "score_from": "5"}, "is_shared": True}
+    saved = client.post("/api/v1/filters", json=new).json()
+    assert (saved["name"], saved["account"], saved["is_shared"]) == ("from a", "reviewer", True)
+    assert other.get("/api/v1/filters").json()["items"] == [saved]
+    assert len(client.get("/api/v1/held", params=saved["filter"]).json()["items"]) == 1, "it is asked as it is given"
+    again = client.post("/api/v1/filters", json=new | {"is_shared": False}).json()
+    assert other.get("/api/v1/filters").json()["items"] == [], "in the place of the one of that name"
+    assert other.post("/api/v1/filters", json=new).status_code == 403, "a recipient shares none"
+    assert caller(web, token(web, "reviewer", ("list",))).post("/api/v1/filters", json=new).status_code == 403
+    for wrong in ({"nonsense": "1"}, {"score_from": "x"}, {"day_from": "2026-02-31"}):
+        assert client.post("/api/v1/filters", json={"name": "x", "filter": wrong}).status_code == 422
+    assert other.delete(f"/api/v1/filters/{again['id']}").status_code == 404
+    assert client.delete(f"/api/v1/filters/{again['id']}").status_code == 204
+    assert client.get("/api/v1/filters").json()["items"] == []
+
+
 def test_too_many_requests_are_told_when(tmp_path: Path) -> None:
     web = make_web_app(tmp_path, Settings.model_validate({"api": {"requests_per_minute": 20}}))
     web.accounts.add(WHO["owner"])
@@ -305,18 +429,6 @@ def test_too_many_requests_are_told_when(tmp_path: Path) -> None:
     strangers = [caller(web, "darban_wrong").get("/api/v1/me").status_code for _ in range(5)]
     assert strangers[0] == 401 and strangers[-1] == 429
     web.engine.dispose()
-
-
-def test_rates_come_back_and_are_bounded() -> None:
-    now = [0.0]
-    rates = Rates(60.0, lambda: now[0])
-    assert [rates.wait_s("a") for _ in range(60)] == [0.0] * 60
-    assert 0 < rates.wait_s("a") <= 1.0
-    now[0] = 1.0
-    assert rates.wait_s("a") == 0.0 and rates.wait_s("a") > 0
-    for number in range(20_000):
-        rates.wait_s(str(number))
-    assert len(rates._kept) <= 10_000
 
 
 def test_tokens_are_made_and_revoked_on_a_page(web: WebApp) -> None:

@@ -290,6 +290,48 @@ def test_notes_say_who_and_when(client: TestClient) -> None:
     assert client.get("/held/none/notes").status_code == 404
 
 
+@pytest.mark.parametrize("act", ["release", "spam", "delete"])
+@pytest.mark.parametrize(
+    ("about", "kept"),
+    [
+        ("q=bank&kind=phishing&state=&day_from=1405/09/06", "q=bank&kind=phishing&state=&day_from=2026-11-27"),
+        ("", ""),
+        ("kind=nonsense", ""),
+        ("after=9&csrf=x&learned=y&show=source", ""),
+        ("https://evil.example/", ""),
+        ("q=//evil.example%0d%0aSet-Cookie:a", "q=%2F%2Fevil.example%0D%0ASet-Cookie%3Aa"),
+    ],
+)
+def test_an_act_keeps_the_lists_filter(client: TestClient, act: str, about: str, kept: str) -> None:
+    token = sign_in(client)
+    held_id = hold(client, 7)
+    data = {"csrf": token, "filter": about}
+    answer = client.post(f"/held/{held_id}/{act}", data=data, follow_redirects=False)
+    path, _, query = answer.headers["location"].partition("?")
+    assert (answer.status_code, path) == (303, f"/held/{held_id}")
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    given.pop("learned", "")
+    assert given == dict(parse_qsl(kept, keep_blank_values=True))
+
+
+def test_the_list_and_the_page_send_their_filter(client: TestClient) -> None:
+    token = sign_in(client)
+    hidden = '<input type="hidden" name="filter" value="recipient=r&amp;sort=oldest">'
+    listed = client.get("/?recipient=r&sort=oldest").text
+    assert f'<form id="acts" method="post"><input type="hidden" name="csrf" value="{token}">{hidden}' in listed
+    held_id = hold(client, 7)
+    page = client.get(f"/held/{held_id}?recipient=r&sort=oldest").text
+    assert page.count(hidden) == 3
+    data = {"csrf": token, "filter": "recipient=r&sort=oldest"}
+    row = client.post(f"/held/{held_id}/delete", data=data, headers={"HX-Request": "true"}).text
+    assert f'<a href="/held/{held_id}?recipient=r&amp;sort=oldest">' in row
+    about = {"csrf": token, "name": "x", "filter": "q=a"}
+    client.post("/filters", data=about)
+    (saved,) = SqlDesk(client.engine).filters("sara")
+    answer = client.post(f"/filters/{saved.id}/delete", data=data, follow_redirects=False)
+    assert answer.headers["location"] == "/?recipient=r&sort=oldest"
+
+
 def test_filters_are_kept_under_a_name(client: TestClient) -> None:
     token = sign_in(client)
     data = {

@@ -14,30 +14,11 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
-from gateway.bulk import Bulk
-from gateway.config.settings import Senders as SenderSettings
-from gateway.config.settings import Settings, Web
 from gateway.errors import InputError, ScorerError, StoreError
-from gateway.learning import LearningState, Teacher
-from gateway.policy.retention import Retention
-from gateway.privacy import Privacy, Stores
-from gateway.reputation import Reputation
-from gateway.review import Review
+from gateway.learning import Teacher
 from gateway.scan.explain import verdict_json
-from gateway.sign_in import SignIn
-from gateway.stores.accounts import SqlAccounts
-from gateway.stores.audit import SqlAudit
-from gateway.stores.blobs import FileBlobs
-from gateway.stores.bulk import SqlBulk
-from gateway.stores.counters import SqlCounters
-from gateway.stores.desk import SqlDesk
-from gateway.stores.digests import SqlDigests
-from gateway.stores.engine import make_engine, migrate
-from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
-from gateway.stores.quarantine import SqlQuarantine
 from gateway.stores.schema import account, audit
-from gateway.stores.senders import SqlSenders
 from gateway.types import (
     AuthResult,
     Contribution,
@@ -51,9 +32,9 @@ from gateway.types import (
     Summary,
     Taught,
 )
-from gateway.web import create_app
 from gateway.web.held import Views
 from tests.builders import envelope, recipient, verdict
+from tests.web_app import make_web_app
 
 CONTENT = b"Subject: x\r\n\r\n<script>alert(1)</script>\r\n"
 ID = "a" * 32
@@ -79,11 +60,6 @@ FLIP = {
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
-    url = f"sqlite:///{tmp_path}/darban.db"
-    migrate(url)
-    engine = make_engine(url)
-    quarantine = SqlQuarantine(engine, FileBlobs(f"file://{tmp_path}/blobs"))
-    accounts = SqlAccounts(engine)
     auth = (
         AuthResult("spf", "fail", "example.org", identity="mailfrom", reason="192.0.2.1 is <i>not</i> permitted"),
         AuthResult("spf", "pass", "mx.example.net", identity="helo", reason="permitted"),
@@ -99,32 +75,16 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         ID, "Q1", hashlib.sha256(CONTENT).hexdigest(), "a@example.org", "you@darban.test", "darban.test", "192.0.2.1", "h",
         1.79e9, Summary("m", "<script>x</script>", "A", 9), 9.0, "score", verdict_json(judged, Disposition(recipient(), "quarantine", "score", 5.0)),
     )  # fmt: skip
-    quarantine.hold([held], CONTENT)
 
     async def release(held_id: str, who: str) -> HeldMessage:
-        found = quarantine.get(held_id)
+        found = web.quarantine.get(held_id)
         if found is None or found.state != "held":
             raise InputError("not held")
         if made.next_hop_is_down:
-            quarantine.transition(held_id, ("held",), "held", "451 4.4.1 next hop down")
+            web.quarantine.transition(held_id, ("held",), "held", "451 4.4.1 next hop down")
             return replace(found, note="451")
-        quarantine.transition(held_id, ("held",), "released", "250 2.0.0 taken", by=who)
-        return quarantine.get(held_id)
-
-    ledger = SqlLedger(engine)
-    review = Review(
-        quarantine=quarantine,
-        release=release,
-        is_ours=lambda domain: domain == "darban.test",
-        teacher=Teacher(ledger, 3),
-        reputation=Reputation(SqlCounters(engine), b"a secret of the tests"),
-        hostname="mx.test",
-        is_spent=lambda _: made.is_spent,
-    )
-
-    bulk = Bulk(
-        store=SqlBulk(engine), quarantine=quarantine, review=review, record=SqlAudit(engine).append, runner="mx.test"
-    )
+        web.quarantine.transition(held_id, ("held",), "released", "250 2.0.0 taken", by=who)
+        return web.quarantine.get(held_id)
 
     async def why(held: HeldMessage, content: bytes) -> dict[str, Any]:
         assert (held.id, content) == (ID, CONTENT)
@@ -132,47 +92,17 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
             raise ScorerError("gone")
         return made.flip
 
-    app = create_app(
-        quarantine=quarantine,
-        accounts=accounts,
-        audit=SqlAudit(engine),
-        message_log=SqlMessageLog(engine),
-        ledger=ledger,
-        review=review,
-        privacy=Privacy(
-            Stores(
-                quarantine,
-                SqlMessageLog(engine),
-                ledger,
-                accounts,
-                SqlAudit(engine),
-                SqlCounters(engine),
-                SqlSenders(engine),
-                SqlDigests(engine),
-            ),
-            b"a secret of the tests",
-            lambda ip: "",
-        ),
-        senders=SqlSenders(engine),
-        sender_settings=SenderSettings(),
-        retention=Retention({"spam": 30.0, "phishing": 30.0, "malware": 30.0, "released": 5.0, "rows": 90.0}),
-        desk=SqlDesk(engine),
-        bulk=bulk,
-        jobs=SqlBulk(engine),
-        digests=SqlDigests(engine),
-        learning=LearningState("shipped"),
-        why=why,
-        sign_in=SignIn(accounts, Settings(), failure_s=0.0),
-        settings=Web(),
-        hostname="mx.test",
+    web = make_web_app(
+        tmp_path, release=release, is_spent=lambda _: made.is_spent, why=why,
         translations={"fa": {"MONEY_WON": "می‌گوید جایزه برده‌اید"}},
-    )
-    with TestClient(app) as made:
-        made.setup, made.ledger, made.engine = accounts.new_setup_token(), ledger, engine
-        made.quarantine, made.bulk, made.held = quarantine, bulk, held
+    )  # fmt: skip
+    web.quarantine.hold([held], CONTENT)
+    with TestClient(web.app) as made:
+        made.setup, made.ledger, made.engine = web.accounts.new_setup_token(), web.ledger, web.engine
+        made.quarantine, made.bulk, made.held = web.quarantine, web.bulk, held
         made.next_hop_is_down, made.is_spent, made.flip = True, False, FLIP
         yield made
-    engine.dispose()
+    web.engine.dispose()
 
 
 def sign_in(client: TestClient) -> str:
@@ -259,6 +189,11 @@ def test_what_would_have_had_it_delivered(client: TestClient) -> None:
     )
     client.flip = FLIP | {"changes": []}
     assert "۴ نشانه هم‌نظرند" in client.get(f"/held/{ID}/why").text
+    blocked = [{"kind": "block", "value": ".example.org mina <b>", "text": ""}]
+    client.flip = FLIP | {"changes": blocked, "entry": "sara <b>'s entry does not count: the author is not proven"}
+    persian = client.get(f"/held/{ID}/why").text
+    assert "<bdi>mina &lt;b&gt;</bdi> فرستندهٔ <bdi>.example.org</bdi> را مسدود نکرده بود" in persian
+    assert "(دستور sara &lt;b&gt; به کار نیامد: نویسنده اصالت‌سنجی نشد)" in persian
     client.flip = None
     assert client.get(f"/held/{ID}/why").status_code == 503
     assert "اکنون بررسی دوبارهٔ آن ممکن نیست" in client.get(f"/held/{ID}/why", headers={"HX-Request": "true"}).text

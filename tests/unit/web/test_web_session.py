@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from html import escape, unescape
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
 from gateway.config.settings import Settings, Web
 from gateway.policy.totp import PERIOD_S, code_at
+from gateway.stores.schema import token as tokens
 from gateway.types import Account
+from gateway.web.session import network_of
 from gateway.web.site import SESSION_COOKIE, true_client
 from tests.web_app import WebApp, form_token, make_web_app
 
@@ -139,6 +143,83 @@ def test_a_recipients_link_acts_when_it_is_confirmed(web: WebApp) -> None:
     assert web.accounts.record("you@darban.test").account.role == "recipient"
     assert client.get(f"/link/{token}").status_code == 404
     assert client.post(f"/link/{token}").status_code == 401
+
+
+def test_a_page_left_open_keeps_no_session_alive(web: WebApp) -> None:
+    who = Account("sara", "owner")
+    client = web.client(who)
+
+    def used_at() -> float:
+        return web.accounts.sessions("sara")[0].used_at
+
+    polled = client.get("/").text.partition('<span id="news"')[2].partition('hx-get="')[2].partition('"')[0]
+    with web.engine.begin() as connection:
+        connection.execute(update(tokens).values(used_at=1.0))
+    for path, trigger in ((unescape(polled), "news"), (f"/jobs/{'0' * 32}", "job")):
+        assert client.get(path, headers={"HX-Request": "true", "HX-Trigger": trigger}).status_code in (200, 204, 404)
+        assert used_at() == 1.0, path
+    client.get("/", headers={"HX-Request": "true", "HX-Target": "rows"})
+    assert used_at() > 1.0
+
+
+def test_a_link_is_asked_for_and_every_address_is_answered_alike(tmp_path: Path) -> None:
+    asked: list[tuple[str, str, str]] = []
+    web = make_web_app(tmp_path, mail_link=lambda *what: asked.append(what))
+    web.accounts.add(Account("you@darban.test", "recipient", (), ("you@darban.test",)))
+    client = web.client()
+    assert 'href="/sign-in/link"' in client.get("/sign-in").text
+    assert 'type="email"' in client.get("/sign-in/link").text
+    said = set()
+    for address in ("you@darban.test", "nobody@darban.test", "x@elsewhere.example", "<b>"):
+        answer = client.post("/sign-in/link", data={"address": address})
+        assert answer.status_code == 200 and "<b>" not in answer.text
+        said.add(answer.text.replace(escape(address), "ADDRESS"))
+    assert len(said) == 1 and "If <bdi" in said.pop()
+    client.post("/sign-in/link", data={"address": "you@darban.test"}, headers={"accept-language": "fa"})
+    assert [one[0] for one in asked][::4] == ["you@darban.test"] * 2
+    assert [one[1:] for one in asked] == [("en", "testclient")] * 4 + [("fa", "testclient")]
+    assert web.audited() == [] and len(web.accounts.list()) == 1
+    web.engine.dispose()
+
+
+def test_nobody_asks_for_many_links(tmp_path: Path) -> None:
+    asked: list[str] = []
+    settings = Settings(web=Web(trusted_proxies=("192.0.2.1/32",)))
+    web = make_web_app(tmp_path, settings, mail_link=lambda *what: asked.append(what[0]))
+    client = TestClient(web.app, client=("192.0.2.1", 1))
+    codes = [
+        client.post(
+            "/sign-in/link", data={"address": f"{number}@darban.test"},
+            headers={"x-forwarded-for": f"2001:db8::{number}", "accept-language": "en"},
+        )
+        for number in range(11)
+    ]  # fmt: skip
+    assert [one.status_code for one in codes] == [200] * 10 + [429]
+    assert "too often" in codes[10].text and 0 < int(codes[10].headers["retry-after"]) <= 360
+    other = client.post("/sign-in/link", data={"address": "x"}, headers={"x-forwarded-for": "2001:db8:0:1::1"})
+    assert other.status_code == 200, "each network has its own"
+    foreign = client.post("/sign-in/link", data={"address": "x"}, headers={"sec-fetch-site": "cross-site"})
+    assert foreign.status_code == 403
+    assert len(asked) == 11
+    web.engine.dispose()
+
+
+def test_where_no_links_are_mailed_there_is_no_page(web: WebApp) -> None:
+    client = web.client()
+    assert "/sign-in/link" not in client.get("/sign-in").text
+    assert client.get("/sign-in/link").status_code == 404
+    assert client.post("/sign-in/link", data={"address": "you@darban.test"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("client_ip", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"), ("2001:db8::7", "2001:db8::/64"), ("2001:db8:0:1::7", "2001:db8:0:1::/64"),
+        ("::ffff:192.0.2.7", "::ffff:192.0.2.7"), ("", ""), ("testclient", "testclient"), ("fe80::1%eth0", "fe80::/64"),
+    ],
+)  # fmt: skip
+def test_what_one_client_has(client_ip: str, network: str) -> None:
+    assert network_of(client_ip) == network
 
 
 def test_a_link_that_sets_the_password(web: WebApp) -> None:
