@@ -199,7 +199,6 @@ class Site:
             "may": lambda act: values.get("who") is not None and may(values["who"], act),
             "describe": lambda hit: self.describe(language, hit),
             "days_left": lambda held: days_left(self.retention, held, time.time()),
-            "why": lambda verdict: self.why(language, verdict),
             "because": lambda verdict, wording: self.because(language, verdict, wording),
         }
         return HTMLResponse(self.templates[language.code].get_template(name).render(values), status)
@@ -300,7 +299,7 @@ def person(text: str) -> Markup:
     name, opening, address = text.rpartition(" <")
     if not (opening and address.endswith(">")):
         return Markup("<bdi>{}</bdi>").format(text)
-    return Markup('<bdi>{}</bdi> <bdi dir="ltr">&lt;{}</bdi>').format(name, address)
+    return Markup('<bdi>{}</bdi> <bdi class="address" dir="ltr">&lt;{}</bdi>').format(name, address)
 
 
 def tongue(language: Language) -> Tongue:
@@ -332,7 +331,7 @@ def reason(language: Language, text: str) -> str:
 
 def _inside(words: str) -> str:
     """A sentence's beginning in its middle; what begins like an abbreviation stays."""
-    return words[:1].lower() + words[1:] if words[1:2].islower() else words
+    return words[:1].lower() + words[1:] if words[1:2].islower() or words.startswith("A ") else words
 
 
 def _size(language: Language, size_bytes: int) -> str:
