@@ -103,6 +103,10 @@ _SPF_WORDS = {
 }
 # finding -> its lines of evidence as the checks have them; what is named a count is a number, all else is a stranger's
 _EVIDENCE: dict[str, str] = {
+    "ATTACHMENT_DOUBLE_EXTENSION": "%(name)s looks like .%(document)s but is .%(extension)s",
+    "ATTACHMENT_EXECUTABLE": "%(name)s is a program (.%(extension)s)",
+    "ATTACHMENT_HTML": "%(name)s opens in a browser (.%(extension)s)",
+    "ATTACHMENT_MACRO": "%(name)s can hold macros (.%(extension)s)",
     "AUTHOR_NO_ADDRESS": "From holds no address",
     "AUTHOR_NAME_IS_OTHER_ADDRESS": _SENT_AS,
     "AUTHOR_NAME_IS_OUR_ADDRESS": _SENT_AS,

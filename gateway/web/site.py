@@ -83,7 +83,7 @@ ACTS = {  # of the audit log -> the message id of its name
     "revoke": "Lessons taken back",
     "restore": "Lessons restored",
     "expire": "Deleted by retention",
-    "export": "Exported what is kept of a person",
+    "export": "Exported",
     "erase": "Erased what is kept of a person",
     "rotate key": "Master key changed",
     "destroy key": "Key of stored contents destroyed",
