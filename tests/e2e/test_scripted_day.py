@@ -162,7 +162,7 @@ class Day:
         sentence = page.locator("#why-not:not([hx-get])")
         expect(sentence).to_have_text(re.compile(r"\S.{20,}\."))
         assert page.frame_locator("iframe.view").locator("mark").count() > 0
-        self.camera.take(page, "message", (1280, 900))
+        self.camera.take(page, "message", (1280, 1150))
         self.camera.take(page, "message-phone", PHONE)
 
     def what_was_wanted_is_released(self) -> None:
@@ -175,7 +175,7 @@ class Day:
         page.locator("a[href^='/log/']").click()
         expect(page.locator(".timeline li.release")).to_be_visible()
         assert "250 2" in page.inner_text(".timeline li.release")
-        self.camera.take(page, "timeline")
+        self.camera.take(page, "timeline", (1280, 840))
         page.goto("/log")
         for subject in (mail.MINUTES.subject, mail.QUOTATION.subject):
             expect(page.locator("tbody tr", has_text=subject)).to_have_count(1)
@@ -310,12 +310,12 @@ class Day:
         page = self.new_page()
         page.goto(f"file://{file}")
         expect(page.locator("html")).to_have_attribute("lang", self.language)
-        self.camera.take(page, "digest", (760, 900))
+        self.camera.take(page, "digest", (720, 740))
         card = page.locator("table.card", has_text=wanted.subject)
         card.locator("td.act a").click()
         expect(page.locator("html")).to_have_attribute("lang", self.language)
         assert self.office.arrived(wanted) == []  # a link alone does nothing
-        self.camera.take(page, "digest-ask", (760, 560))
+        self.camera.take(page, "digest-ask", (720, 480))
         page.locator("main button").click()
         expect(page.locator(".said.released")).to_be_visible()
         assert len(self.office.arrived(wanted)) == 1
@@ -332,7 +332,7 @@ class Day:
             ("sara", "Deleted"), ("sara", "Account added"), ("kaveh", "Password set"), (self.reader, "Released"),
         ):  # fmt: skip
             assert any(who in row and self.say(act) in row for row in names), (who, act)
-        self.camera.take(page, "audit")
+        self.camera.take(page, "audit", (1280, 900))
         page.goto("/audit?act=release")
         assert page.locator("table.audit tbody tr").count() == 2
         verified = self.office.gateway.cli("audit", "verify")
