@@ -251,3 +251,14 @@ def test_answers_to_forms(reader: Reader, known: Known, accounts: SqlAccounts) -
     page.goto("/accounts")
     reader.look("what an account may not do")
     assert not reader.found, "\n".join(reader.found)
+
+
+def test_what_is_wrong_is_found(browser: Browser) -> None:
+    page = browser.new_page()
+    page.set_content(
+        "<html lang='en'><title>x</title><main><h1>x</h1><p style='color:#bbb'>pale</p><input></main></html>"
+    )
+    reader = Reader(page, "en")
+    reader.look()
+    page.close()
+    assert {one.split(": ")[1] for one in reader.found} == {"color-contrast", "label"}
