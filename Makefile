@@ -8,7 +8,7 @@ FIRE_FAULTS ?= 300
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: run demo setup setup-dev test check unit fuzz fire soak bench bench-peers bench-filters bench-growth bench-log bench-quarantine lock clean
+.PHONY: run demo setup setup-dev test check unit screenshots fuzz fire soak bench bench-peers bench-filters bench-growth bench-log bench-quarantine lock clean
 
 run: setup  ## start the gateway on its embedded default
 	@exec $(BIN)/darban run
@@ -48,6 +48,9 @@ check: setup-dev
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/darban rules check
+
+screenshots: setup-dev  ## the pictures of the documentation, taken by the scripted day in Chromium
+	@DARBAN_SCREENSHOTS=docs/images $(BIN)/pytest -q tests/e2e/test_scripted_day.py --basetemp="$$(mktemp -d /tmp/tXXXXXX)"
 
 fuzz: setup-dev  ## the parsers under bytes made to break them: FUZZ_SECONDS (60) for each target, then longer properties
 	@for target in mail change results html rules expression dns proxy dmarc identity arc resinfo milter spamd handover smtp_commands smtp_input; do \

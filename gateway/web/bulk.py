@@ -60,7 +60,7 @@ def bulk_routes(site: Site, quarantine: QuarantineStore, store: BulkStore, bulk:
         site.check_token(request, csrf)
         if not may(who, act):
             raise HTTPException(403, "Your account may not do that.")
-        find = partial(_in_scope, quarantine, ids, who) if ids else partial(_all, quarantine, about, who, until)
+        find = partial(_asked_for, quarantine, ids, who) if ids else partial(_all, quarantine, about, who, until)
         chosen = await asyncio.to_thread(find)
         try:
             job_id = await bulk.start(who.name, act, chosen, about=about, learns=learn == "yes")
@@ -117,6 +117,12 @@ def _all(quarantine: QuarantineStore, about: str, who: Account, until: int) -> S
 def _in_scope(quarantine: QuarantineStore, ids: Sequence[str], who: Account) -> list[str]:
     """Those that are held, and his to act on."""
     return [held.id for held in _his(quarantine, ids, who).values() if held.state == "held"]
+
+
+def _asked_for(quarantine: QuarantineStore, ids: Sequence[str], who: Account) -> list[str]:
+    """All that are his, so that the job tells which were gone before it began; none when none is held any more."""
+    his = _his(quarantine, ids, who)
+    return list(his) if any(held.state == "held" for held in his.values()) else []
 
 
 def _his(quarantine: QuarantineStore, ids: Sequence[str], who: Account) -> dict[str, HeldMessage]:

@@ -56,6 +56,13 @@ ACTS = {  # of the audit log -> the message id of its name
     "release": "Released",
     "spam": "Called spam",
     "delete": "Deleted",
+    "note": "Note written",
+    "redirect": "Released to another address",
+    "bulk release": "Release of several messages",
+    "bulk spam": "Deletion of several messages as spam",
+    "bulk delete": "Deletion of several messages",
+    "bulk stop": "Bulk act stopped",
+    "bulk go-on": "Bulk act resumed",
     "sign-in": "Signed in",
     "sign-in-refused": "Sign-in refused",
     "sign-in-link": "Sign-in link mailed",
@@ -85,13 +92,11 @@ ACTS = {  # of the audit log -> the message id of its name
     "revoke": "Lessons taken back",
     "restore": "Lessons restored",
     "expire": "Deleted by retention",
-    "export": "Exported what is kept of a person",
+    "export": "Exported",
     "erase": "Erased what is kept of a person",
     "rotate key": "Master key changed",
     "destroy key": "Key of stored contents destroyed",
     "digest": "Digests stopped or wanted again",
-    "redirect": "Released to another address",
-    "note": "Note written",
 }
 _QUOTED = re.compile("“([^“”]*)”")
 _SET_APART = re.compile("\u2068([^\u202a-\u202e\u2066-\u2069]*)\u2069")  # balanced, so that nothing else turns
@@ -203,7 +208,6 @@ class Site:
             "may": lambda act: values.get("who") is not None and may(values["who"], act),
             "describe": lambda hit: self.describe(language, hit),
             "days_left": lambda held: days_left(self.retention, held, time.time()),
-            "why": lambda verdict: self.why(language, verdict),
             "because": lambda verdict, wording: self.because(language, verdict, wording),
         }
         return HTMLResponse(self.templates[language.code].get_template(name).render(values), status)
@@ -309,7 +313,7 @@ def person(text: str) -> Markup:
     name, opening, address = text.rpartition(" <")
     if not (opening and address.endswith(">")):
         return Markup("<bdi>{}</bdi>").format(text)
-    return Markup('<bdi>{}</bdi> <bdi dir="ltr">&lt;{}</bdi>').format(name, address)
+    return Markup('<bdi>{}</bdi> <bdi class="address" dir="ltr">&lt;{}</bdi>').format(name, address)
 
 
 def tongue(language: Language) -> Tongue:
@@ -346,7 +350,7 @@ def _as_it_is(language: Language, text: str) -> str:
 
 def _inside(words: str) -> str:
     """A sentence's beginning in its middle; what begins like an abbreviation stays."""
-    return words[:1].lower() + words[1:] if words[1:2].islower() else words
+    return words[:1].lower() + words[1:] if words[1:2].islower() or words.startswith("A ") else words
 
 
 def _size(language: Language, size_bytes: int) -> str:

@@ -110,6 +110,14 @@ def test_one_message() -> None:
     assert write("en", MESSAGES[0])[0].subject == "1 message held"
 
 
+def test_what_an_entry_blocks_says_so() -> None:
+    """Not what its text would have been held for."""
+    blocked = held_message(5, "news@tours.example", "Tours", reason="blocked by sara's entry until 2026-12-27")
+    letter = write("en", blocked)[0]
+    assert "blocked by sara's entry until 2026-12-27" in letter.text
+    assert "Looks like spam" not in letter.text
+
+
 def test_nothing_is_loaded() -> None:
     letter, page = write("fa", *MESSAGES)
     assert {tag for tag, _ in page.tags} <= ALLOWED

@@ -199,6 +199,15 @@ async def test_what_became_of_each_message_is_told(client: TestClient) -> None:
     assert "2 released" in re.sub(r"\s+", " ", client.get("/jobs").text)
 
 
+async def test_what_was_gone_before_the_act_began_is_told_too(client: TestClient) -> None:
+    token, first = sign_in(client), hold(client, 1)
+    client.quarantine.transition(first, ("held",), "deleted", by="reza")
+    page = started(client, token, act="delete", id=[ID, first])
+    await finish(client)
+    text = re.sub(r"\s+", " ", client.get(page).text)
+    assert "1 deleted" in text and "Nothing done: Deleted by reza" in text
+
+
 async def test_a_next_hop_that_is_away_stops_the_job(client: TestClient) -> None:
     token = sign_in(client)
     ids = [hold(client, n) for n in range(1, 9)]

@@ -36,6 +36,7 @@ def test_the_audit_log_is_a_page(client: TestClient) -> None:
     assert "1 entry" in client.get("/audit?q=192.0.2.9&until=2100-01-01&since=2001-01-01").text
     assert client.get("/audit?since=2001-02-31").status_code == 400
     assert "Nothing here." in client.get("/audit?until=2001-01-01").text
+    assert "Nothing here." in client.get("/audit?until=۱۳۸۰/۰۱/۰۱").text
     SqlAudit(client.engine).sign(audit_chain.key_of(bytes(32)))
     client.cookies.set("darban_language", "fa")
     assert "وارد شد" in client.get("/audit").text

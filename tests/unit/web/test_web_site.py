@@ -26,9 +26,9 @@ def test_turned_text_is_seen(text: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("author", "shown"),
     [
-        ("بانک <a@bank.example>", '<bdi>بانک</bdi> <bdi dir="ltr">&lt;a@bank.example&gt;</bdi>'),
+        ("بانک <a@bank.example>", '<bdi>بانک</bdi> <bdi class="address" dir="ltr">&lt;a@bank.example&gt;</bdi>'),
         ("a@bank.example", "<bdi>a@bank.example</bdi>"),
-        ("<b>x</b> <a@b>", '<bdi>&lt;b&gt;x&lt;/b&gt;</bdi> <bdi dir="ltr">&lt;a@b&gt;</bdi>'),
+        ("<b>x</b> <a@b>", '<bdi>&lt;b&gt;x&lt;/b&gt;</bdi> <bdi class="address" dir="ltr">&lt;a@b&gt;</bdi>'),
         ("x <b", "<bdi>x &lt;b</bdi>"),
     ],
 )
