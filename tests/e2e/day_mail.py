@@ -255,6 +255,8 @@ quarantine_at = 6.0
 reject_at = 99.0
 [digest]
 address = "quarantine@{COMPANY}"
+[sign_in]
+mail_links = true
 """
         with peers.gateway(
             folder, hop, domain=COMPANY, domain_extra=plans, extra=extra, nameserver=dns.address,

@@ -62,6 +62,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "/account/tokens": ("/account/tokens",),
     "/api": ("/api",),
     "/sign-in": ("/sign-in",),
+    "/sign-in/link": ("/sign-in/link",),
     "/link/{token}": ("/link/{link}", "/link/none"),
     "/setup/{token}": ("/setup/{setup}",),
     "/reset/{token}": ("/reset/{reset}",),

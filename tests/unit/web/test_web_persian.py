@@ -100,7 +100,7 @@ PAGES = [
     "/digest/x",
     "/link/x",
 ]
-AT_THE_DOOR = ["/sign-in", "/setup/{setup}", "/reset/{reset}", "/setup/x", "/reset/x", "/link/{link}"]
+AT_THE_DOOR = ["/sign-in", "/sign-in/link", "/setup/{setup}", "/reset/{reset}", "/setup/x", "/reset/x", "/link/{link}"]
 NO_PAGES = {
     "/api/openapi.json",
     "/held/{held_id}/part/{path}",
@@ -203,7 +203,7 @@ def left_over(page: str) -> list[str]:
 
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[WebApp]:
-    made = make_web_app(tmp_path, translations=TRANSLATIONS)
+    made = make_web_app(tmp_path, translations=TRANSLATIONS, mail_link=lambda *asked: None)
     made.accounts.add(OWNER)
     made.accounts.add(Account("reza", "domain_admin", ("darban.test",)))
     _fill(made)
@@ -289,6 +289,8 @@ def test_the_door_is_persian(web: WebApp) -> None:
         assert left_over(client.get(filled).text) == [], path
     refused = client.post("/sign-in", data={"name": "reza", "password": "not the right one"})
     assert (refused.status_code, left_over(refused.text)) == (401, [])
+    asked = client.post("/sign-in/link", data={"address": OURS})
+    assert (asked.status_code, left_over(asked.text)) == (200, [])
 
 
 def test_after_acts_the_pages_are_persian(web: WebApp) -> None:
