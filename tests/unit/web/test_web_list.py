@@ -205,7 +205,7 @@ async def test_what_was_gone_before_the_act_began_is_told_too(client: TestClient
     page = started(client, token, act="delete", id=[ID, first])
     await finish(client)
     text = re.sub(r"\s+", " ", client.get(page).text)
-    assert "1 deleted" in text and "Nothing done: Deleted by reza" in text
+    assert "1 deleted" in text and "Nothing done: Deleted by <bdi>reza</bdi>" in text
 
 
 async def test_a_next_hop_that_is_away_stops_the_job(client: TestClient) -> None:

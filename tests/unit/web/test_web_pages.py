@@ -193,7 +193,7 @@ def test_what_would_have_had_it_delivered(client: TestClient) -> None:
     client.flip = FLIP | {"changes": blocked, "entry": "sara <b>'s entry does not count: the author is not proven"}
     persian = client.get(f"/held/{ID}/why").text
     assert "<bdi>mina &lt;b&gt;</bdi> فرستندهٔ <bdi>.example.org</bdi> را مسدود نکرده بود" in persian
-    assert "(دستور sara &lt;b&gt; به کار نیامد: نویسنده اصالت‌سنجی نشد)" in persian
+    assert "(دستور <bdi>sara &lt;b&gt;</bdi> به کار نیامد: نویسنده اصالت‌سنجی نشد)" in persian
     client.flip = None
     assert client.get(f"/held/{ID}/why").status_code == 503
     assert "اکنون بررسی دوبارهٔ آن ممکن نیست" in client.get(f"/held/{ID}/why", headers={"HX-Request": "true"}).text
@@ -435,7 +435,7 @@ def test_only_what_one_may_is_offered(client: TestClient) -> None:
 def test_the_print_view_has_all_but_the_frame(client: TestClient) -> None:
     sign_in(client)
     text = client.get(f"/held/{ID}/print").text
-    assert "MONEY_WON" in text and "&lt;script&gt;alert(1)" in text and "<iframe" not in text and "SHA-256" in text
+    assert "MONEY_<wbr>WON" in text and "&lt;script&gt;alert(1)" in text and "<iframe" not in text and "SHA-256" in text
 
 
 # --- learning -----------------------------------------------------------------------------------------------------------
