@@ -134,6 +134,17 @@ class RuleSet(Protocol):
         The prediction is for rules that ask for it (eval:check_bayes)."""
 
 
+class Reading(Protocol):
+    """What a classifier made of one message."""
+
+    @property
+    def prediction(self) -> Prediction:
+        """Without contributions."""
+
+    def explain(self) -> tuple[Contribution, ...]:
+        """The strongest parts of the prediction, strongest first; costs more than it. Never raises."""
+
+
 class Classifier(Protocol):
     """A trained model."""
 
@@ -141,11 +152,8 @@ class Classifier(Protocol):
     def model_id(self) -> str:
         """Names the weights; stands in every prediction."""
 
-    def predict(self, mail: MailObject) -> Prediction:
-        """Judge one message, without contributions. Never raises on any mail."""
-
-    def explain(self, mail: MailObject) -> tuple[Contribution, ...]:
-        """The strongest parts of the prediction, strongest first. Never raises on any mail."""
+    def read(self, mail: MailObject) -> Reading:
+        """Judge one message. Never raises on any mail."""
 
     def refresh(self) -> None:
         """Take up a newer model where there is one; cheap, and never raises."""

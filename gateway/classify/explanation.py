@@ -6,7 +6,7 @@ words and facts is the decision but for its constant. Shown are the loudest; wor
 and speak for the same side are one phrase. Words of everyday language, numbers and lines of dashes are summed: one by
 one they tell nothing.
 
-Cost: about 0.4 ms for a message of 10 KB, features included (benchmarks/classify.py: `explain` less `predict`).
+Cost: about 0.4 ms for a message of 10 KB (benchmarks/classify.py: `explain` less `predict`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,19 @@ from gateway.types import Contribution, MailObject, Prediction
 WEIGHTS, MANIFEST = "weights.npz", "manifest.json"
 
 Weights = NDArray[np.float32]
+
+
+class Reading(NamedTuple):
+    """Implements ports.Reading: the prediction, and what its explanation is made of."""
+
+    prediction: Prediction
+    features: Features
+    weights: Weights  # of each feature where it counts, else 0
+    slope: float
+
+    def explain(self) -> tuple[Contribution, ...]:
+        """What spoke loudest; see explanation.py."""
+        return contributions(self.features, self.weights, self.slope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +85,12 @@ class Model:
         """Log-odds of spam."""
         return self._log_odds(features, self._weights(features))
 
-    def predict(self, mail: MailObject) -> Prediction:
-        """The probability; what it is made of costs more, and is asked for by `explain`."""
-        log_odds = max(-30.0, min(30.0, self.decide(extract(mail))))
-        return Prediction(1.0 / (1.0 + math.exp(-log_odds)), self.model_id)
-
-    def explain(self, mail: MailObject) -> tuple[Contribution, ...]:
-        """What spoke loudest; see explanation.py."""
+    def read(self, mail: MailObject) -> Reading:
+        """The probability; what it is made of costs more, and is asked of the reading."""
         features = extract(mail)
-        return contributions(features, self._weights(features), self.slope)
+        weights = self._weights(features)
+        log_odds = max(-30.0, min(30.0, self._log_odds(features, weights)))
+        return Reading(Prediction(1.0 / (1.0 + math.exp(-log_odds)), self.model_id), features, weights, self.slope)
 
     def refresh(self) -> None:
         """It stays what it is."""

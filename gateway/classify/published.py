@@ -22,9 +22,9 @@ import numpy as np
 import structlog
 
 from gateway.classify.features import SIZE, VERSION
-from gateway.classify.model import MANIFEST, Model
+from gateway.classify.model import MANIFEST, Model, Reading
 from gateway.errors import ConfigError
-from gateway.types import Contribution, MailObject, Prediction
+from gateway.types import MailObject
 
 CURRENT, WEIGHTS = "current", "weights.npy"
 _ADVICE = "the gateway writes it again when somebody teaches it, or starts"
@@ -119,13 +119,9 @@ class CurrentModel:
         """Of the model that judges now."""
         return self._model.model_id
 
-    def predict(self, mail: MailObject) -> Prediction:
+    def read(self, mail: MailObject) -> Reading:
         """Judge one message."""
-        return self._model.predict(mail)
-
-    def explain(self, mail: MailObject) -> tuple[Contribution, ...]:
-        """What the prediction is made of."""
-        return self._model.explain(mail)
+        return self._model.read(mail)
 
     def refresh(self) -> None:
         """Take up what was published since; one look at a link when nothing was. What is broken is not taken up."""

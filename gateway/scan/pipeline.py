@@ -20,7 +20,7 @@ from gateway.auth import arc, dkim, dmarc, iprev, spf, trust
 from gateway.begun import Begun
 from gateway.mail import parse
 from gateway.mail.summary import summarise
-from gateway.ports import Classifier, DomainMemory, EnvelopeCheck, MessageCheck, Resolver, RuleSet
+from gateway.ports import Classifier, DomainMemory, EnvelopeCheck, MessageCheck, Reading, Resolver, RuleSet
 from gateway.scan.campaign import attachments, campaign
 from gateway.scan.change import Case
 from gateway.scan.conclude import conclude, explained
@@ -42,7 +42,6 @@ from gateway.types import (
     Finding,
     MailObject,
     Message,
-    Prediction,
     Summary,
     Verdict,
 )
@@ -133,7 +132,8 @@ class Pipeline:
         mail = MailObject(envelope, message, auth)
         findings = await self._check(run, mail)
         mail = replace(mail, findings=tuple(findings))
-        prediction = self._predict(run, mail)
+        reading = self._read(run, mail)
+        prediction = None if reading is None else reading.prediction
         run.incomplete += [f"dns: {words}" for words in (self._trouble(),) if words and run.is_unanswered]
         hits = run.stage("rules", lambda: self.rules.match(mail, findings, prediction)) or ()
         has_words = run.begin("conclude")
@@ -148,21 +148,7 @@ class Pipeline:
             stages=run.times,
         )
         is_told = explained or verdict.score >= self._explain_at
-        return self._explain(run, mail, verdict) if has_words and is_told else verdict
-
-    def _explain(self, run: _Run, mail: MailObject, verdict: Verdict) -> Verdict:
-        classifier = None if verdict.prediction is None else self.classifier
-        contributions, alike, attachments = run.stage("explain", lambda: _told(classifier, mail)) or ((), "", 0)
-        stages = tuple(run.times)
-        seconds = sum(taken for _, taken in stages)
-        return replace(
-            explained(verdict, contributions),
-            incomplete=tuple(run.incomplete),
-            stages=stages,
-            seconds=seconds,
-            campaign=alike,
-            attachments=attachments,
-        )
+        return _explain(run, message, reading, verdict) if has_words and is_told else verdict
 
     def case(self, envelope: Envelope, content: bytes, verdict: Verdict) -> Case:
         """What was judged, with what the network and the memory of senders had said: for `judge_again`."""
@@ -182,7 +168,8 @@ class Pipeline:
         run.incomplete += [_failure(report) for report in reports if report.failed]
         findings = [*(finding for report in reports for finding in report.findings), *case.findings]
         mail = replace(mail, findings=tuple(findings))
-        prediction = self._predict(run, mail)
+        reading = self._read(run, mail)
+        prediction = None if reading is None else reading.prediction
         verdict = conclude(
             case.envelope.queue_id,
             run.stage("rules", lambda: self.rules.match(mail, findings, prediction)) or (),
@@ -193,7 +180,7 @@ class Pipeline:
             summary=before.summary,
             stages=run.times,
         )
-        return self._explain(run, mail, verdict) if explained else verdict
+        return _explain(run, mail.message, reading, verdict) if explained else verdict
 
     async def _authenticate(self, run: _Run, envelope: Envelope, message: Message) -> tuple[AuthResult, ...]:
         if not run.begin("authenticate"):
@@ -239,15 +226,29 @@ class Pipeline:
         stage = "checks" if who == "checks" else "authenticate"
         return _AskingResolver(self._resolver, run, stage, who, int(self._max_queries * _LOOKUPS[who]))
 
-    def _predict(self, run: _Run, mail: MailObject) -> Prediction | None:
+    def _read(self, run: _Run, mail: MailObject) -> Reading | None:
         classifier = self.classifier
-        return None if classifier is None else run.stage("classify", lambda: classifier.predict(mail))
+        return None if classifier is None else run.stage("classify", lambda: classifier.read(mail))
 
 
-def _told(classifier: Classifier | None, mail: MailObject) -> tuple[tuple[Contribution, ...], str, int]:
+def _explain(run: _Run, message: Message, reading: Reading | None, verdict: Verdict) -> Verdict:
+    contributions, alike, attachments = run.stage("explain", lambda: _told(reading, message)) or ((), "", 0)
+    stages = tuple(run.times)
+    seconds = sum(taken for _, taken in stages)
+    return replace(
+        explained(verdict, contributions),
+        incomplete=tuple(run.incomplete),
+        stages=stages,
+        seconds=seconds,
+        campaign=alike,
+        attachments=attachments,
+    )
+
+
+def _told(reading: Reading | None, message: Message) -> tuple[tuple[Contribution, ...], str, int]:
     """What is only worth its time where a person will look."""
-    contributions = () if classifier is None else classifier.explain(mail)
-    return contributions, campaign(mail.message), attachments(mail.message)
+    contributions = () if reading is None else reading.explain()
+    return contributions, campaign(message), attachments(message)
 
 
 class MakePipeline(Protocol):

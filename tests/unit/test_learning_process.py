@@ -99,10 +99,10 @@ def test_the_scorers_judge_by_it_and_revoking_gives_the_former_model(
     teach(ledger, clock)
     making.catch_up()
     current.refresh()
-    first = current.predict(mail(SPAM))
+    first = current.read(mail(SPAM)).prediction
     assert first.model_id == making.state.model_id != SHIPPED.model_id
     assert first.model_id.startswith(f"{SHIPPED.model_id}+1-")
-    assert first.probability < SHIPPED.predict(mail(SPAM)).probability
+    assert first.probability < SHIPPED.read(mail(SPAM)).prediction.probability
     hashes = [published.read_manifest(folder)["sha256"]]
     second = teach(ledger, clock, trainer="reza")
     making.catch_up()
@@ -112,11 +112,11 @@ def test_the_scorers_judge_by_it_and_revoking_gives_the_former_model(
     hashes.append(published.read_manifest(folder)["sha256"])
     current.refresh()
     assert hashes[0] == hashes[2] != hashes[1]
-    assert current.predict(mail(SPAM)) == first
+    assert current.read(mail(SPAM)).prediction == first
     ledger.revoke(Lessons(trainer="sara"), "admin")
     making.catch_up()
     current.refresh()
-    assert current.predict(mail(SPAM)) == SHIPPED.predict(mail(SPAM))
+    assert current.read(mail(SPAM)).prediction == SHIPPED.read(mail(SPAM)).prediction
 
 
 def test_nothing_is_made_while_nothing_changes(ledger: SqlLedger, clock: FakeClock, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _BOUNDS = (0.0, 0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 1.0)  # finer at the ends, where decisions are made
-_CERTAIN = 30.0  # log-odds, as Model.predict limits them
+_CERTAIN = 30.0  # log-odds, as Model.read limits them
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def weighing(**words: float) -> Model:
 
 
 def told(model: Model, content: bytes) -> list[tuple[str, str]]:
-    return [(one.kind, one.value) for one in model.explain(mail(content))]
+    return [(one.kind, one.value) for one in model.read(mail(content)).explain()]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_the_voices_of_a_finding_are_one_contribution() -> None:
     weights = np.zeros(SIZE, np.float32)
     for number, key in enumerate(features.facts):
         weights[features.indices[number]] = key.startswith("finding:TO_UNDISCLOSED")
-    (found,) = Model("m", weights, 0.0, 1.0, 0.0).explain(seen)
+    (found,) = Model("m", weights, 0.0, 1.0, 0.0).read(seen).explain()
     assert (found.kind, found.value) == ("to_undisclosed", "")
     assert found.weight == pytest.approx(3 * features.scales[0])
 
@@ -104,7 +104,7 @@ def test_all_contributions_together_are_the_decision(content: bytes, monkeypatch
     for name in ("_SHOWN", "_LOUD_WORDS", "_MAX_PLACES"):
         monkeypatch.setattr(explanation, name, 1 << 30)
     seen = mail(content)
-    parts = RANDOM.explain(seen)
+    parts = RANDOM.read(seen).explain()
     whole = RANDOM.decide(extract(seen))
     beyond = _behind_the_last_word(seen)
     assert sum(one.weight for one in parts) + beyond + 2.0 * 0.3 - 0.7 == pytest.approx(whole, abs=2e-3)
@@ -123,7 +123,7 @@ def _behind_the_last_word(seen: MailObject) -> float:
 
 @given(st.binary(max_size=600) | st.text(max_size=300).map(lambda text: message_bytes(text, Subject=text[:50]) if "\n" not in text and "\r" not in text else text.encode("utf-8", "replace")))  # fmt: skip
 def test_total(content: bytes) -> None:
-    parts = RANDOM.explain(mail(content))
+    parts = RANDOM.read(mail(content)).explain()
     assert len(parts) <= 8
     assert all(one.value.isprintable() or "\u200c" in one.value for one in parts)
 
@@ -133,9 +133,9 @@ def test_bounded(unit: str) -> None:
     hostile = mail(message_bytes(unit * 100_000))
     model = RANDOM
     began = time.process_time()
-    model.explain(hostile)
+    model.read(hostile).explain()
     assert time.process_time() - began < 0.05
 
 
 def test_a_model_that_knows_nothing_says_nothing() -> None:
-    assert NOTHING.explain(mail(message_bytes())) == ()
+    assert NOTHING.read(mail(message_bytes())).explain() == ()

@@ -49,9 +49,9 @@ def test_training_is_reproducible_to_the_byte(corpora: Path, tmp_path: Path) -> 
 def test_it_learns_and_says_why(corpora: Path, tmp_path: Path) -> None:
     ours = trained(corpora, tmp_path / "m")
     spam, ham = mail(message_bytes("Order cheap pills now!\r\n")), mail(message_bytes("The minutes of the meeting\r\n"))
-    assert ours.predict(spam).probability > 0.5 > ours.predict(ham).probability
-    assert any("pills" in one.value for one in ours.explain(spam) if one.weight > 0)
-    assert any("meeting" in one.value for one in ours.explain(ham) if one.weight < 0)
+    assert ours.read(spam).prediction.probability > 0.5 > ours.read(ham).prediction.probability
+    assert any("pills" in one.value for one in ours.read(spam).explain() if one.weight > 0)
+    assert any("meeting" in one.value for one in ours.read(ham).explain() if one.weight < 0)
 
 
 def test_served_is_what_was_trained(corpora: Path, tmp_path: Path) -> None:
@@ -157,8 +157,8 @@ def test_shipped_models(folder: Path) -> None:
     assert shipped.model_id in (folder / "card.md").read_text()
     spam = "You have WON! Claim your $1,000,000 lottery prize now, send your bank details. Viagra cheap.\r\n"
     ham = "Attached is the patch we talked about yesterday; the build passes on my machine. Thanks!\r\n"
-    assert shipped.predict(mail(message_bytes(spam, Subject="Claim your prize"))).probability > 0.9
-    assert shipped.predict(mail(message_bytes(ham, Subject="Re: build"))).probability < 0.1
+    assert shipped.read(mail(message_bytes(spam, Subject="Claim your prize"))).prediction.probability > 0.9
+    assert shipped.read(mail(message_bytes(ham, Subject="Re: build"))).prediction.probability < 0.1
 
 
 def test_the_manifest_tells_features_and_hash(tmp_path: Path) -> None:
@@ -171,4 +171,4 @@ def test_the_manifest_tells_features_and_hash(tmp_path: Path) -> None:
 def test_an_empty_message_is_judged(tmp_path: Path) -> None:
     model.save(tmp_path, np.zeros(SIZE, np.float32), (0.0, 1.0, 0.0), {})
     empty = classify.load(tmp_path)
-    assert (empty.predict(mail(b"")).probability, empty.explain(mail(b""))) == (0.5, ())
+    assert (empty.read(mail(b"")).prediction.probability, empty.read(mail(b"")).explain()) == (0.5, ())

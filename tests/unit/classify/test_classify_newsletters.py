@@ -84,7 +84,7 @@ def issue(language: str, number: int, loud: int) -> bytes:
 
 def points(learner: Learner, content: bytes) -> float:
     """What CLASSIFIER adds to the score, of 6.0."""
-    return prediction_hit(learner.model().predict(mail(content)), 6.0).score
+    return prediction_hit(learner.model().read(mail(content)).prediction, 6.0).score
 
 
 def taken_for_spam(learner: Learner, language: str, number: int) -> bytes:

@@ -31,17 +31,17 @@ def publish(folder: Path, number: int = 1) -> str:
 def test_it_is_taken_up_and_given_up(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     current = CurrentModel(SHIPPED, folder)
-    assert current.predict(MAIL) == SHIPPED.predict(MAIL)
+    assert current.read(MAIL).prediction == SHIPPED.read(MAIL).prediction
     publish(folder)
     assert current.model_id == "shipped-1", "not before it is told to look"
     current.refresh()
     assert current.model_id == "shipped-1+1-00000001"
-    assert current.predict(MAIL) == taught().predict(MAIL)
-    assert current.predict(MAIL).probability != SHIPPED.predict(MAIL).probability
+    assert current.read(MAIL).prediction == taught().read(MAIL).prediction
+    assert current.read(MAIL).prediction.probability != SHIPPED.read(MAIL).prediction.probability
     published.withdraw(folder)
     published.withdraw(folder)
     current.refresh()
-    assert current.predict(MAIL) == SHIPPED.predict(MAIL)
+    assert current.read(MAIL).prediction == SHIPPED.read(MAIL).prediction
 
 
 def test_one_that_starts_later_has_it_at_once(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_readers_meet_a_whole_model_at_every_moment(tmp_path: Path) -> None:
     def read() -> None:
         while not stop.is_set():
             current = CurrentModel(SHIPPED, tmp_path)
-            seen.add((current.model_id, current.predict(MAIL).probability))
+            seen.add((current.model_id, current.read(MAIL).prediction.probability))
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -140,5 +140,5 @@ def test_readers_meet_a_whole_model_at_every_moment(tmp_path: Path) -> None:
         publish(tmp_path, number % 5 + 1)
     stop.set()
     reader.join()
-    whole = {(model.model_id, model.predict(MAIL).probability) for model in map(taught, range(1, 6))}
+    whole = {(model.model_id, model.read(MAIL).prediction.probability) for model in map(taught, range(1, 6))}
     assert seen <= whole

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gateway.app.pipeline import make_identity
@@ -21,7 +22,8 @@ from gateway.classify.corpus import sources
 from gateway.classify.evaluate.cases import Case, load_cases
 from gateway.classify.extraction import extract_rows
 from gateway.classify.facts import OF_BODY, OF_RELATIONS
-from gateway.classify.features import VERSION, extract
+from gateway.classify.features import SIZE, VERSION, extract
+from gateway.classify.model import Model, Reading
 from gateway.classify.packed import unpack
 from gateway.classify.workers import LocalWorkers
 from gateway.config.settings import Domain, Settings
@@ -34,7 +36,7 @@ from gateway.ports import MessageCheck
 from gateway.scan.pipeline import Pipeline
 from gateway.stores.engine import make_engine, migrate
 from gateway.stores.ledger import SqlLedger
-from gateway.types import AuthResult, Contribution, Finding, History, MailObject, Past, Prediction
+from gateway.types import AuthResult, Finding, History, MailObject, Past
 from tests.builders import envelope, message_bytes
 from tests.builders import mail as mail_of
 from tests.check_case import findings_of
@@ -62,13 +64,9 @@ class Served:
     model_id: str = "served"
     asked: list[MailObject] = field(default_factory=list)
 
-    def predict(self, mail: MailObject) -> Prediction:
+    def read(self, mail: MailObject) -> Reading:
         self.asked.append(mail)
-        return Prediction(0.5, self.model_id)
-
-    def explain(self, mail: MailObject) -> tuple[Contribution, ...]:
-        self.asked.append(mail)
-        return ()
+        return Model(self.model_id, np.zeros(SIZE, np.float32), 0.0, 1.0, 0.0).read(mail)
 
     def refresh(self) -> None:
         pass
@@ -132,7 +130,7 @@ async def test_every_door_gives_the_same_features(tmp_path: Path) -> None:
         verdict = await pipeline.score(case.envelope, case.content)
         pipeline.judge_again(pipeline.case(case.envelope, case.content, verdict), verdict, explained=True)
         served = [indices_of(mail) for mail in classifier.asked]
-        assert len(served) == 4, "predicted and explained, twice"
+        assert len(served) == 2, "judged twice"
         teacher.teach(
             trainer=case.id,
             is_spam=case.is_spam,
@@ -141,7 +139,7 @@ async def test_every_door_gives_the_same_features(tmp_path: Path) -> None:
             content=case.content,
             auth=verdict.auth,
         )
-        assert served == [trained[case.id]] * 4, case.id
+        assert served == [trained[case.id]] * 2, case.id
         seen |= names_of(classifier.asked[0])
     lessons = {lesson.trainer: unpack(lesson.indices).tolist() for lesson in ledger.active(VERSION)}
     assert lessons == trained
@@ -224,5 +222,5 @@ async def test_a_prediction_needs_no_findings(
     seen = mail_of(SHOUTING)
     assert names_of(seen) >= {"SUBJECT_ALL_CAPS", "URL_IP_HOST"}
     expected = seen if is_seen else replace(seen, findings=())
-    assert [indices_of(mail) for mail in classifier.asked] == [indices_of(expected)] * 2
+    assert [indices_of(mail) for mail in classifier.asked] == [indices_of(expected)]
     assert indices_of(seen) != indices_of(replace(seen, findings=()))

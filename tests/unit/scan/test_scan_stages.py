@@ -21,6 +21,7 @@ from tests.builders import envelope, message_bytes
 PARENT = """
 import asyncio, os, re, signal, sys
 from pathlib import Path
+from gateway import log
 from gateway.scan import pipeline
 from gateway.scan.pipeline import Pipeline
 from gateway.scan.scorer import ScorerParent, bind
@@ -76,18 +77,23 @@ class Rules:
         act(mail.message.subject, "rules")
         return tuple(Hit(finding.name, 1.0, "") for finding in findings) + (Hit("RULE", 1.0, "matched"),)
 
+class Reading:
+    def __init__(self, subject):
+        self.subject, self.prediction = subject, Prediction(0.999, "model")
+    def explain(self):
+        act(self.subject, "explain")
+        return ()
+
 class Model:
     model_id = "model"
-    def predict(self, mail):
+    def read(self, mail):
         act(mail.message.subject, "classify")
-        return Prediction(0.999, "model")
-    def explain(self, mail):
-        act(mail.message.subject, "explain")
-        return ()
+        return Reading(mail.message.subject)
 
     def refresh(self):
         pass
 
+log.configure()  # as the gateway does: tracebacks in colours cost more than a stage may take here
 folder = Path(sys.argv[1])
 def make(memory=None):
     return Pipeline(resolver=Resolver(), message_checks=(Check(),), envelope_checks=(Asking(),), rules=Rules(), classifier=Model(), deadline_s=5.0)

@@ -181,7 +181,7 @@ def test_a_name_of_many_words() -> None:
 def test_what_says_the_same_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explanation, "_SHOWN", 1 << 30)
     seen = observe(mail(TOLD_TWICE.encode()))
-    of_all = Model("m", np.ones(SIZE, np.float32), 0.0, 1.0, 0.0).explain(seen)
+    of_all = Model("m", np.ones(SIZE, np.float32), 0.0, 1.0, 0.0).read(seen).explain()
     weights = {contribution_text(one.kind, one.value): one.weight for one in of_all}
     assert len(weights) == len(of_all)
     one_finding = weights["HTML without a plain text beside it"]
