@@ -16,7 +16,7 @@ import jdatetime
 
 from gateway.types import Calendar, DigestContent, DigestItem, DigestLetter, HeldMessage, LinkContent
 from gateway.web.language import Language
-from gateway.web.site import Site, reason, seen
+from gateway.web.site import Site, seen
 
 _ISOLATED = "\u2068{}\u2069"  # FSI, PDI (UAX #9 §2.4)
 
@@ -94,7 +94,7 @@ def _why(site: Site, language: Language, held: HeldMessage) -> str:
     """In a sentence; "" when nothing spoke against it. What is said of malware stands above it."""
     verdict, translated = json.loads(held.verdict_json), language.translations.gettext
     if held.reason.startswith("blocked by "):
-        return reason(language, held.reason)
+        return ""  # the reason itself says it
     if held.kind == "malware":
         return site.why(language, verdict)
     reasons = site.because(language, verdict, translated("its words read like those of spam"))
