@@ -114,7 +114,7 @@ def test_what_an_entry_blocks_says_so() -> None:
     """Not what its text would have been held for."""
     blocked = held_message(5, "news@tours.example", "Tours", reason="blocked by sara's entry until 2026-12-27")
     letter = write("en", blocked)[0]
-    assert "blocked by \u2068sara\u2069's entry until 2026-12-27" in letter.text
+    assert "blocked by sara's entry until 2026-12-27" in letter.text
     assert "Looks like spam" not in letter.text
 
 
