@@ -54,6 +54,7 @@ _CLIENTS = {"smtp": 20, "milter": 8}
 _SHARES = {"smtp": 2, "milter": 1}
 _FORGOT = ("delivery not remembered", "who was served is not known")
 _MORE = 10
+_RELEASE_TRIES = 3  # the next hop may be away
 _FAULT_S = 300.0  # until all is up again, also on a machine with other work
 
 
@@ -391,7 +392,14 @@ class Fire:
         return self._chance.choice((1.0, 3.0, 6.0, 18.0) if self.plan.messages > 1000 else (1.0, 4.0))
 
     async def _release(self, *, is_killed: bool) -> tuple[bool, dict[str, Any]]:
-        """A person releases some of what is held; or the command dies in the middle of it."""
+        """A person releases some of what is held, and again when nothing went; or the command dies in the middle."""
+        for _ in range(_RELEASE_TRIES):
+            took, told = await self._try_release(is_killed=is_killed)
+            if took:
+                break
+        return took, told
+
+    async def _try_release(self, *, is_killed: bool) -> tuple[bool, dict[str, Any]]:
         query = "SELECT id FROM held_message WHERE state = 'held' ORDER BY id LIMIT 40"
         ids = [row[0] for row in await asyncio.to_thread(self.store.rows, query)]
         if not ids:

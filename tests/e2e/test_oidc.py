@@ -66,7 +66,7 @@ def leave(client: TestClient) -> str:
 
 def test_a_recipient_comes_back(web: WebApp, issuer: OidcServer) -> None:
     client = web.client()
-    assert "Sign in with Example Ltd" in client.get("/sign-in").text
+    assert "Sign in with <bdi>Example Ltd</bdi>" in client.get("/sign-in").text
     answer = client.get(leave(client))
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     assert client.get("/").status_code == 200
