@@ -23,24 +23,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
-from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from benchmarks.machine import describe
-from gateway.config.settings import Web
-from gateway.stores.accounts import SqlAccounts
 from gateway.stores.blobs import FileBlobs
-from gateway.stores.desk import SqlDesk
 from gateway.stores.engine import make_engine, migrate
-from gateway.stores.ledger import SqlLedger
-from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine, _row, _text
 from gateway.stores.schema import held, held_text
-from gateway.types import HeldMessage, Summary
-from gateway.web import create_app
+from gateway.types import Account, HeldMessage, Summary
 from tests import postgres
+from tests.web_app import make_web_app
 
 _BATCH = 5000
 _MADE = 20_000
@@ -114,7 +107,9 @@ def measure(url: str, folder: Path, number: int, passes: int, *, search: bool) -
     if not quarantine.mark():
         fill(engine, number, search=search)
     filled_s = time.perf_counter() - started
-    client = _client(engine, quarantine)
+    web, owner = make_web_app(folder, engine=engine), Account("bench", "owner")
+    web.accounts.add(owner)
+    client = web.client(owner)
     asked = {name: path for name, path in REQUESTS.items() if search or not name.startswith(_SEARCHES)}
     found = {name: timed(lambda path=path: client.get(path), passes) for name, path in asked.items()}  # type: ignore[misc]
     second = client.get("/").text.split('rel="next"')[0].rpartition('href="')[2].split('"')[0].replace("&amp;", "&")
@@ -167,7 +162,8 @@ def fill(engine: Engine, number: int, *, search: bool) -> None:
         made = list(messages(min(number, _MADE)))
         for start in range(0, len(made), _BATCH):
             batch = made[start : start + _BATCH]
-            _insert(driver, "held_message", names, [[row[name] for name in names] for row in map(_row, batch)])
+            rows = (_row(one) | {"blob": one.content_hash, "storage_key": ""} for one in batch)
+            _insert(driver, "held_message", names, [[row[name] for name in names] for row in rows])
             _insert(driver, "held_text", texts, [[row[name] for name in texts] for row in map(_text, batch)])
         for copy in range(1, number // _MADE):
             do(_again("held_message", names, "id", copy))
@@ -194,6 +190,7 @@ def _again(table: str, names: list[str], key: str, copy: int) -> str:
     changed = {
         key: numbered.format(key),
         "content_hash": numbered.format("content_hash"),
+        "blob": numbered.format("blob"),
         "received_at": f"received_at - {copy}",
         "state_at": f"state_at - {copy}",
         "queue_id": f"queue_id || '{copy}'",
@@ -272,20 +269,6 @@ def _verdict(chooser: random.Random, *more: tuple[str, str]) -> tuple[tuple[str,
     ]
     told = {"hits": listed, "incomplete": [], "prediction": {"probability": 0.99, "contributions": []}}
     return tuple(str(one["name"]) for one in listed), json.dumps(told)
-
-
-def _client(engine: Engine, quarantine: SqlQuarantine) -> TestClient:
-    accounts = SqlAccounts(engine)
-    accounts.create("bench", "a password of the benchmark")
-    nobody = Mock()
-    app = create_app(
-        quarantine=quarantine, accounts=accounts, message_log=SqlMessageLog(engine), ledger=SqlLedger(engine),
-        review=nobody, desk=SqlDesk(engine), bulk=nobody, jobs=nobody, learning=None, why=nobody, settings=Web(),
-        hostname="mx.example", translations={},
-    )  # fmt: skip
-    client = TestClient(app)
-    client.post("/sign-in", data={"name": "bench", "password": "a password of the benchmark"})
-    return client
 
 
 def _held(quarantine: SqlQuarantine, passes: int) -> dict[str, Any]:

@@ -102,14 +102,16 @@ def make_web_app(
     why: Why | None = None,
     translations: Mapping[str, Mapping[str, str]] | None = None,
     mail_link: MailLink | None = None,
+    engine: Engine | None = None,
     **ways: Any,
 ) -> WebApp:
     """`review` over the same database, or one with this `release` and `is_spent`. `why`: judges again. `ways`: a
-    directory and an issuer for sign-in."""
+    directory and an issuer for sign-in. `engine`: of a database that is there."""
     settings = settings or Settings()
-    url = f"sqlite:///{folder}/darban.db"
-    migrate(url)
-    engine = make_engine(url)
+    if engine is None:
+        url = f"sqlite:///{folder}/darban.db"
+        migrate(url)
+        engine = make_engine(url)
     quarantine = SqlQuarantine(engine, FileBlobs(f"file://{folder}/blobs"))
     accounts, ledger, clock = SqlAccounts(engine), SqlLedger(engine), FakeClock(1.8e9)
 
