@@ -66,7 +66,8 @@ def bulk_routes(site: Site, quarantine: QuarantineStore, store: BulkStore, bulk:
             job_id = await bulk.start(who.name, act, chosen, about=about, learns=learn == "yes")
         except InputError:
             raise HTTPException(400, "No message was chosen, or none of them is held any more.") from None
-        await asyncio.to_thread(site.record, who, f"bulk {act}", job_id, f"{len(chosen)} messages: {about}")
+        said = f"{len(chosen)} messages{f': {about}' if about else ''}"
+        await asyncio.to_thread(site.record, who, f"bulk {act}", job_id, said)
         return RedirectResponse(f"/jobs/{job_id}", 303)
 
     @routes.get("/jobs")

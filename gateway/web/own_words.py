@@ -145,12 +145,14 @@ _KEPT = (
     "senders %(count)s audit:%(numbers)s",
 )
 _LESSONS = ("%(count)s lessons", "%(count)s lessons: %(which)s")
+_BULK = ("%(count)s messages: %(filter)s", "%(count)s messages")
 _DETAILS: Mapping[str, Sequence[str]] = {  # act -> what its detail says; names and ids alone need no words
     **dict.fromkeys(("release", "spam", "delete", "redirect"), _REVIEWED),
     **dict.fromkeys(("sign-in", "sign-in-refused", "sign-in-locked"), _WAYS),
     **dict.fromkeys(("sender-allow", "sender-block", "sender-remove"), _SENDER),
     **dict.fromkeys(("export", "erase"), _KEPT),
     **dict.fromkeys(("revoke", "restore"), _LESSONS),
+    **dict.fromkeys(("bulk release", "bulk spam", "bulk delete"), _BULK),
     "sender-import": ("%(count)s entries",),
     "download": ("part %(part)s",),
     "password": ("by a link",),

@@ -137,6 +137,8 @@ DETAILS = {
     "rotate key": "4 keys wrapped anew",
     "digest": "no more",
     "export": "q=offer&action=reject",
+    "bulk release": "12 messages",
+    "bulk delete": "3 messages: state=held",
 }
 VERDICT = verdict(
     9.0,
