@@ -5,8 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from tests.e2e import peers
+
+_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+          "--disable-component-update", "--disable-sync"]  # fmt: skip
+_LAUNCH_MS = 240_000  # on a busy machine
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, which asks nobody anything by itself."""
+    with sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path="/usr/bin/chromium", args=_FLAGS, timeout=_LAUNCH_MS)
+        yield running
+        running.close()
 
 
 @pytest.fixture(scope="session")

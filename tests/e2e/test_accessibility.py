@@ -13,7 +13,7 @@ import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from fastapi.routing import iter_route_contexts
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from gateway.policy import totp
 from gateway.stores.accounts import SqlAccounts
@@ -21,7 +21,6 @@ from gateway.stores.engine import make_engine
 from gateway.types import Account
 from tests.e2e import day_mail as mail
 from tests.e2e.day_mail import Office
-from tests.e2e.test_pages import FLAGS
 from tests.web_app import form_token, make_web_app
 
 pytestmark = pytest.mark.e2e
@@ -89,14 +88,6 @@ def test_every_page_has_a_row(tmp_path: Path) -> None:
     web.engine.dispose()
     assert len(asked) > 30
     assert asked == {*PAGES, *NO_PAGES}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -21,13 +21,13 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from tests.builders import message_bytes
 from tests.e2e import peers
 from tests.e2e.test_gateway import eventually
 from tests.e2e.test_milter import pair
-from tests.e2e.test_pages import FLAGS, SPAM
+from tests.e2e.test_pages import SPAM
 
 pytestmark = pytest.mark.e2e
 MANY = [f"user{number}@darban.test" for number in range(40)]
@@ -68,14 +68,6 @@ def door(behind: peers.Dovecot, tmp_path_factory: pytest.TempPathFactory) -> Ite
         extra='[digest]\naddress = "quarantine@darban.test"\n[learning]\nenabled = false\n',
     ) as running:  # fmt: skip
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield running
-        running.close()
 
 
 @pytest.mark.parametrize(("user", "language"), [("you@darban.test", "en"), ("reza@darban.test", "fa")])

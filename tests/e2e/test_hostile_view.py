@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import pytest
 import uvicorn
 from fastapi import Response
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from gateway.scan.explain import verdict_json
 from gateway.stores.quarantine import SqlQuarantine
@@ -28,8 +28,6 @@ from tests.e2e.peers import free_port, wait_for_port
 from tests.web_app import make_web_app
 
 pytestmark = pytest.mark.e2e
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
 PASSWORD = "a long password of the tests"
 SHOWS = ("message", "text", "fields", "parts", "source")
 
@@ -266,14 +264,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     thread.join(10)
     canary.server.shutdown()
     web.engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

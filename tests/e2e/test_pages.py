@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from gateway.cli.demo import samples
 from tests.builders import message_bytes
@@ -16,20 +16,10 @@ from tests.e2e.test_gateway import arrived, eventually
 
 pytestmark = pytest.mark.e2e
 SAMPLES = dict(samples())
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
 PASSWORD = "a long password of the tests"
 SPAM = "Dear friend, you have won US$1,500,000.00 in the international lottery. Click here.\r\n"
 HTML = "<h1>You have won US$1,500,000.00</h1><script>document.title='owned'</script><a href='http://bank.example/'>Click here</a>\r\n"
 LABELS = {"en": ("Release", "Quarantine", "ltr"), "fa": ("آزاد کن", "قرنطینه", "rtl")}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

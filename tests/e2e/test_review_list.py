@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from gateway.errors import ScorerError
 from gateway.scan.explain import verdict_json
@@ -25,7 +25,6 @@ from tests.builders import recipient, verdict
 from tests.bulk_victim import review_of
 from tests.contract.test_stores import CONTENT, held
 from tests.e2e.peers import free_port
-from tests.e2e.test_pages import FLAGS
 from tests.web_app import make_web_app
 
 pytestmark = pytest.mark.e2e
@@ -75,14 +74,6 @@ def review(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Review]:
     server.should_exit = True
     thread.join()
     web.engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS, timeout=4 * PATIENCE_S * 1000)
-        yield running
-        running.close()
 
 
 @pytest.fixture

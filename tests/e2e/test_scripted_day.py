@@ -8,31 +8,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from gateway.web.language import languages
 from tests.e2e import day_mail as mail
 from tests.e2e.camera import PHONE, Camera
 from tests.e2e.day_mail import Letter, Office
 from tests.e2e.test_gateway import eventually
-from tests.e2e.test_pages import FLAGS
 
 pytestmark = pytest.mark.e2e
 PASSWORD = "a doorkeeper who reads at night"
 FOLLOWS_S = 3  # listeners ask every two seconds which entries on senders there are
 BLOCK_DAYS = "30"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield running
-        running.close()
 
 
 @pytest.mark.parametrize("language", ["en", "fa"])

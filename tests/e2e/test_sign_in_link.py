@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import email
 import re
-from collections.abc import Iterator
 from email import policy as email_policy
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from tests.builders import message_bytes
 from tests.e2e import peers
 from tests.e2e.test_gateway import eventually
-from tests.e2e.test_pages import FLAGS, SPAM
+from tests.e2e.test_pages import SPAM
 
 pytestmark = pytest.mark.e2e
 YOU = "you@darban.test"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield running
-        running.close()
 
 
 @pytest.mark.parametrize("language", ["en", "fa"])
