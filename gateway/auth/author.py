@@ -20,7 +20,7 @@ Problem = Literal[
 
 _UNSEEN = re.compile(rb"[^ -~]+")  # controls and 8-bit octets that readers pass over
 _FROM = re.compile(rb"\s*from(?![a-z0-9-])", re.IGNORECASE)
-_ENCODED = re.compile(r"(?:=\?[^?\s]{1,80}\?[BbQq]\?[^?]*+\?=\s*+)++")
+_ENCODED = re.compile(r"(?>(?:=\?[^?\s]{1,80}\?[BbQq]\?[^?]*+\?=\s*+)+)")
 _MAX_STRAY = 200  # bytes of a line that are looked at
 
 

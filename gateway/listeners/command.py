@@ -11,7 +11,7 @@ from gateway.mail.domain import to_a_label
 MAX_LINE = 2048  # RFC 5321 §4.5.3.1.4 says 512; SMTPUTF8 and DSN parameters lengthen it (RFC 6531 §3.4, 3461 §4)
 _MAX_PATH = 254  # RFC 5321 §4.5.3.1.3, with its erratum
 _MAX_LOCAL = 64  # §4.5.3.1.1, in octets; refused only far beyond, as real senders use more
-_PATH = re.compile(r'<(?:@[^:<>\s"]{1,250}:(?!>))?((?:"(?:[^"\\]|\\.)*+"|[^<>"])*+)>(?:\s+(.*))?\Z')
+_PATH = re.compile(r'<(?:@[^:<>\s"]{1,250}:(?!>))?((?>(?:"(?>(?:[^"\\]|\\.)*)"|[^<>"])*))>(?:\s+(.*))?\Z')
 _DOT_STRING = re.compile(r"[^\s\x00-\x20\x7f()<>@,;:\\\"\[\]]+")
 _QUOTED_STRING = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*"')
 _ADDRESS_LITERAL = re.compile(r"\[(?:(IPv6:)([0-9a-f:.]{2,45})|([0-9]{1,3}(?:\.[0-9]{1,3}){3}))\]", re.IGNORECASE)

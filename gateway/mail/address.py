@@ -18,7 +18,7 @@ MAX_MAILBOXES = 1000
 _MAX_LENGTH = 1 << 16
 # quoted string · encoded-word · angle part · domain literal · white space · separator · word · anything else
 _TOKEN = re.compile(
-    r'"(?:[^"\\]++|\\.)*+"|=\?[^?\s]{1,80}\?[BbQq]\?[^?]*+\?=|<[^<>]*+>|\[[^\[\]\s]*+\]|\s++|[,;:]|[^\s",;:(<=\[]++|.',
+    r'"(?>(?:[^"\\]++|\\.)*)"|=\?[^?\s]{1,80}\?[BbQq]\?[^?]*+\?=|<[^<>]*+>|\[[^\[\]\s]*+\]|\s++|[,;:]|[^\s",;:(<=\[]++|.',
     re.DOTALL,
 )
 # The forms most mail has, read at a third of the cost, each up to a comma or the end:
@@ -31,10 +31,10 @@ _USUAL = re.compile(
 _COMMENT_BOUND = re.compile(r"\\.|[()]", re.DOTALL)
 _QUOTING = re.compile(r'["\\]')
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_ADDR_SPEC = re.compile(r'(?:"(?:[^"\\]++|\\.)*+"|[^\s@<>",]++)@[^\s@<>",]++', re.DOTALL)
+_ADDR_SPEC = re.compile(r'(?:"(?>(?:[^"\\]++|\\.)*)"|[^\s@<>",]++)@[^\s@<>",]++', re.DOTALL)
 _AROUND_AT = re.compile(r"(?<!\s)\s*+@\s*+")
 _WHITE = re.compile(r"\s+")
-_INNER_COMMENT = re.compile(r"\((?:[^()\\@]++|\\.)*+\)", re.DOTALL)  # RFC 5322 A.5 has them; none with an address
+_INNER_COMMENT = re.compile(r"\((?>(?:[^()\\@]++|\\.)*)\)", re.DOTALL)  # RFC 5322 A.5 has them; none with an address
 
 
 def parse_mailboxes(value: str | HeaderField) -> tuple[Address, ...]:

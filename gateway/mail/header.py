@@ -22,7 +22,7 @@ MAX_VALUE = 1 << 16  # bytes of one field that are decoded
 _MAX_PADDING = 10_000  # "=" in the middle of base64; more of them are ignored
 _EOL = r"(?>\r{0,2}\n|\r)"  # CRCRLF is the line end of a gateway that converted twice
 _FIELD = re.compile(rf"([!-9;-~]{{1,256}})[ \t]*:[^\r\n]*{_EOL}?(?:[ \t][^\r\n]*{_EOL}?)*+".encode())
-_USUAL_FIELD = re.compile(r"(?<!.)([!-9;-~]{1,256}):(.*\n(?:[ \t].*\n)*+)")  # where no CR stands alone
+_USUAL_FIELD = re.compile(r"(?<!.)([!-9;-~]{1,256}):(.*\n(?:[ \t].*+\n?+)*+)")  # no CR alone; ends with a line end
 _STRAY = re.compile(rf"[^\r\n]*{_EOL}?(?:[ \t][^\r\n]*{_EOL}?)*+".encode())
 _EMPTY = re.compile(_EOL.encode())
 _EMPTY_LINE = re.compile(f"{_EOL}{_EOL}".encode())
@@ -31,7 +31,7 @@ _GOES_ON = re.compile(rb"[A-Za-z][A-Za-z0-9-]{1,75}:(?!//)")
 _ENVELOPE_LINE = re.compile(rf">?From [^\r\n]{{0,998}}{_EOL}".encode())  # RFC 4155: an mbox's line
 _CHARSET = re.compile(rb"charset\s*=\s*[\"']?([A-Za-z0-9_.:+-]{1,40})", re.IGNORECASE)
 _WORD = re.compile(
-    r"=\?([A-Za-z0-9_.:()+-]{1,60})(?:\*[A-Za-z0-9-]{0,20})?\?([BbQq])\?((?:[^?=]++|\?(?!=)|=(?!\?(?!=)))*+)\?="
+    r"=\?([A-Za-z0-9_.:()+-]{1,60})(?:\*[A-Za-z0-9-]{0,20})?\?([BbQq])\?((?>(?:[^?=]++|\?(?!=)|=(?!\?(?!=)))*))\?="
 )
 _QP = re.compile(rb"=([0-9A-Fa-f]{2})")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="

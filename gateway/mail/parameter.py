@@ -13,10 +13,10 @@ from urllib.parse import unquote_to_bytes
 from gateway.mail.charset import decode
 from gateway.mail.header import decode_words
 
-_VALUE = re.compile(r"(?:\s|\([^()]{0,500}\))*+([^\s;()\"=]{1,200})")
+_VALUE = re.compile(r"(?>(?:\s|\([^()]{0,500}\))*)([^\s;()\"=]{1,200})")
 _PARAMETER = re.compile(
-    r"""(?:;|(?<!\s)\s)(?:\s|\([^()]{0,500}\))*+([^\s=;"*()]{1,64}(?:\*[0-9]{1,4})?\*?)\s*+=\s*+"""
-    r"""("(?:[^"\\]++|\\.)*+"?|[^;]*)""",
+    r"""(?:;|(?<!\s)\s)(?>(?:\s|\([^()]{0,500}\))*)([^\s=;"*()]{1,64}(?:\*[0-9]{1,4})?\*?)\s*+=\s*+"""
+    r"""("(?>(?:[^"\\]++|\\.)*)"?|[^;]*)""",
     re.DOTALL,
 )
 _ESCAPED = re.compile(r'\\(["\\])')

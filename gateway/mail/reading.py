@@ -21,16 +21,16 @@ from gateway.mail.domain import to_a_label, to_u_label
 from gateway.mail.header import decode_words
 
 MAX_LENGTH = 2048  # characters; a hundred authors
-_QUOTED = r'"(?:[^"\\]++|\\.)*+"'
-_COMMENT = r"\((?:[^()\\]++|\\.|\((?:[^()\\]++|\\.)*+\))*+\)"  # two levels: more of them are no honest comment
+_QUOTED = r'"(?>(?:[^"\\]++|\\.)*)"'
+_COMMENT = r"\((?>(?:[^()\\]++|\\.|\((?>(?:[^()\\]++|\\.)*)\))*)\)"  # two levels: more of them are no honest comment
 _TOKEN = re.compile(
-    rf"(?P<quoted>{_QUOTED})|(?P<comment>{_COMMENT})|(?P<angle><(?:[^<>\"()]++|{_QUOTED}|{_COMMENT})*+>)"
+    rf"(?P<quoted>{_QUOTED})|(?P<comment>{_COMMENT})|(?P<angle><(?>(?:[^<>\"()]++|{_QUOTED}|{_COMMENT})*)>)"
     r"|(?P<end>[,;])|(?P<colon>:)|(?P<at>@)|(?P<odd>[<>\"])|(?P<literal>\[[^\s\"(),;<>@\\\[\]]++\])"
     r"|(?P<text>[^\s\"(),:;<>@\\\[]++|\\.?|[()\[])|(?P<white>\s++)",
     re.DOTALL,
 )
 _USUAL = re.compile(r'(?:"[\w .,&\'-]*+"|[\w .&\'-]*+)\s*<[\w.+=-]++@[A-Za-z0-9.-]++>|[\w.+=-]++@[A-Za-z0-9.-]++')
-_ENCODED = re.compile(r"((?:=\?[\w-]{1,40}\?[BbQq]\?[^?\s<>\"]*+\?=\s*+)++)<[\w.+=-]++@([A-Za-z0-9.-]++)>")
+_ENCODED = re.compile(r"((?>(?:=\?[\w-]{1,40}\?[BbQq]\?[^?\s<>\"]*+\?=\s*+)+))<[\w.+=-]++@([A-Za-z0-9.-]++)>")
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029\ufffd]")
 _COMMENTS = re.compile(_COMMENT)
 _ADDRESS = re.compile(
@@ -40,7 +40,7 @@ _ROUTED = re.compile(r"%[^%]+\.|\..*!")  # a%b.example and b.example!a: another 
 _BROKEN_DOMAIN = re.compile(r"[^\s.]\.[^\s.]++\.?\s")  # white space behind what is a domain already
 _WHITE = re.compile(r"\s")
 _AROUND_DOT = re.compile(r"\s*+([.@])\s*+")
-_PHRASE = re.compile(rf"(?:{_QUOTED}|[^\s\"(),:;<>@\\\[\]]++|\s++)*+", re.DOTALL)
+_PHRASE = re.compile(rf"(?>(?:{_QUOTED}|[^\s\"(),:;<>@\\\[\]]++|\s++)*)", re.DOTALL)
 _SHOWN = re.compile(r"@\s*+([^\s<>\"(),:;@]++)")
 _AT = re.compile("[@\uff20\ufe6b]")
 

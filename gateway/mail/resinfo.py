@@ -16,13 +16,13 @@ MAX_FIELD = 16_384
 MAX_RESULTS = 100
 MAX_DEPTH = 20
 
-_OUTSIDE = re.compile(r'"(?:[^"\\]++|\\.)*+"|[();]|[^"\\();]++', re.DOTALL)
+_OUTSIDE = re.compile(r'"(?>(?:[^"\\]++|\\.)*)"|[();]|[^"\\();]++', re.DOTALL)
 _IN_COMMENT = re.compile(r"\\.|[()]|[^\\()]++", re.DOTALL)  # a quote is a letter there (RFC 5322 §3.2.2)
 _RESULT = re.compile(r"([a-z][a-z0-9_-]*)(?: ?/ ?[0-9]+)? ?= ?([a-z][a-z0-9_-]*)(?= |\Z)", re.IGNORECASE)
 _PROPERTY = re.compile(
-    r' ([a-z][a-z0-9_-]*(?: ?\. ?[a-z0-9_-]+)?) ?= ?((?:"(?:[^"\\]++|\\.)*+")?+[^ "]*+)(?= |\Z)', re.IGNORECASE
+    r' ([a-z][a-z0-9_-]*(?: ?\. ?[a-z0-9_-]+)?) ?= ?((?>(?:"(?>(?:[^"\\]++|\\.)*)")?)[^ "]*+)(?= |\Z)', re.IGNORECASE
 )
-_QUOTED = re.compile(r'"((?:[^"\\]++|\\.)*+)"')
+_QUOTED = re.compile(r'"((?>(?:[^"\\]++|\\.)*))"')
 
 
 class ResInfo(NamedTuple):

@@ -39,7 +39,7 @@ _COLORS = {
 }  # fmt: skip
 
 _DECLARATION = re.compile(r"([a-z-]{1,40})\s*+:\s*+([^;]*+)")
-_COMMENT = re.compile(r"/\*[^*]*+(?:\*(?!/)[^*]*+)*+\*/")
+_COMMENT = re.compile(r"/\*[^*]*+(?>(?:\*(?!/)[^*]*+)*)\*/")
 _LENGTH = re.compile(r"(-?(?:[0-9]{1,6}(?:\.[0-9]{0,6})?|\.[0-9]{1,6}))\s?(px|pt|em|rem|ex|in|cm|mm|%|)(?![a-z0-9])")
 _FONT_SIZE = re.compile(r"(?:^|\s)([0-9.]{1,8}(?:px|pt|em|rem|%))")
 _URL = re.compile(r"url\(\s*+['\"]?([^'\")]{4,2000})", re.IGNORECASE)

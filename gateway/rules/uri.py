@@ -54,7 +54,7 @@ _DOTS = frozenset((0x2E, 0x3002, 0xFF0E, 0xFF61))
 _PARTS = re.compile(r"(https?://)([^@/?#]*@)?([^/?#:]+)((?::(\d*))?.*)$", re.IGNORECASE | re.DOTALL)
 # Followed as it is written: a name with a top-level domain, and nothing encoded
 _PLAIN = re.compile(
-    r"https?://(?!www\.[^./]*(?:/|$))(?:[A-Za-z0-9][A-Za-z0-9-]*+\.)++[A-Za-z]{2,63}(?:/[^%\\&\s]*)?"
+    r"https?://(?!www\.[^./]*(?:/|$))(?>(?:[A-Za-z0-9][A-Za-z0-9-]*+\.)+)[A-Za-z]{2,63}(?:/[^%\\&\s]*)?"
     r"|mailto:[^@%?&\\\s]+@[^@%?&\\\s]+",
     re.ASCII,
 )

@@ -15,7 +15,8 @@ Function = Callable[..., bool]
 _MAX_RAW = 1 << 20  # of one part's encoded bytes that are looked at
 # Encoded, though it need not be: a character, or a run of blanks that does not end a line (at most one look at each)
 _QP_NEEDLESS = re.compile(
-    rb"=(?:(?<!=20=)(?<!=09=)(?:09|20)(?:=(?:09|20))*+(?![ \t]*+\r?$)|3[0-9ABCEF]|2[1-9A-F]|[456][0-9A-F]|7[0-9A-E])",
+    rb"=(?:(?<!=20=)(?<!=09=)(?:09|20)(?>(?:=(?:09|20))*)(?![ \t]*+\r?$)"
+    rb"|3[0-9ABCEF]|2[1-9A-F]|[456][0-9A-F]|7[0-9A-E])",
     re.MULTILINE,
 )
 _BAD_ISO = re.compile(r"iso-\S+-\S+\b(?<!iso-8859-\d)(?<!iso-8859-\d\d)", re.IGNORECASE)
@@ -28,7 +29,7 @@ _BASE64_LINES = re.compile(rb"(?:[A-Za-z0-9+/=]{60,76} ){2}")
 _SHOUTING_FROM = 200
 _UPPER, _LOWER = string.ascii_uppercase.encode(), (string.ascii_lowercase + string.digits).encode()
 _FIELD_START = re.compile(rb"[!-9;-~]+:")
-_PART_HEAD = re.compile(rb"(?:[!-9;-~]++[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*+)*+")
+_PART_HEAD = re.compile(rb"(?>(?:[!-9;-~]++[ \t]*:[^\n]*\n(?>(?:[ \t][^\n]*\n)*))*)")
 _MAX_PARTS = 1000
 _EPILOGUE = re.compile(rb"[^\s.]")
 _WORD_SIGN = re.compile(r"\w")

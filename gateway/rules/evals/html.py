@@ -22,7 +22,7 @@ from gateway.types import Html, Part
 Function = Callable[..., bool]
 _MAX_SOURCE = 1 << 20
 _MAX_TEXTS = 2000
-_INSIDE = r"""(?:[^<>"']++|"[^"<]*+"|'[^'<]*+'|["'])*+"""
+_INSIDE = r"""(?>(?:[^<>"']++|"[^"<]*+"|'[^'<]*+'|["'])*)"""
 _TAG = re.compile(rf"""<(/?)([A-Za-z][^\s<>/"']{{0,60}})({_INSIDE})>""")
 _ANCHOR = re.compile(rf"<a(?=[\s/>])({_INSIDE})>|</a(?=[\s/>])", re.IGNORECASE)
 _IMAGE = re.compile(rf"<img(?=[\s/>]){_INSIDE}>", re.IGNORECASE)
@@ -39,7 +39,8 @@ _ELEMENTS = frozenset(
 _SPACING = "br|div|li|t[hd]|d[td]|p|hr|blockquote|pre|embed|listing|plaintext|xmp|title|h[1-6]"
 _LETTER = re.compile(r"[^\s!-/:-@\[-`{-~]")
 _TAGS_IN_LINE = re.compile(
-    rf"<(?!/?(?:{_SPACING})[\s/>])[^<>]*+>(?:<(?!/?(?:{_SPACING})[\s/>])[^<>]*+>)*+(?={_LETTER.pattern})", re.IGNORECASE
+    rf"<(?!/?(?:{_SPACING})[\s/>])[^<>]*+>(?>(?:<(?!/?(?:{_SPACING})[\s/>])[^<>]*+>)*)(?={_LETTER.pattern})",
+    re.IGNORECASE,
 )
 _FACE = re.compile(r"""\s*["'.]?[a-z ][a-z -]*[a-z]\d?["']?(?:,\s*["']?[a-z][a-z -]*[a-z]\d?["']?)*;?""", re.IGNORECASE)
 _HTTPS = re.compile(r"https://([^\s/:?#]{1,255})", re.IGNORECASE)
