@@ -9,12 +9,25 @@ from fastapi.responses import RedirectResponse
 from gateway.errors import InputError
 from gateway.ports import Desk, QuarantineStore
 from gateway.review import Review, Reviewed
-from gateway.types import Account
+from gateway.types import Account, HeldMessage
 from gateway.web.filter import About, Filter, kept_filter
 from gateway.web.rows import rows_of
 from gateway.web.site import Site, find
 
+Sure = Annotated[Literal["yes", ""], Form()]
 _NOT_HELD = "The message is not held any more."
+
+
+def is_asked(request: Request, sure: str) -> bool:
+    """What cannot be undone is asked first: by the script before it sends this, or by the page `held_ask.html`."""
+    return sure == "yes" or bool(request.headers.get("hx-request"))
+
+
+def ask_first(site: Site, request: Request, held: HeldMessage, act: Literal["spam", "delete"], about: str) -> Response:
+    """The question that a script asks, for whoever has none, or was quicker than it. Raises 409."""
+    if held.state != "held":
+        raise HTTPException(409, _NOT_HELD)
+    return site.page(request, "held_ask.html", held=held, act=act, asked=kept_filter(about) or Filter())
 
 
 def act_routes(site: Site, quarantine: QuarantineStore, review: Review, desk: Desk) -> APIRouter:
@@ -49,10 +62,13 @@ def act_routes(site: Site, quarantine: QuarantineStore, review: Review, desk: De
 
     @routes.post("/held/{held_id}/spam")
     def spam_held(
-        request: Request, who: reporter, held_id: str, csrf: Annotated[str, Form()] = "", about: About = ""
-    ) -> Response:
+        request: Request, who: reporter, held_id: str, csrf: Annotated[str, Form()] = "", about: About = "",
+        sure: Sure = "",
+    ) -> Response:  # fmt: skip
         site.check_token(request, csrf)
-        find(quarantine, held_id, who)
+        held = find(quarantine, held_id, who)
+        if not is_asked(request, sure):
+            return ask_first(site, request, held, "spam", about)
         try:
             done = review.spam(held_id, who.name)
         except InputError:
@@ -61,10 +77,13 @@ def act_routes(site: Site, quarantine: QuarantineStore, review: Review, desk: De
 
     @routes.post("/held/{held_id}/delete")
     def delete_held(
-        request: Request, who: deleter, held_id: str, csrf: Annotated[str, Form()] = "", about: About = ""
-    ) -> Response:
+        request: Request, who: deleter, held_id: str, csrf: Annotated[str, Form()] = "", about: About = "",
+        sure: Sure = "",
+    ) -> Response:  # fmt: skip
         site.check_token(request, csrf)
-        find(quarantine, held_id, who)
+        held = find(quarantine, held_id, who)
+        if not is_asked(request, sure):
+            return ask_first(site, request, held, "delete", about)
         try:
             done = Reviewed(review.delete(held_id, who.name))
         except InputError:

@@ -245,7 +245,9 @@ def _owner_routes(door: Door) -> APIRouter:
     def setup(request: Request, token: str, name: Name, password: Password) -> Response:
         site.check_origin(request)
         try:
-            return door.begin(request, accounts.redeem_setup_token(token, name, password), "setup")
+            who = accounts.redeem_setup_token(token, name, password)
+            accounts.note_sign_in(who.name)
+            return door.begin(request, who, "setup")
         except InputError as fault:
             values = {"kind": "setup", "action": f"/setup/{token}", "error": str(fault), "typed": name}
             return site.page(request, "sign_in.html", 400, **values)

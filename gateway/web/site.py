@@ -207,6 +207,7 @@ class Site:
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "may": lambda act: values.get("who") is not None and may(values["who"], act),
             "describe": lambda hit: self.describe(language, hit),
+            "told": lambda hit: self.reason(language, hit),
             "days_left": lambda held: days_left(self.retention, held, time.time()),
             "because": lambda verdict, wording: self.because(language, verdict, wording),
         }
@@ -220,7 +221,13 @@ class Site:
         """The reasons in one line: the heaviest hits that speak against the message."""
         against = [hit for hit in verdict["hits"] if hit["score"] > 0][:_REASONS_SHOWN]
         mark = "؛ " if language.direction == "rtl" else "; "
-        return mark.join(self.describe(language, hit) for hit in against)
+        return mark.join(self.reason(language, hit) for hit in against)
+
+    def reason(self, language: Language, hit: Mapping[str, Any]) -> str:
+        """A hit that speaks against the message, as a line of its own."""
+        if hit["name"] == "CLASSIFIER":
+            return str(language.translations.gettext("Its words read like those of spam"))
+        return self.describe(language, hit)
 
     def because(self, language: Language, verdict: Mapping[str, Any], wording: str) -> str:
         """The same inside a sentence; `wording` stands for the classifier's opinion, which has no name of its own."""

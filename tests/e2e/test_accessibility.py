@@ -134,7 +134,7 @@ def known(office: Office, accounts: SqlAccounts) -> Known:
         )
         client.post("/filters", data=csrf | {"name": "Fraud", "filter": "kind%3Dphishing", "shared": "yes"})
         client.post("/account/tokens", data=csrf | {"name": "monitoring", "act": "list", "days": "30"})
-        client.post(f"/held/{ids[mail.HERITAGE.subject]}/spam", data=csrf)
+        client.post(f"/held/{ids[mail.HERITAGE.subject]}/spam", data=csrf | {"sure": "yes"})
         chosen = [ids[mail.PILLS.subject], ids[mail.LOAN.subject]]
         job = client.post("/jobs", data=csrf | {"act": "delete", "id": chosen}).headers["location"]
     return {

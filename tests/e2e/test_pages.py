@@ -160,6 +160,7 @@ def test_delete_asks_first_on_the_page_of_a_message(open_page) -> None:
     page, _ = open_page()
     page.goto("/?q=browser+4")
     row_of(page, "Held for the browser 4").locator("a").first.click()
+    page.wait_for_url("**/held/*")  # with its scripts, which ask
     page.once("dialog", lambda dialog: dialog.dismiss())
     page.click("main .acts form[action$=delete] button")
     assert page.locator("strong.deleted").count() == 0
@@ -174,6 +175,8 @@ def test_spam_is_taught_and_taken_back(open_page, review: peers.Gateway) -> None
     page.goto("/?q=prize+for+the+browser")
     page.click("tbody tr a")
     page.click("main .acts form[action$=spam] button")
+    assert "learn that such mail is spam?" in page.inner_text("h1")
+    page.click("main form.acts button")
     assert "Learned: such mail is spam." in page.inner_text("[role=status].said")
     assert page.locator("strong.deleted").count() == 1
     for act, expected in (("Take", True), ("Undo", False)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -51,6 +52,15 @@ class Structure(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.mark.parametrize(("language", "told"), [("en", "words read like those of spam"), ("fa", "واژه‌های هرزنامه")])
+@pytest.mark.parametrize("kind", ["spam", "phishing", "malware"])
+def test_the_classifiers_opinion_is_told_in_plain_words(kind: str, language: str, told: str) -> None:
+    hits = [{"name": "CLASSIFIER", "score": 4.0, "description": "The trained classifier's opinion", "evidence": []}]
+    letter, _ = write(language, held_message(1, "a@b.example", "x", kind=kind, verdict_json=json.dumps({"hits": hits})))
+    assert told in letter.html and told in letter.text
+    assert "opinion" not in letter.html
 
 
 def write(language: str, *messages: HeldMessage, more: int = 0) -> tuple[DigestLetter, Structure]:

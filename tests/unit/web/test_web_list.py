@@ -164,7 +164,7 @@ def test_a_row_that_somebody_else_acted_on_says_so(client: TestClient) -> None:
 def test_ones_own_acts_are_no_news(client: TestClient) -> None:
     token = sign_in(client)
     address = news_of(client, client.get("/").text)
-    client.post(f"/held/{ID}/delete", data={"csrf": token})
+    client.post(f"/held/{ID}/delete", data={"csrf": token, "sure": "yes"})
     assert client.get(address, headers=SCRIPT).status_code == 204
 
 
@@ -314,7 +314,7 @@ def test_notes_say_who_and_when(client: TestClient) -> None:
 def test_an_act_keeps_the_lists_filter(client: TestClient, act: str, about: str, kept: str) -> None:
     token = sign_in(client)
     held_id = hold(client, 7)
-    data = {"csrf": token, "filter": about}
+    data = {"csrf": token, "filter": about, "sure": "yes"}
     answer = client.post(f"/held/{held_id}/{act}", data=data, follow_redirects=False)
     path, _, query = answer.headers["location"].partition("?")
     assert (answer.status_code, path) == (303, f"/held/{held_id}")

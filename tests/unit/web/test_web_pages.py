@@ -113,6 +113,11 @@ def sign_in(client: TestClient) -> str:
     return client.token
 
 
+def test_the_first_owner_has_signed_in(client: TestClient) -> None:
+    sign_in(client)
+    assert "never" not in client.get("/accounts").text
+
+
 def test_nothing_without_a_session(client: TestClient) -> None:
     for path in ("/", f"/held/{ID}", "/log"):
         answer = client.get(path, follow_redirects=False)
@@ -197,7 +202,7 @@ def test_what_would_have_had_it_delivered(client: TestClient) -> None:
     client.flip = None
     assert client.get(f"/held/{ID}/why").status_code == 503
     assert "اکنون بررسی دوبارهٔ آن ممکن نیست" in client.get(f"/held/{ID}/why", headers={"HX-Request": "true"}).text
-    client.post(f"/held/{ID}/delete", data={"csrf": token})
+    client.post(f"/held/{ID}/delete", data={"csrf": token, "sure": "yes"})
     assert client.get(f"/held/{ID}/why").status_code == 410
     assert client.get("/held/none/why").status_code == 404
 
@@ -206,7 +211,7 @@ def test_acts_need_the_token_and_tell_the_truth(client: TestClient) -> None:
     token = sign_in(client)
     assert client.post(f"/held/{ID}/release", data={"csrf": "x"}).status_code == 403
     assert "451 4.4.1 next hop down" in client.post(f"/held/{ID}/release", data={"csrf": token}).text
-    assert 'class="deleted"' in client.post(f"/held/{ID}/delete", data={"csrf": token}).text
+    assert 'class="deleted"' in client.post(f"/held/{ID}/delete", data={"csrf": token, "sure": "yes"}).text
     assert client.post(f"/held/{ID}/release", data={"csrf": token}).status_code == 409
 
 
@@ -244,6 +249,23 @@ def test_deleting_on_the_page_of_a_message_asks_first(client: TestClient) -> Non
     assert answer.text.startswith("<!doctype html>")
 
 
+@pytest.mark.parametrize("act", ["delete", "spam"])
+def test_without_a_script_it_is_asked_on_a_page(client: TestClient, act: str) -> None:
+    """Whoever has no script, or clicks before it is loaded."""
+    token = sign_in(client)
+    asked = client.post(f"/held/{ID}/{act}", data={"csrf": token, "filter": "q=prize"})
+    assert asked.status_code == 200
+    assert client.quarantine.get(ID).state == "held"
+    form = re.search(r'<form class="acts".*?</form>', asked.text, re.DOTALL)[0]
+    fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
+    assert fields == {"csrf": token, "filter": "q=prize", "sure": "yes"}
+    assert f'href="/held/{ID}?q=prize"' in form
+    done = client.post(re.search(r'action="([^"]+)"', form)[1], data=fields)
+    assert 'class="deleted"' in done.text
+    assert client.quarantine.get(ID).state == "deleted"
+    assert client.post(f"/held/{ID}/{act}", data={"csrf": token}).status_code == 409, "nothing left to ask about"
+
+
 def test_a_refused_form_keeps_the_name(client: TestClient) -> None:
     for path in (f"/setup/{client.setup}", "/sign-in"):
         answer = client.post(path, data={"name": "sara", "password": "short"})
@@ -253,7 +275,7 @@ def test_a_refused_form_keeps_the_name(client: TestClient) -> None:
 
 def test_refusals_are_in_the_readers_language(client: TestClient) -> None:
     token = sign_in(client)
-    client.post(f"/held/{ID}/delete", data={"csrf": token})
+    client.post(f"/held/{ID}/delete", data={"csrf": token, "sure": "yes"})
     client.get("/language/fa?back=/")
     assert "چنین صفحه‌ای نیست" in client.get("/nope").text
     assert "این پیام دیگر در قرنطینه نیست" in client.post(f"/held/{ID}/release", data={"csrf": token}).text
@@ -367,7 +389,7 @@ def test_a_dangerous_part_asks_first(client: TestClient) -> None:
     assert client.get(f"/held/{held}/part/1.1").content == b"You have <b>won</b> a prize"
     assert audited(client) == [("download", "part 1.2"), ("download", "part 1.1")]
     assert client.get(f"/held/{held}/part/7").status_code == 404
-    client.post(f"/held/{held}/delete", data={"csrf": client.token})
+    client.post(f"/held/{held}/delete", data={"csrf": client.token, "sure": "yes"})
     assert client.get(f"/held/{held}/part/1.1").status_code == 410
 
 
@@ -481,7 +503,7 @@ def test_spam_is_deleted_and_learned(client: TestClient) -> None:
     assert "Learned: such mail is spam." in answer.text
     assert taught(client) == [("sara", True, "review")]
     assert audited(client) == [("spam", "deleted: ; learned")]
-    assert client.post(f"/held/{ID}/spam", data={"csrf": token}).status_code == 409
+    assert client.post(f"/held/{ID}/spam", data={"csrf": token, "sure": "yes"}).status_code == 409
 
 
 @pytest.mark.parametrize(
@@ -496,7 +518,7 @@ def test_what_was_not_learned_is_said(
         return Taught("limited")
 
     monkeypatch.setattr(client.ledger, "add", add)
-    text = client.post(f"/held/{ID}/spam", data={"csrf": sign_in(client)}).text
+    text = client.post(f"/held/{ID}/spam", data={"csrf": sign_in(client), "sure": "yes"}).text
     assert 'class="deleted"' in text
     assert said in text
 
@@ -509,7 +531,7 @@ def test_the_address_alone_says_nothing_was_learned(client: TestClient) -> None:
 
 def test_a_lesson_that_moves_nothing_is_not_called_learned(client: TestClient) -> None:
     token, client.is_spent = sign_in(client), True
-    text = client.post(f"/held/{ID}/spam", data={"csrf": token}).text
+    text = client.post(f"/held/{ID}/spam", data={"csrf": token, "sure": "yes"}).text
     assert "Noted, but not learned" in text
     assert taught(client) == [("sara", True, "review")]
     assert audited(client) == [("spam", "deleted: ; spent")]
