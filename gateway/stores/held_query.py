@@ -19,6 +19,8 @@ from sqlalchemy import (
     Connection,
     Select,
     String,
+    and_,
+    case,
     column,
     exists,
     false,
@@ -81,7 +83,15 @@ def neighbours(connection: Connection, query: HeldQuery, message: HeldMessage) -
 
 def count(connection: Connection, query: HeldQuery, at_most: int) -> int:
     """How many there are, if fewer than `at_most`."""
-    walks = _walks(query, at_most, None, _matching(connection, query))
+    matching = _matching(connection, query)
+    if matching and not query.is_folded:
+        first = _walks(query, _READ_FIRST, None, []).subquery()
+        has = [_match(first.c.id, one) for one in matching]
+        found = select(func.count(), func.count().filter(and_(*has))).select_from(first)
+        rows, number = connection.execute(found).one()
+        if rows < _READ_FIRST or number >= at_most:
+            return min(int(number), at_most)
+    walks = _walks(query, at_most, None, matching)
     return int(connection.scalar(select(func.count()).select_from(walks.subquery())) or 0)
 
 
@@ -93,9 +103,11 @@ def all_ids(connection: Connection, query: HeldQuery, at_most: int) -> Sequence[
 
 def sizes(connection: Connection, query: HeldQuery, campaigns: Sequence[str]) -> dict[str, int]:
     """Campaign -> how many of it match, up to COUNTED + 1."""
+    if _matching(connection, query):
+        return {key: count(connection, _only(query, key), COUNTED + 1) for key in campaigns}
     counted = [
         select(literal(key, String).label("campaign"), func.count().label("number")).select_from(
-            _walks(_only(query, key), COUNTED + 1, None, _matching(connection, query)).subquery()
+            _walks(_only(query, key), COUNTED + 1, None, []).subquery()
         )
         for key in campaigns
     ]
@@ -117,12 +129,34 @@ def _rows(connection: Connection, query: HeldQuery, limit: int, after: tuple[flo
     matching = _matching(connection, query)
     if not matching:
         return list(connection.execute(_walks(query, limit, after, [])))
-    first = _walks(query, _READ_FIRST, after, []).subquery()
-    found = select(first.c.id, first.c.place).where(*[_match(first.c.id, one) for one in matching])
-    rows = list(connection.execute(found.order_by(*_order(query, first.c.place, first.c.id)).limit(limit)))
+    rows = list(connection.execute(_newest_of(query, limit, after, matching)))
     if len(rows) == limit:
         return rows
     return list(connection.execute(_walks(query, limit, after, matching)))
+
+
+def _newest_of(
+    query: HeldQuery, limit: int, after: tuple[float, str] | None, matching: Sequence[_Match]
+) -> Select[Any]:
+    """id and place of those that match among the first _READ_FIRST rows, whether they match or not."""
+    first = _walks(replace(query, is_folded=False), _READ_FIRST, after, []).subquery()
+    has = [_match(first.c.id, one) for one in matching]
+    if not query.is_folded:
+        found = select(first.c.id, first.c.place).where(*has)
+        return found.order_by(*_order(query, first.c.place, first.c.id)).limit(limit)
+    alike = case((first.c.campaign != "", first.c.campaign), else_=first.c.id)
+    turn = func.row_number().over(
+        partition_by=(first.c.state, alike), order_by=_order(query, first.c.place, first.c.id)
+    )  # fmt: skip
+    ranked = select(*first.c, turn.label("turn")).where(*has).subquery()
+    found = select(ranked.c.id, ranked.c.place).where(ranked.c.turn == 1)
+    if after is not None:  # an earlier page may have its campaign
+        other = held.alias()
+        is_on_it = ~_is_behind_key(query, after, other)
+        same = [other.c.campaign == ranked.c.campaign, other.c.campaign != "", other.c.state == ranked.c.state]
+        same += [*_conditions(query, (), other), *[_match(other.c.id, one) for one in matching]]
+        found = found.where(~exists(select(1).where(*same, is_on_it)))
+    return found.order_by(*_order(query, ranked.c.place, ranked.c.id)).limit(limit)
 
 
 def _total(connection: Connection, query: HeldQuery, found: int, limit: int) -> tuple[int, bool]:
@@ -146,12 +180,12 @@ def _key(after: str) -> tuple[float, str] | None:
 
 
 def _walks(query: HeldQuery, limit: int, after: tuple[float, str] | None, matching: Sequence[_Match]) -> Select[Any]:
-    """id and place of at most so many that match, in order."""
+    """id, place, state and campaign of at most so many that match, in order."""
     walks = [_walk(query, lead, limit, after, matching) for lead in _leads(query)]
     if len(walks) == 1:
         return walks[0]
     every = union_all(*(select(walk.subquery()) for walk in walks)).subquery()
-    return select(every.c.id, every.c.place).order_by(*_order(query, every.c.place, every.c.id)).limit(limit)
+    return select(*every.c).order_by(*_order(query, every.c.place, every.c.id)).limit(limit)
 
 
 def _walk(
@@ -162,13 +196,11 @@ def _walk(
     matching: Sequence[_Match],
 ) -> Select[Any]:
     place = _place(query, held)
-    walk = select(held.c.id, place.label("place")).where(
+    walk = select(held.c.id, place.label("place"), held.c.state, held.c.campaign).where(
         *_conditions(query, lead, held, is_narrow=_is_narrow(query, matching))
     )
     if after is not None:
-        key = tuple_(literal(after[0]), literal(after[1]))
-        here = tuple_(place, held.c.id)
-        walk = walk.where(here > key if query.order in ("oldest", "lowest") else here < key)
+        walk = walk.where(_is_behind_key(query, after, held))
     walk = walk.where(*[_match(held.c.id, one) if one.is_short else held.c.id.in_(one.candidates) for one in matching])
     if query.is_folded:
         walk = walk.where(~_is_behind(query, lead, matching))
@@ -218,6 +250,11 @@ def _is_behind(query: HeldQuery, lead: Sequence[tuple[str, str]], matching: Sequ
     is_ahead = ahead < here if query.order in ("oldest", "lowest") else ahead > here
     same = [other.c.campaign == held.c.campaign, other.c.campaign != "", *_conditions(query, lead, other)]
     return exists(select(1).where(*same, is_ahead, *[_match(other.c.id, one) for one in matching]))
+
+
+def _is_behind_key(query: HeldQuery, key: tuple[float, str], table: FromClause) -> ColumnElement[bool]:
+    here, there = tuple_(_place(query, table), table.c.id), tuple_(literal(key[0]), literal(key[1]))
+    return here > there if query.order in ("oldest", "lowest") else here < there
 
 
 def _place(query: HeldQuery, table: FromClause) -> ColumnElement[float]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -137,6 +138,41 @@ def test_of_what_is_alike_the_first_stands_for_all(quarantine: SqlQuarantine) ->
     assert quarantine.sizes(folded, ["a" * 16, "b" * 16]) == {"a" * 16: 3, "b" * 16: 2}
     assert quarantine.sizes(folded, []) == {}
     assert quarantine.list(folded).total == 4
+
+
+@pytest.mark.parametrize("read_first", [3, 12, 5000])
+def test_what_a_common_word_finds_is_folded_and_counted_alike(
+    quarantine: SqlQuarantine, monkeypatch: pytest.MonkeyPatch, read_first: int
+) -> None:
+    """However much of it is among the rows that are read first."""
+    monkeypatch.setattr(held_query, "_READ_FIRST", read_first)
+    sender = {True: "common@example.org", False: "other@example.org"}
+    quarantine.hold(
+        [
+            held(n, campaign="abc"[n % 3] * 16 if n % 4 else "", reverse_path=sender[n % 5 != 0], score=float(n % 7))
+            for n in range(1, 31)
+        ],
+        CONTENT,
+    )
+    for number in (4, 9, 16):
+        quarantine.transition(held(number).id, ["held"], "released")
+    for state in ("held", ""):
+        for order in ("newest", "oldest", "highest", "lowest"):
+            flat = HeldQuery(sender="common@", order=order, state=state, limit=1000)
+            heads: dict[tuple[str, str], str] = {}
+            for one in quarantine.list(flat).messages:
+                heads.setdefault((one.state, one.campaign or one.id), one.queue_id)
+            for limit in (1, 2, 50):
+                found = list(chain(*pages(quarantine, replace(flat, is_folded=True, limit=limit))))
+                assert found == list(heads.values()), (state, order, limit)
+    common = HeldQuery(sender="common@")
+    every = quarantine.list(replace(common, limit=1000)).messages
+    for at_most in (1, 5, 1000):
+        assert quarantine.count(common, at_most) == min(len(every), at_most)
+    numbers = Counter(one.campaign for one in every)
+    assert quarantine.sizes(common, ["a" * 16, "d" * 16]) == {"a" * 16: numbers["a" * 16], "d" * 16: 0}
+    late = replace(common, received_from=25.0)
+    assert quarantine.count(late, 100) == sum(one.received_at >= 25.0 for one in every)
 
 
 def test_who_did_what_lately(quarantine: SqlQuarantine) -> None:
