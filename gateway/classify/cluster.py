@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from gateway import __version__
 from gateway.classify.features import VERSION
+from gateway.classify.workers import LocalWorkers
 from gateway.errors import InputError
 
 _Item = TypeVar("_Item")
@@ -67,6 +68,11 @@ class DaskWorkers:
 
     def _ahead(self) -> int:
         return 2 * sum(self._client.nthreads().values()) or 2
+
+    @property
+    def here(self) -> LocalWorkers:
+        """Of the machine that asks."""
+        return LocalWorkers()
 
     def stream(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
         """As Workers says. Dask itself computes again what a worker lost, from the task."""

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.classify.descent import EVERYTHING, held_out_scores, load_block, solve
+from gateway.classify.descent import EVERYTHING, load_block, solve
 from gateway.classify.extraction import extract_rows
 from gateway.classify.rows import FOLDS, Rows, Shards, fold_of, join, read_shard
 from gateway.classify.workers import LocalWorkers, Workers
@@ -139,18 +139,17 @@ def fit_shards(shards: Shards, workers: Workers, *, seed: int = SEED, progress: 
     if len(classes) < 2:
         raise InputError(_BOTH)
     group_weights = _group_weights(shards.groups)
-    blocks = [partial(load_block, path, group_weights) for path in shards.files]
+    blocks = [partial(load_block, number, path, group_weights) for number, path in enumerate(shards.files)]
     total = Counter(dict.fromkeys(classes, 0))
     for (_, label), number in shards.folds.items():
         total[label] += number
     folds = [fold for fold in range(FOLDS) if all(shards.folds[fold, one] < total[one] for one in classes)]
-    columns, passes = solve(workers, blocks, [EVERYTHING, *folds], _C, progress)
-    parts = list(workers.over(blocks, held_out_scores, columns))
-    held_out, is_spam, weights = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    weight = columns.points[:, 0]
+    left_out = [EVERYTHING, *folds]
+    solved = solve(workers, blocks, left_out, _C, shards.folder, progress)
+    weight = solved.points[:, 0]
     with _one_thread():
-        fitted = _calibrated(weight[:-1], float(weight[-1]), held_out, is_spam, weights)
-    return replace(fitted, passes=passes)
+        fitted = _calibrated(weight[:-1], float(weight[-1]), solved.held_out(left_out), solved.is_spam, solved.weights)
+    return replace(fitted, passes=solved.passes)
 
 
 def _one_thread() -> AbstractContextManager[None]:

@@ -25,6 +25,11 @@ _MAX_SUMMING = 8  # threads; each holds a shard, and more of them wait for the m
 class Workers(Protocol):
     """Some hands."""
 
+    @property
+    def here(self) -> LocalWorkers:
+        """Those of this machine."""
+        ...
+
     def stream(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
         """function(item) of each, in order; only a few items are on the way at a time. Raises InputError."""
         ...
@@ -41,6 +46,11 @@ class LocalWorkers:
 
     def __init__(self, jobs: int | None = None) -> None:
         self._jobs = jobs or os.cpu_count() or 1
+
+    @property
+    def here(self) -> LocalWorkers:
+        """Themselves."""
+        return self
 
     def stream(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
         """As Workers says."""

@@ -46,7 +46,7 @@ def test_the_model_is_the_same_with_and_without_it(
 ) -> None:
     monkeypatch.setattr(train, "IN_MEMORY", limit)
     monkeypatch.setattr(rows, "SHARD_ROWS", 100)
-    monkeypatch.setattr(descent, "MAX_PASSES", 12)
+    monkeypatch.setattr(descent, "MAX_STEPS", 6)
     alone = trained(corpora, tmp_path / "alone", LocalWorkers(1))
     with DaskWorkers(address) as workers:
         assert trained(corpora, tmp_path / "together", workers) == alone

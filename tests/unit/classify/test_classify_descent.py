@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,37 +14,38 @@ from sklearn.svm import LinearSVC
 
 from gateway.classify import descent, rows, train
 from gateway.classify.corpus import Sample
-from gateway.classify.descent import EVERYTHING, Columns, descend, load_block, losses, solve
+from gateway.classify.descent import EVERYTHING, Aside, Block, load_block, picked, projected, solve, step_length
 from gateway.classify.rows import Rows, Shards, join, pack, read_shard
 from gateway.classify.workers import LocalWorkers
 
 SIZE = 512
 
 
-def minimum(function: Callable, start: np.ndarray, limit: int = 500) -> tuple[np.ndarray, int]:
-    descending = descend(start)
-    point = next(descending)
-    for turn in range(limit):
-        try:
-            point = descending.send(function(point))
-        except StopIteration as end:
-            return end.value, turn + 1
-    raise AssertionError("no end")
+def value_at(step: float, point, direction, missing, along, shares) -> float:
+    there = point + step * direction
+    return float((there**2).sum() + (shares * np.maximum(0.0, missing - step * along) ** 2).sum()) / 2
 
 
-@settings(max_examples=40)
-@given(
-    st.lists(st.floats(0.1, 100), min_size=2, max_size=8), st.lists(st.floats(-50, 50), min_size=8, max_size=8)
-)  # fmt: skip
-def test_it_finds_the_minimum_of_a_bowl(curves: list[float], centre: list[float]) -> None:
-    curve, place = np.array(curves), np.array(centre[: len(curves)])
+@settings(max_examples=200)
+@given(st.integers(0, 2**32), st.integers(1, 30), st.floats(-6, 6))
+def test_the_step_is_the_best_one(seed: int, samples: int, scale: float) -> None:
+    draw = np.random.default_rng(seed)
+    point, direction = draw.normal(size=(2, 4)) * 10.0 ** np.array([[0.0], [scale]])
+    missing, along = draw.normal(size=(2, samples)) * 10.0 ** np.array([[0.0], [scale]])
+    given_ = (point, direction, missing, along, draw.exponential(size=samples))
+    step = step_length(*given_)
+    assert step >= 0.0
+    best = value_at(step, *given_)
+    unit = 10.0**-scale
+    others = np.concatenate([[0.0], unit * 10.0 ** np.linspace(-4, 3, 200), step + unit * np.linspace(-1, 1, 21)])
+    for other in others[others >= 0.0]:
+        assert best <= value_at(other, *given_) * (1 + 1e-9)
 
-    def bowl(point: np.ndarray) -> tuple[float, np.ndarray]:
-        away = point - place
-        return 1.0 + float((curve * away * away).sum()) / 2, curve * away
 
-    found, _ = minimum(bowl, np.zeros(len(curves)))
-    assert bowl(found)[0] < 1.0 + 1e-3 * bowl(np.zeros(len(curves)))[0]
+def test_no_step_is_taken_uphill_or_along_nothing() -> None:
+    one, none = np.ones(1), np.zeros(1)
+    assert step_length(one, one, none, none, one) == 0.0
+    assert step_length(one, none, one, none, one) == 0.0
 
 
 @pytest.fixture
@@ -68,22 +69,50 @@ def shards(tmp_path: Path, monkeypatch) -> Shards:
     return made
 
 
-def test_the_gradient_is_the_values_slope(shards: Shards) -> None:
-    block = load_block(shards.files[0], {("own", True): 2.0, ("own", False): 0.5})
+def test_sums_over_blocks_are_those_of_the_whole(shards: Shards, tmp_path: Path, monkeypatch) -> None:
+    """Also where a block has no sample that counts."""
+    group_weights = {("own", True): 2.0, ("own", False): 0.5}
+    blocks = [load_block(number, path, group_weights) for number, path in enumerate(shards.files)]
+    whole = join([read_shard(path, Rows) for path in shards.files])
+    matrix = np.hstack([whole.matrix(np.float64).toarray(), np.ones((600, 1))])
     draw = np.random.default_rng(2)
-    point, direction = (draw.normal(size=(SIZE + 1, 1)) for _ in range(2))
-    fold = np.array([3], dtype=np.int16)
-    step = 1e-6
-    ahead, behind = (losses(block, Columns(point + way * step * direction, fold))[0][0] for way in (1, -1))
-    gradient = losses(block, Columns(point, fold))[1]
-    assert (ahead - behind) / (2 * step) == pytest.approx(float((gradient * direction).sum()), rel=1e-5)
+    directions = draw.normal(size=(SIZE + 1, 2))
+    assert np.allclose(np.concatenate([projected(one, directions) for one in blocks]), matrix @ directions)
+    for chosen in (draw.random(600) < 0.3, np.arange(600) >= 130, np.arange(600) < 0):
+        parts = [picked(one, np.split(chosen, 5)) for one in blocks]
+        slopes = draw.normal(size=(int(chosen.sum()), 2))
+        monkeypatch.setattr(descent, "SHARD_FEATURES", 2000)
+        aside = Aside(tmp_path, LocalWorkers(2), parts)
+        assert np.allclose(aside.pull(slopes), matrix[chosen].T @ slopes)
+        curved = matrix[chosen].T @ (slopes * (matrix[chosen] @ directions))
+        assert np.allclose(aside.bend(slopes, directions), curved)
 
 
 def test_a_column_does_not_see_the_fold_it_leaves_out(shards: Shards) -> None:
-    block = load_block(shards.files[0], {("own", True): 1.0, ("own", False): 1.0})
-    values, _ = losses(block, Columns(np.zeros((SIZE + 1, 2)), np.array([EVERYTHING, 2], dtype=np.int16)))
-    others = int((block.rows.folds != 2).sum())
-    assert values.tolist() == pytest.approx([120.0, float(others)])
+    """Other labels and weights there change nothing; what it scores there is what is held out."""
+
+    def block(number: int, path: Path, *, is_changed: bool) -> Block:
+        found = load_block(number, path, {("own", True): 1.0, ("own", False): 1.0})
+        changed = is_changed & (found.rows.folds == 2)
+        rows = replace(found.rows, is_spam=found.rows.is_spam ^ changed)
+        return Block(number, rows, np.where(changed, 7.0, found.weights))
+
+    solved = [
+        solve(
+            LocalWorkers(1),
+            [partial(block, number, path, is_changed=changed) for number, path in enumerate(shards.files)],
+            [EVERYTHING, 2],
+            1.0,
+            shards.folder,
+        )
+        for changed in (False, True)
+    ]
+    points = [one.points for one in solved]
+    assert points[0][:, 1].tobytes() == points[1][:, 1].tobytes()
+    assert points[0][:, 0].tobytes() != points[1][:, 0].tobytes()
+    whole = join([read_shard(path, Rows) for path in shards.files])
+    scores = whole.matrix(np.float64) @ points[0][:-1, 1] + points[0][-1, 1]
+    assert np.allclose(solved[0].held_out([EVERYTHING, 2]), np.where(whole.folds == 2, scores, 0.0))
 
 
 def test_it_is_liblinears_minimum(shards: Shards, monkeypatch) -> None:
@@ -122,8 +151,8 @@ def test_how_near_the_minimum_is_near_enough(shards: Shards, monkeypatch) -> Non
 def test_it_is_linear_svcs_minimum_by_any_penalty_and_weights(shards: Shards, penalty: float) -> None:
     """The smaller the penalty, the more it matters that the bias is regularised too."""
     group_weights = {("own", True): 3.0, ("own", False): 0.5}
-    blocks = [partial(load_block, path, group_weights) for path in shards.files]
-    points = solve(LocalWorkers(1), blocks, [EVERYTHING], penalty)[0].points[:, 0]
+    blocks = [partial(load_block, number, path, group_weights) for number, path in enumerate(shards.files)]
+    points = solve(LocalWorkers(1), blocks, [EVERYTHING], penalty, shards.folder).points[:, 0]
     rows = join([read_shard(path, Rows) for path in shards.files])
     peer = LinearSVC(C=penalty, tol=1e-7, max_iter=100_000, random_state=1)
     peer.fit(rows.matrix(), rows.is_spam, sample_weight=np.where(rows.is_spam, 3.0, 0.5))
@@ -139,8 +168,9 @@ def test_the_number_of_hands_leaves_no_trace(shards: Shards, monkeypatch) -> Non
 
 
 def test_what_was_not_done_in_time_is_taken_as_it_is(shards: Shards, monkeypatch) -> None:
-    monkeypatch.setattr("gateway.classify.descent.MAX_PASSES", 4)
-    blocks = [lambda path=path: load_block(path, {("own", True): 1.0, ("own", False): 1.0}) for path in shards.files]
-    columns, passes = solve(LocalWorkers(1), blocks, [EVERYTHING], 1.0)
-    assert (passes, columns.points.shape) == (4, (SIZE + 1, 1))
-    assert np.abs(columns.points).max() > 0
+    monkeypatch.setattr("gateway.classify.descent.MAX_STEPS", 1)
+    weights = {("own", True): 1.0, ("own", False): 1.0}
+    blocks = [partial(load_block, number, path, weights) for number, path in enumerate(shards.files)]
+    points = solve(LocalWorkers(1), blocks, [EVERYTHING], 1.0, shards.folder).points
+    assert points.shape == (SIZE + 1, 1)
+    assert np.abs(points).max() > 0
