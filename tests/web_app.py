@@ -33,7 +33,7 @@ from gateway.stores.counters import SqlCounters
 from gateway.stores.desk import SqlDesk
 from gateway.stores.digests import SqlDigests
 from gateway.stores.dmarc_feedback import SqlDmarcFeedback
-from gateway.stores.engine import make_engine, migrate
+from gateway.stores.engine import make_engine
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
@@ -46,6 +46,7 @@ from gateway.web.session import MailLink
 from gateway.web.site import SESSION_COOKIE
 from gateway.web.why import Why
 from tests.builders import recipient, verdict
+from tests.database import migrated
 from tests.fakes import FakeClock
 
 Release = Callable[[str, str], Awaitable[HeldMessage]]
@@ -109,9 +110,7 @@ def make_web_app(
     directory and an issuer for sign-in. `engine`: of a database that is there."""
     settings = settings or Settings()
     if engine is None:
-        url = f"sqlite:///{folder}/darban.db"
-        migrate(url)
-        engine = make_engine(url)
+        engine = make_engine(migrated(f"sqlite:///{folder}/darban.db"))
     quarantine = SqlQuarantine(engine, FileBlobs(f"file://{folder}/blobs"))
     accounts, ledger, clock = SqlAccounts(engine), SqlLedger(engine), FakeClock(1.8e9)
 

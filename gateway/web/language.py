@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import jdatetime
@@ -70,6 +71,7 @@ def pick(known: dict[str, Language], chosen: str, accept_language: str) -> Langu
     return next(iter(known.values()))
 
 
+@cache
 def _catalogue(code: str) -> gettext.GNUTranslations:
     """Compiled in memory, so that text and program cannot drift apart."""
     with (_LOCALE / code / "LC_MESSAGES" / "darban.po").open("rb") as file:

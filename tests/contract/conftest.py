@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from gateway.stores.engine import make_engine, migrate
+from gateway.stores.engine import make_engine
 from tests import postgres
+from tests.database import migrated
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +32,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def engine(url: str) -> Iterator[Engine]:
-    migrate(url)
-    migrate(url)  # a second start changes nothing
-    made = make_engine(url)
+    made = make_engine(migrated(url))
     yield made
     made.dispose()

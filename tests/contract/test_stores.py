@@ -869,6 +869,7 @@ def test_old_audit_rows_are_the_first_of_the_chain(tmp_path: Path, request: pyte
                 words = "INSERT INTO audit (at, account, act, held_id, detail) VALUES (:at, 'sara', 'view', :id, '')"
                 connection.execute(text(words), {"at": 1_800_000_000.123456 + number, "id": held(number).id})
         migrate(url)
+        migrate(url)  # a second start changes nothing
         log = SqlAudit(engine)
         assert log.append("sara", "view") == 4
         found = audit_chain.verify(log.entries(), [])

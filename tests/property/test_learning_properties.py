@@ -19,10 +19,11 @@ from gateway.classify.features import SIZE, STARTS, VERSION
 from gateway.classify.model import Model
 from gateway.classify.online import Caps, Learner, learn
 from gateway.classify.packed import pack, unpack
-from gateway.stores.engine import make_engine, migrate
+from gateway.stores.engine import make_engine
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.schema import lesson as table
 from gateway.types import Lesson, Lessons
+from tests.database import migrated
 
 DAY = 86_400.0
 ROUNDING = 1e-4  # published weights are float32
@@ -71,7 +72,7 @@ def test_the_order_of_insertion_does_not_matter(taught: list[Lesson], random) ->
 def engine() -> Iterator[Engine]:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder)}/darban.db"
-        migrate(url)
+        migrated(url)
         made_engine = make_engine(url)
         yield made_engine
         made_engine.dispose()

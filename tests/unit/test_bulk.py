@@ -9,10 +9,10 @@ import pytest
 
 from gateway.bulk import MOST, _recovered
 from gateway.errors import InputError, StoreError
-from gateway.stores.engine import migrate
 from gateway.types import BulkAct, BulkItem, BulkJob, ItemState, QuarantineState
 from tests.bulk_victim import HERE, bulk_of
 from tests.contract.test_stores import CONTENT, held
+from tests.database import migrated
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_what_became_of_it(act: BulkAct, state: QuarantineState, at: float, by: 
 
 
 async def test_a_store_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    migrate(f"sqlite:///{tmp_path}/darban.db")
+    migrated(f"sqlite:///{tmp_path}/darban.db")
     bulk, quarantine, store = bulk_of(tmp_path)
     quarantine.hold([held(1, recipient="r1@darban.test")], CONTENT)
     await bulk.start("sara", "release", [held(1).id], about="", learns=False)
@@ -63,7 +63,7 @@ async def test_a_store_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: p
 
 
 async def test_a_person_stops_it_and_it_goes_on(tmp_path: Path) -> None:
-    migrate(f"sqlite:///{tmp_path}/darban.db")
+    migrated(f"sqlite:///{tmp_path}/darban.db")
     bulk, quarantine, store = bulk_of(tmp_path)
     quarantine.hold([held(n, recipient=f"r{n}@darban.test") for n in (1, 2)], CONTENT)
     job = await bulk.start("sara", "release", [held(1).id, held(2).id, held(1).id], about="", learns=False)
@@ -79,7 +79,7 @@ async def test_a_person_stops_it_and_it_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ids", [[], [f"{n:032x}" for n in range(MOST + 1)]])
 async def test_no_message_and_too_many(tmp_path: Path, ids: list[str]) -> None:
-    migrate(f"sqlite:///{tmp_path}/darban.db")
+    migrated(f"sqlite:///{tmp_path}/darban.db")
     bulk, _, store = bulk_of(tmp_path)
     with pytest.raises(InputError):
         await bulk.start("sara", "delete", ids, about="", learns=False)

@@ -20,11 +20,12 @@ from gateway.classify.published import CurrentModel
 from gateway.config.shipped import model_path
 from gateway.errors import StoreError
 from gateway.learning import FAILURES, TAUGHT, Publisher, Teacher
-from gateway.stores.engine import make_engine, migrate
+from gateway.stores.engine import make_engine
 from gateway.stores.ledger import SqlLedger
 from gateway.types import AuthResult, Lessons
 from gateway.web.learning_metrics import LearningMetrics
 from tests.builders import envelope, mail, message_bytes
+from tests.database import migrated
 from tests.fakes import FakeClock
 
 SPAM = message_bytes(
@@ -38,7 +39,7 @@ SHIPPED = classify.load(model_path())
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
     url = f"sqlite:///{tmp_path}/darban.db"
-    migrate(url)
+    migrated(url)
     engine = make_engine(url)
     yield SqlLedger(engine)
     engine.dispose()

@@ -19,13 +19,14 @@ from gateway.stores.audit import SqlAudit
 from gateway.stores.blobs import FileBlobs
 from gateway.stores.counters import SqlCounters
 from gateway.stores.digests import SqlDigests
-from gateway.stores.engine import make_engine, migrate
+from gateway.stores.engine import make_engine
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.quarantine import SqlQuarantine
 from gateway.stores.senders import SqlSenders
 from gateway.types import Digest, HeldQuery, Lesson, Lessons, LogQuery, LogRow, Scope, SenderEntry, Summary
 from tests.contract.test_stores import CONTENT, held
+from tests.database import migrated
 
 SECRET = b"a secret of the tests"
 WHO = "sara@darban.test"
@@ -42,7 +43,7 @@ def log_row(number: int, sender: str, to: str) -> LogRow:
 @pytest.fixture
 def stores(tmp_path: Path) -> Iterator[Stores]:
     url = f"sqlite:///{tmp_path}/darban.db"
-    migrate(url)
+    migrated(url)
     engine = make_engine(url)
     made = Stores(
         SqlQuarantine(engine, FileBlobs(f"file://{tmp_path}/blobs")),

@@ -13,9 +13,10 @@ from gateway.errors import InputError, StoreError
 from gateway.learning import Teacher
 from gateway.reputation import Reputation
 from gateway.review import Review
-from gateway.stores.engine import make_engine, migrate
+from gateway.stores.engine import make_engine
 from gateway.stores.ledger import SqlLedger
 from gateway.types import HeldMessage, Lesson, Lessons, Summary, Taught
+from tests.database import migrated
 from tests.memory import MemoryCounters, MemoryQuarantine
 
 CONTENT = b"From: a@example.org\r\nSubject: x\r\n\r\nSome words of a newsletter\r\n"
@@ -30,7 +31,7 @@ class World:
 
     def __init__(self, folder: Path, state: str = "released") -> None:
         url = f"sqlite:///{folder}/darban.db"
-        migrate(url)
+        migrated(url)
         self.ledger = SqlLedger(make_engine(url))
         self.quarantine, self.counters = MemoryQuarantine(), MemoryCounters()
         self.quarantine.hold([HELD], CONTENT)

@@ -15,8 +15,9 @@ from gateway.net.ldap import Entry
 from gateway.policy.totp import PERIOD_S, code_at
 from gateway.sign_in import Entrance, SignIn, make_sign_in
 from gateway.stores.accounts import SqlAccounts
-from gateway.stores.engine import make_engine, migrate
+from gateway.stores.engine import make_engine
 from gateway.types import Account
+from tests.database import migrated
 from tests.fakes import FakeClock
 
 IP, OTHER = "192.0.2.1", "192.0.2.2"
@@ -43,7 +44,7 @@ class FakeDirectory:
 @pytest.fixture
 def accounts(tmp_path: Path) -> Iterator[SqlAccounts]:
     url = f"sqlite:///{tmp_path}/darban.db"
-    migrate(url)
+    migrated(url)
     engine = make_engine(url)
     made = SqlAccounts(engine)
     made.create("sara", "a long password")

@@ -26,10 +26,11 @@ from gateway.policy.domains import ConfiguredDomains
 from gateway.reputation import Reputation
 from gateway.service import Gateway
 from gateway.stores.dmarc_feedback import SqlDmarcFeedback
-from gateway.stores.engine import make_engine, migrate
+from gateway.stores.engine import make_engine
 from gateway.types import AuthResult, Client, DmarcRow, DomainPolicy
 from tests import dmarc_schema
 from tests.builders import envelope, message_bytes, verdict
+from tests.database import migrated
 from tests.dns_server import DnsServer
 from tests.fakes import FakeResolver, Zones
 from tests.memory import FixedScorer, MemoryCounters, MemoryJournal, MemoryNextHop, MemoryQuarantine
@@ -88,7 +89,7 @@ def configuration(folder: Path, dns: str = "", relay: str = "") -> Path:
 @pytest.fixture
 async def filled(tmp_path: Path) -> Path:
     """A folder with a database of counted mail."""
-    migrate(f"sqlite:///{tmp_path}/darban.db")
+    migrated(f"sqlite:///{tmp_path}/darban.db")
     await judged(SqlDmarcFeedback(make_engine(f"sqlite:///{tmp_path}/darban.db")))
     return tmp_path
 

@@ -12,8 +12,9 @@ from gateway.cli import app
 from gateway.errors import ConfigError, InputError
 from gateway.stores.accounts import SqlAccounts
 from gateway.stores.api_tokens import SqlApiTokens
-from gateway.stores.engine import make_engine, migrate
+from gateway.stores.engine import make_engine
 from gateway.types import Account
+from tests.database import migrated
 
 RUN = CliRunner()
 
@@ -22,7 +23,7 @@ RUN = CliRunner()
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     url = f"sqlite:///{tmp_path}/darban.db"
-    migrate(url)
+    migrated(url)
     SqlAccounts(make_engine(url)).add(Account("siem", "auditor", ("darban.test",)))
     path = tmp_path / "darban.toml"
     path.write_text(f'[storage]\ndatabase = "{url}"\nblobs = "file://{tmp_path}/blobs"\n')

@@ -13,8 +13,9 @@ from gateway.digest.dmarc import DmarcReports, DmarcSender, write_report
 from gateway.net.next_hop import make_next_hop
 from gateway.ports import NextHop
 from gateway.stores.dmarc_feedback import SqlDmarcFeedback
-from gateway.stores.engine import make_engine, migrate
+from gateway.stores.engine import make_engine
 from gateway.types import DmarcRow
+from tests.database import migrated
 from tests.fakes import FakeResolver, Zones
 from tests.smtp_sink import Script, sink
 
@@ -32,7 +33,7 @@ def row(rua: str = "mailto:d@example.org", method: str = "treewalk", domain: str
 
 @pytest.fixture
 def store(tmp_path: Path) -> SqlDmarcFeedback:
-    migrate(f"sqlite:///{tmp_path}/darban.db")
+    migrated(f"sqlite:///{tmp_path}/darban.db")
     return SqlDmarcFeedback(make_engine(f"sqlite:///{tmp_path}/darban.db"))
 
 

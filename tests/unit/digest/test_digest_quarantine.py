@@ -20,10 +20,11 @@ from gateway.policy import digest_link
 from gateway.policy.domains import ConfiguredDomains
 from gateway.stores.blobs import FileBlobs
 from gateway.stores.digests import SqlDigests
-from gateway.stores.engine import make_engine, migrate
+from gateway.stores.engine import make_engine
 from gateway.stores.quarantine import SqlQuarantine
 from gateway.types import DigestPlan, DomainPolicy, HeldMessage
 from gateway.web.letter import letter_writer
+from tests.database import migrated
 from tests.digests import NOW, held_message, site
 from tests.fakes import FakeClock
 from tests.smtp_sink import Script, Sink, sink
@@ -67,7 +68,7 @@ class Office:
 @pytest.fixture
 async def office(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Office]:
     script: Script = getattr(request, "param", {})
-    migrate(f"sqlite:///{tmp_path}/darban.db")
+    migrated(f"sqlite:///{tmp_path}/darban.db")
     engine, clock = make_engine(f"sqlite:///{tmp_path}/darban.db"), FakeClock(NOW + 60)
     hops = NextHops("mx.darban.test")
     async with sink(script=script) as relay:

@@ -20,9 +20,10 @@ from gateway.net.next_hop import NextHops
 from gateway.policy.domains import ConfiguredDomains
 from gateway.sign_in import LINK_TTL_S, Entrance, SignIn
 from gateway.stores.accounts import SqlAccounts
-from gateway.stores.engine import make_engine, migrate
+from gateway.stores.engine import make_engine
 from gateway.types import Account, DomainPolicy
 from gateway.web.letter import link_letter_writer
+from tests.database import migrated
 from tests.digests import NOW, site
 from tests.fakes import FakeClock
 from tests.smtp_sink import Script, Sink, sink
@@ -48,7 +49,7 @@ class Office:
 @pytest.fixture
 async def office(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Office]:
     script: Script = getattr(request, "param", {})
-    migrate(f"sqlite:///{tmp_path}/darban.db")
+    migrated(f"sqlite:///{tmp_path}/darban.db")
     engine, clock, recorded = make_engine(f"sqlite:///{tmp_path}/darban.db"), FakeClock(NOW), list[tuple[str, str]]()
     hops, accounts = NextHops("mx.darban.test"), SqlAccounts(engine)
     sign_in = SignIn(accounts, Settings(domain=(Domain(name="darban.test", next_hop="maildir:x"),)))
