@@ -274,35 +274,51 @@ def _only(query: HeldQuery, campaign: str) -> HeldQuery:
 
 
 class _Match(NamedTuple):
-    """A part that one of these columns of held_text has."""
+    """A part that one of these columns of held_text has, or the whole of the recipient's address."""
 
-    columns: tuple[str, ...]
+    columns: tuple[str, ...]  # none: the address
     part: str
-    candidates: Select[Any]  # ids, by the index of trigrams
+    candidates: Select[Any]  # ids, by an index
 
     @property
     def is_short(self) -> bool:
-        """Too short for that index."""
+        """Too short for the index of trigrams."""
         return len(self.part) < _TRIGRAM
 
 
 def _matching(connection: Connection, query: HeldQuery) -> list[_Match]:
+    is_address = _is_held_for(connection, query.recipient)
     parts = (
         (("words", "sender", "recipient"), folded(query.text)),
         (("sender",), folded(query.sender)),
-        (("recipient",), folded(query.recipient)),
+        (("recipient",), "" if is_address else folded(query.recipient)),
         (("hits",), f" {query.finding} " if query.finding else ""),
     )
     is_sqlite = connection.dialect.name == "sqlite"
-    return [
+    found = [
         _Match(columns, part[:_LONGEST], _candidates(columns, part[:_LONGEST], is_sqlite=is_sqlite))
         for columns, part in parts
         if part
     ]
+    if is_address:
+        address = query.recipient.lower()
+        found.append(_Match((), address, select(held.c.id).where(func.lower(held.c.recipient) == address)))
+    return found
+
+
+def _is_held_for(connection: Connection, said: str) -> bool:
+    """Whether it is an address of a domain that mail is held for: then no part of a longer one is meant."""
+    local, _, domain = said.lower().rpartition("@")
+    if not local or not domain or not said.isascii() or len(said) > _LONGEST:
+        return False
+    return connection.scalar(select(held.c.id).where(held.c.domain == domain).limit(1)) is not None
 
 
 def _match(held_id: Any, one: _Match) -> ColumnElement[bool]:
     """The row's own text has it."""
+    if not one.columns:
+        same = held.alias()
+        return exists(select(1).where(same.c.id == held_id, func.lower(same.c.recipient) == one.part))
     has = or_(*(held_text.c[name].contains(one.part, autoescape=True) for name in one.columns))
     return exists(select(1).where(held_text.c.held_id == held_id, has))
 

@@ -140,6 +140,37 @@ def test_of_what_is_alike_the_first_stands_for_all(quarantine: SqlQuarantine) ->
     assert quarantine.list(folded).total == 4
 
 
+@pytest.mark.parametrize("order", ["newest", "lowest"])
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ("r1@darban.test", "1"),  # and not r11@darban.test, nor r1@sub.darban.test
+        ("R1@DARBAN.test", "1"),
+        ("r1@darban.tes", "1 11 2"),  # no such domain yet: somebody is typing
+        ("1@darban.test", ""),
+        ("@darban.test", "1 11 2"),
+        ("r1@", "1 11 2 3"),
+        ("r1@other.test", ""),
+    ],
+)
+def test_a_whole_recipient_is_that_one(quarantine: SqlQuarantine, asked: str, wanted: str, order: Any) -> None:
+    rows = {
+        1: ("r1@Darban.test", "darban.test"),
+        11: ("xr1@darban.test", "darban.test"),
+        2: ("r1@darban.test.example", "darban.test.example"),
+        3: ("r1@other.example", "other.example"),
+    }
+    quarantine.hold(
+        [replace(held(number), recipient=recipient, domain=domain) for number, (recipient, domain) in rows.items()],
+        CONTENT,
+    )
+    for more in ({}, {"state": ""}, {"is_folded": True}):
+        found = quarantine.list(HeldQuery(recipient=asked, order=order, **more))
+        names = {one.queue_id.removeprefix("Q") for one in found.messages}
+        assert names == set(wanted.split())
+        assert quarantine.count(HeldQuery(recipient=asked, **more), 100) == len(names)
+
+
 @pytest.mark.parametrize("read_first", [3, 12, 5000])
 def test_what_a_common_word_finds_is_folded_and_counted_alike(
     quarantine: SqlQuarantine, monkeypatch: pytest.MonkeyPatch, read_first: int
