@@ -207,7 +207,7 @@ class Site:
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "may": lambda act: values.get("who") is not None and may(values["who"], act),
             "describe": lambda hit: self.describe(language, hit),
-            "told": lambda hit: self.reason(language, hit),
+            "worded": lambda hit: self.reason(language, hit),
             "days_left": lambda held: days_left(self.retention, held, time.time()),
             "because": lambda verdict, wording: self.because(language, verdict, wording),
         }
