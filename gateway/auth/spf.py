@@ -401,7 +401,7 @@ def _strict_macros(text: str) -> str:
         return text
     found = pyspf.RE_CHAR.sub(_strict_macro, text)
     if "%" in pyspf.RE_CHAR.sub("", found):
-        raise pyspf.PermError("a % that begins no macro", text[:MAX_TERM])
+        raise pyspf.PermError("a percent sign that begins no macro", text[:MAX_TERM])
     return cast(str, found)
 
 

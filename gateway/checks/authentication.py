@@ -119,7 +119,8 @@ def _dkim(results: list[AuthResult]) -> Iterator[Finding]:
             yield Finding("DKIM_ALIGNED", (f"signed by the author's domain {aligned[0]}",))
         yield from _weaknesses([result for result in valid if result.is_aligned] or valid)
     elif any(result.result in ("fail", "permerror", "policy") for result in results):
-        yield Finding("DKIM_INVALID", tuple(f"{result.domain}: {result.reason}" for result in results[:3]))
+        words = [f"{one.domain}: {one.reason}" if one.domain else one.reason for one in results[:3]]
+        yield Finding("DKIM_INVALID", tuple(words))
     elif all(result.result == "none" for result in results):
         yield Finding("DKIM_NONE", ("no signature",))
 

@@ -24,7 +24,8 @@ from gateway.config.settings import Web
 from gateway.policy.access import Act, covers, may, scope_of
 from gateway.policy.retention import DAY_S, Retention
 from gateway.ports import AccountStore, AuditLog, QuarantineStore
-from gateway.scan.wording import Tongue, contribution_text, evidence_text
+from gateway.scan.evidence import auth_text, evidence_text
+from gateway.scan.wording import Tongue, contribution_text
 from gateway.types import Account, HeldMessage
 from gateway.web.language import Language, languages, pick
 from gateway.web.own_words import detail_text, reason_text
@@ -344,6 +345,12 @@ def reason(language: Language, text: str) -> str:
     return reason_text(text, language, tongue(language)) or _as_it_is(language, text)
 
 
+def auth_reason(language: Language, text: str, method: str) -> str:
+    """Why a method of authentication came to its result, likewise; a line of another version stays English."""
+    english = Markup('<bdi dir="ltr" lang="en">{}</bdi>')
+    return auth_text(method, text, tongue(language)) or english.format(seen(text))
+
+
 def detail(language: Language, text: str, act: str) -> str:
     """What the audit log adds to an act, likewise."""
     return detail_text(act, text, language, tongue(language)) or _as_it_is(language, text)
@@ -383,7 +390,7 @@ def _environment(language: Language) -> Environment:
         lstrip_blocks=True,
     )
     environment.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
-    plain = Tongue(language.translations.gettext, language.number)
+    plain = Tongue(language.translations.gettext, language.number, seen)
     environment.filters["act"] = lambda name: language.translations.gettext(ACTS[name]) if name in ACTS else name
     environment.filters["when"] = language.when
     environment.filters["day"] = lambda at: language.when(at).partition(" ")[0]
@@ -398,11 +405,13 @@ def _environment(language: Language) -> Environment:
     ).partition(" ")[0]
     environment.filters["seen"] = seen
     environment.filters["evidence"] = lambda line, name: evidence_text(name, line, tongue(language)) or evidence(line)
-    environment.filters["plain_evidence"] = lambda line, name: seen(evidence_text(name, line, plain) or line)
+    environment.filters["plain_evidence"] = lambda line, name: evidence_text(name, line, plain) or seen(line)
     environment.filters["person"] = person
     environment.filters["apart"] = lambda text: Markup("<bdi>{}</bdi>").format(seen(text))
     environment.filters["reason"] = lambda text: reason(language, text)
-    environment.filters["plain_reason"] = lambda text: seen(reason_text(text, language, plain) or text)
+    environment.filters["plain_reason"] = lambda text: reason_text(text, language, plain) or seen(text)
+    environment.filters["auth_reason"] = lambda text, method: auth_reason(language, text, method)
+    environment.filters["plain_auth_reason"] = lambda text, method: auth_text(method, text, plain) or seen(text)
     environment.filters["detail"] = lambda text, act: detail(language, text, act)
     environment.filters["contribution"] = lambda one: contribution(language, one)
     environment.filters["state"] = lambda held: language.translations.gettext(state_name(held))

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gateway.checks import FINDINGS, observe
-from gateway.checks.new_domain import NewDomain
 from gateway.classify import explanation, facts
 from gateway.classify.features import SIZE, extract
 from gateway.classify.model import Model
 from gateway.mail.encoding import ENCODINGS
 from gateway.scan.change import Change
 from gateway.scan.counterfactual import Flip, flip_object
-from gateway.scan.wording import change_text, contribution_text, evidence_text, flip_text
+from gateway.scan.wording import change_text, contribution_text, flip_text
 from gateway.types import AuthResult, Finding
 from tests.builders import mail, message_bytes
-from tests.fakes import FakeResolver
 from tests.unit.classify.test_classify_features import ATTACHED, HTML
 
 TOLD_TWICE = (
@@ -83,65 +79,6 @@ def test_flips(changed: dict, shown: str) -> None:
 def test_a_long_passage_is_cut() -> None:
     assert change_text("passage", "x" * 500) == f"without the passage “{'x' * 120}…”"
     assert change_text("unheard", "of %s") == "unheard of %s"
-
-
-@pytest.mark.parametrize(
-    ("name", "line", "is_known"),
-    [
-        ("URL_DOMAIN_NEW", "link to x.example, a domain first seen here less than a day ago", True),
-        ("MONEY_WON", "link to x.example, a domain first seen here less than a day ago", False),
-        ("URL_DOMAIN_NEW", "link to , a domain first seen here less than a day ago", False),
-        ("URL_DOMAIN_NEW", "link to a domain first seen here less than a day ago", False),
-        ("URL_DOMAIN_NEW", "", False),
-        ("DKIM_NONE", "no signature", True),
-        ("DKIM_NONE", "no signature at all", False),
-        ("REPLY_TO_FREEMAIL", "from a.example, but answers go to b@c.example", True),
-        ("HTML_IMAGE_ONLY", "pictures and only 0 characters of text", True),
-        ("HTML_IMAGE_ONLY", "pictures and only few characters of text", False),
-        ("SPF_HELO_FAIL", "192.0.2.1 is not permitted by x.example, by -all", True),
-        ("PERSON_NAME_FREEMAIL", "“%(person)s” is Sara, but this comes from %s@x.example", True),
-    ],
-)
-def test_evidence_that_can_be_told_in_other_languages(name: str, line: str, is_known: bool) -> None:
-    assert evidence_text(name, line) == (line if is_known else "")
-
-
-async def test_evidence_is_told_as_the_check_has_it() -> None:
-    class Memory:
-        async def lookup_new(self, domains: Sequence[str]) -> frozenset[str]:
-            return frozenset(domains)
-
-    seen = mail(message_bytes("http://a.new.example/ http://xn--mgbaam7a8h.example/\r\n"))
-    (found,) = await NewDomain(Memory()).check(seen, FakeResolver({}))
-    assert isinstance(found, Finding)
-    assert [evidence_text(found.name, line) for line in found.evidence] == [*found.evidence]
-
-
-TELLING = (
-    b"From: \xd8\xb3 <a@x.example>, b@y.example\r\nReply-To: c@z.example\r\nDate: Mon, 1 Jan 2001 00:00:00 +0000\r\n"
-    b"Subject: RE: x\r\nContent-Type: text/html\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-    + base64.b64encode(
-        b"<form><script>1</script><iframe></iframe><img src=http://x.example/y><a href=http://e.example/>www.bank.example</a>"
-        b"<p style=display:none>" + b"hidden words " * 40 + b"</form>"
-    )
-)
-AUTH = (
-    AuthResult("spf", "softfail", "x.example", identity="mailfrom", reason="192.0.2.1 is probably not permitted by x.example, by ~all"),
-    AuthResult("dkim", "pass", "x.example", is_aligned=True),
-    AuthResult("dmarc", "pass", "x.example"),
-    AuthResult("iprev", "permerror", identity="192.0.2.1"),
-)  # fmt: skip
-
-
-def test_what_the_checks_say_is_told_as_they_have_it() -> None:
-    """Each finding that has a sentence, as far as this message has it; a check that changes its words fails here."""
-    seen = mail(TELLING, *AUTH, reverse_path="r@w.example")
-    found = {one.name: one.evidence for one in observe(seen).findings}
-    told = {name for name, lines in found.items() if all(evidence_text(name, line) == line for line in lines)}
-    wanted = {"SPF_SOFTFAIL", "DKIM_VALID", "DKIM_ALIGNED", "DMARC_PASS", "DATE_IN_PAST", "HTML_SCRIPT", "HTML_FORM", "HTML_FRAME",
-              "HTML_BASE64", "HTML_ONLY", "HTML_HIDDEN_TEXT", "URL_TEXT_MISMATCH", "AUTHOR_SEVERAL", "SUBJECT_FALSE_REPLY",
-              "MESSAGE_ID_MISSING", "TO_MISSING", "RDNS_NONE"}  # fmt: skip
-    assert wanted - told == set()
 
 
 def is_told(key: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from jinja2.ext import babel_extract
 
-from gateway.scan.wording import SENTENCES
+from gateway.scan import evidence, wording
 from gateway.web import own_words
 from gateway.web.language import languages
 from gateway.web.site import ACTS, contribution
@@ -43,7 +43,7 @@ def of_refusals() -> set[str]:
 def test_the_catalogue_is_whole(code: str) -> None:
     wanted = of_templates() | of_refusals() | {"Held", "Being released", "Released", "Deleted"}
     wanted |= {"There is no such page.", "this name is taken", "picture:"}
-    wanted |= {*SENTENCES, *own_words.SENTENCES, *ACTS.values()}
+    wanted |= {*evidence.SENTENCES, *wording.SENTENCES, *own_words.SENTENCES, *ACTS.values()}
     wanted |= {"The message is not held any more.", "the name must have 1 to 100 printable characters"}
     assert len(wanted) > 50
     translations = LANGUAGES[code].translations
@@ -52,7 +52,7 @@ def test_the_catalogue_is_whole(code: str) -> None:
 
 @pytest.mark.parametrize("code", [code for code in LANGUAGES if code != "en"])
 def test_placeholders_survive(code: str) -> None:
-    for text in of_templates() | {*SENTENCES, *own_words.SENTENCES}:
+    for text in of_templates() | {*evidence.SENTENCES, *wording.SENTENCES, *own_words.SENTENCES}:
         names = re.findall(r"%\((\w+)\)s", text)
         assert sorted(names) == sorted(re.findall(r"%\((\w+)\)s", LANGUAGES[code].translations.gettext(text)))
 
@@ -74,6 +74,25 @@ def test_placeholders_survive(code: str) -> None:
 )
 def test_contributions_in_persian(kind: str, value: str, said: str) -> None:
     assert contribution(LANGUAGES["fa"], {"kind": kind, "value": value}) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "said"),
+    [
+        ("LOOKALIKE_REPLY_TO", "answers go to a@exmaple.ir: exmaple.ir is close to your partner's domain example.ir: “am” is swapped",
+         "پاسخ‌ها به a@exmaple.ir می‌رود: exmaple.ir به دامنهٔ شریک شما example.ir نزدیک است: حرف‌های «am» جابه‌جا شده است"),
+        ("DKIM_FIELD_UNSIGNED", "Date and Subject not signed by x.example: anyone may have written that",
+         "Date و Subject در امضای x.example نیست: هر کسی می‌توانسته آن را بنویسد"),
+        ("SENDER_RATE_HIGH", "80 messages of the client's network today, 2.3 a day before",
+         "امروز ۸۰ پیام از شبکهٔ این سرور، و پیش از این روزی ۲٫۳"),
+        ("ARC_FAIL", "the seal of x.example: the key k.x.example could not be looked up (timeout)",
+         "مهر x.example: پرس‌وجوی کلید k.x.example بی‌نتیجه ماند (پاسخی نرسید)"),
+        ("SUBJECT_MARKS", "“Did you see this???”", ""),
+    ],
+)  # fmt: skip
+def test_evidence_in_persian(name: str, line: str, said: str) -> None:
+    fa = LANGUAGES["fa"]
+    assert evidence.evidence_text(name, line, wording.Tongue(fa.translations.gettext, fa.number)) == said
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Set apart is what has a direction or a language of its own, or is code: addresse
 from __future__ import annotations
 
 import hashlib
+import html
 import re
 import time
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ SUBJECT = "وام فوری"
 DIGEST = Digest("d" * 32, OURS, OURS, 1.9e9, "fa", "jalali", "Asia/Tehran")
 # names that Persian texts use as they are, and units of the pages' own
 TERMS = frozenset(
-    "API ARC CSV DKIM DMARC DNS HELO HTML HTTP IPv6 JSON LDAP Message-ID OpenAPI Received REST SHA-256 SMTP SPF TLS UTC"
+    "API ARC CSV DKIM DMARC DNS From HELO HTML HTTP IPv6 JSON LDAP Message-ID OpenAPI Received REST SHA-256 SMTP SPF TLS UTC"
     " UTF-8 Darban".split()
 )
 IN_SENTENCES = {  # examples that forms show in a sentence
@@ -140,23 +141,32 @@ DETAILS = {
     "bulk release": "12 messages",
     "bulk delete": "3 messages: state=held",
 }
+EVIDENCE = {
+    "CLASSIFIER": (),
+    "SPF_FAIL": ("192.0.2.1 is not permitted by example.org, by -all",),
+    "SUBJECT_HAS_LOCAL_PART": (f"the subject holds {OURS}",),
+    "LOOKALIKE_TWIN": ("From: examp1e.org can hardly be told from your domain example.org: “1” for “l”",),
+    "AUTHOR_HIDES": ("From turns the reading direction, so that the name reads backwards",),
+    "FROM_ENCODED": ("the From field is encoded as a whole, address and all", "Pharma Deals <a@example.org>"),
+    "DNSBL_ZEN": ("the client 192.0.2.1 is on zen (127.0.0.2)",),
+}
 VERDICT = verdict(
     9.0,
-    hits=(
-        Hit("CLASSIFIER", 5.0, "x"),
-        Hit("SPF_FAIL", 2.0, "x", ("192.0.2.1 is not permitted by example.org, by -all",)),
-        Hit("SUBJECT_HAS_LOCAL_PART", 2.0, "x", (f"the subject holds {OURS}",)),
-    ),
+    hits=[Hit(name, 2.0, "x", lines) for name, lines in EVIDENCE.items()],
     prediction=Prediction(0.99, "m", (Contribution("words", "buy now", 2.0), Contribution("links", "0", -1.0))),
     incomplete=("dns: spf could not be looked up", "dns list zen: its test entries did not answer yet", "other words"),
     auth=(
         AuthResult("iprev", "permerror", reason="192.0.2.1 has no usable name in the DNS"),
-        AuthResult("spf", "fail", "example.org", reason="192.0.2.1 is not permitted by example.org, by -all"),
-        AuthResult("dkim", "pass", "example.org", reason="signed"),
-        AuthResult("dmarc", "fail", "example.org", policy="reject", reason="nothing is aligned"),
+        AuthResult("spf", "fail", "example.org", reason=f'{EVIDENCE["SPF_FAIL"][0]}; example.org says: "Go away"'),
+        AuthResult("dkim", "fail", "example.org", reason="the body was changed after signing"),
+        AuthResult("dkim", "permerror", reason="the signature lacks d="),
+        AuthResult("arc", "fail", "example.org", reason="the seal of example.org: there is no key k.example.org"),
+        AuthResult(
+            "dmarc", "fail", "example.org", policy="reject", reason="neither SPF nor DKIM passes for example.org"
+        ),
     ),
 )
-TRANSLATIONS = {"fa": dict.fromkeys(("CLASSIFIER", "SPF_FAIL", "SUBJECT_HAS_LOCAL_PART"), "شرح این یافته")}
+TRANSLATIONS = {"fa": dict.fromkeys(EVIDENCE, "شرح این یافته")}
 CONTENT = (
     "From: Pharma Deals <a@example.org>\r\nTo: you@darban.test\r\nSubject: وام\r\nContent-Type: text/html\r\n\r\n"
     "<p>Buy now <a href=http://x.example/>www.bank.example</a></p><p style=display:none>hidden words for nobody</p>"
@@ -277,6 +287,16 @@ def test_every_page_is_persian(web: WebApp) -> None:
         assert answer.headers["content-type"].startswith("text/html"), path
         left[path] = left_over(answer.text)
     assert {path: words for path, words in left.items() if words} == {}
+
+
+def test_no_line_of_ours_is_set_apart_as_english(web: WebApp) -> None:
+    page = _persian(web.client(OWNER)).get(f"/held/{HELD}").text
+    shown = html.unescape(re.sub("<[^>]*>", "", page))
+    ours = [*(line for lines in EVIDENCE.values() for line in lines[:1]), *(one.reason for one in VERDICT.auth)]
+    assert [line for line in ours if line in shown] == []
+    assert '<bdi dir="ltr" lang="en">' not in page
+    assert "<bdi>Go away</bdi>" in page
+    assert shown.count("Pharma Deals <a@example.org>") > 1
 
 
 def test_the_door_is_persian(web: WebApp) -> None:
