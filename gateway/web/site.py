@@ -197,9 +197,10 @@ class Site:
             raise HTTPException(403, "The form is too old. Load the page again.")
 
     def page(self, request: Request, name: str, status: int = 200, **values: Any) -> HTMLResponse:
-        """A rendered template, in the reader's language where `language` is not given."""
+        """A rendered template, in the reader's language where `language` is not given. What is given wins over what every
+        page has."""
         language: Language = values.get("language") or self.language(request)
-        values |= {
+        shared = {
             "csrf": _csrf(request),
             "hostname": self.hostname,
             "language": language,
@@ -207,11 +208,11 @@ class Site:
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "may": lambda act: values.get("who") is not None and may(values["who"], act),
             "describe": lambda hit: self.describe(language, hit),
-            "told": lambda hit: self.reason(language, hit),
+            "reason_of": lambda hit: self.reason(language, hit),
             "days_left": lambda held: days_left(self.retention, held, time.time()),
             "because": lambda verdict, wording: self.because(language, verdict, wording),
         }
-        return HTMLResponse(self.templates[language.code].get_template(name).render(values), status)
+        return HTMLResponse(self.templates[language.code].get_template(name).render(shared | values), status)
 
     def describe(self, language: Language, hit: Mapping[str, Any]) -> str:
         """A hit's description in the reader's language, else as the verdict has it."""
