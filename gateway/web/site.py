@@ -27,7 +27,7 @@ from gateway.ports import AccountStore, AuditLog, QuarantineStore
 from gateway.scan.wording import Tongue, contribution_text, evidence_text
 from gateway.types import Account, HeldMessage
 from gateway.web.language import Language, languages, pick
-from gateway.web.own_words import detail_text, reason_text
+from gateway.web.own_words import detail_text, fault_text, reason_text
 
 SESSION_COOKIE = "darban_session"
 LANGUAGE_COOKIE = "darban_language"
@@ -197,8 +197,9 @@ class Site:
             raise HTTPException(403, "The form is too old. Load the page again.")
 
     def page(self, request: Request, name: str, status: int = 200, **values: Any) -> HTMLResponse:
-        """A rendered template, in the reader's language where `language` is not given. What is given wins over what every
-        page has."""
+        """A rendered template, in the reader's language where `language` is not given.
+
+        What is given wins over what every page has."""
         language: Language = values.get("language") or self.language(request)
         shared = {
             "csrf": _csrf(request),
@@ -222,7 +223,8 @@ class Site:
         """The reasons in one line: the heaviest hits that speak against the message."""
         against = [hit for hit in verdict["hits"] if hit["score"] > 0][:_REASONS_SHOWN]
         mark = "؛ " if language.direction == "rtl" else "; "
-        return mark.join(self.reason(language, hit) for hit in against)
+        first, *others = [self.reason(language, hit) for hit in against] or [""]
+        return mark.join((first, *map(_inside, others)))
 
     def reason(self, language: Language, hit: Mapping[str, Any]) -> str:
         """A hit that speaks against the message, as a line of its own."""
@@ -271,7 +273,8 @@ def error_page(site: Site, request: Request, error: HTTPException) -> Response:
         return Response(status_code=error.status_code, headers=error.headers)
     name = "error_line.html" if request.headers.get("hx-request") else "error.html"
     message = _OF_THE_FRAMEWORK.get(error.detail, error.detail)
-    answer = site.page(request, name, error.status_code, message=message, who=None)
+    where = {} if request.method in ("GET", "HEAD") else {"here": "/"}  # no page stands where a form is sent
+    answer = site.page(request, name, error.status_code, message=message, who=None, **where)
     answer.headers.update(error.headers or {})
     return answer
 
@@ -350,6 +353,11 @@ def detail(language: Language, text: str, act: str) -> str:
     return detail_text(act, text, language, tongue(language)) or _as_it_is(language, text)
 
 
+def fault(language: Language, text: str) -> str:
+    """What is wrong with a line of a file, likewise."""
+    return fault_text(text, language, tongue(language)) or escape(language.translations.gettext(text))
+
+
 def _as_it_is(language: Language, text: str) -> str:
     if language.direction == "rtl" and text.isascii():  # a reply, or a line of another version
         return Markup('<bdi lang="en" dir="ltr">{}</bdi>').format(seen(text)) if text else ""
@@ -406,5 +414,6 @@ def _environment(language: Language) -> Environment:
     environment.filters["plain_reason"] = lambda text: seen(reason_text(text, language, plain) or text)
     environment.filters["detail"] = lambda text, act: detail(language, text, act)
     environment.filters["contribution"] = lambda one: contribution(language, one)
+    environment.filters["fault"] = lambda text: fault(language, text)
     environment.filters["state"] = lambda held: language.translations.gettext(state_name(held))
     return environment

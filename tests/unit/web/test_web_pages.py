@@ -249,6 +249,29 @@ def test_deleting_on_the_page_of_a_message_asks_first(client: TestClient) -> Non
     assert answer.text.startswith("<!doctype html>")
 
 
+def test_pages_that_answer_forms_are_no_dead_ends(client: TestClient) -> None:
+    """Their language links lead to a page, as their own address has none; one who is signed in has the others."""
+    token = sign_in(client)
+    csrf = {"csrf": token}
+    for path, form, back in (
+        (f"/held/{ID}/delete", {}, f"/held/{ID}"),
+        ("/senders/import", {"text": "act,pattern\nblock,a@example.org"}, "/senders"),
+        ("/senders/import", {"text": "act,pattern\nblock,@"}, "/senders"),
+        ("/privacy/erase", {"address": "new@darban.test"}, "/privacy"),
+        ("/accounts/new", {"name": "reza", "role": "reviewer"}, "/accounts"),
+        (f"/held/{ID}/redirect", {"csrf": "x", "address": "new@darban.test"}, "/"),
+    ):
+        text = client.post(path, data=csrf | form).text
+        assert f'href="/language/fa?back={back}"' in text, path
+        assert client.get(back).status_code == 200, path
+        assert ('href="/audit"' in text) is (back != "/"), path
+
+
+def test_a_browser_that_asks_for_an_icon_by_itself_gets_it(client: TestClient) -> None:
+    answer = client.get("/favicon.ico")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
+
+
 @pytest.mark.parametrize("act", ["delete", "spam"])
 def test_without_a_script_it_is_asked_on_a_page(client: TestClient, act: str) -> None:
     """Whoever has no script, or clicks before it is loaded."""
