@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -36,12 +37,19 @@ from gateway.supervisor import Ready
 from gateway.types import DmarcRow, HeldMessage, JournalRow, LogRow
 
 if TYPE_CHECKING:
+    from gateway.learning import LearningState, Publisher, Teacher
     from gateway.mailboxes import MailboxWatch
     from gateway.net.next_hop import NextHops
     from gateway.ports import QuarantineStore, SenderStore
     from gateway.sign_in import SignIn
+    from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.audit import SqlAudit
+    from gateway.stores.bulk import SqlBulk
+    from gateway.stores.dmarc_feedback import SqlDmarcFeedback
+    from gateway.stores.ledger import SqlLedger
     from gateway.web.health import DnsState
     from gateway.web.session import MailLink
+    from gateway.webhooks import Webhooks
 
 _DNS_WATCH_S = 15.0
 _LOG_AGAIN_S = 1.0
@@ -49,96 +57,152 @@ _LOG_AGAIN_S = 1.0
 log = structlog.get_logger("darban")
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the process has one of, and its stages share."""
+
+    engine: Any
+    accounts: SqlAccounts
+    audit: SqlAudit
+    jobs: SqlBulk
+    ledger: SqlLedger
+    feedback: SqlDmarcFeedback
+    message_log: Any
+    quarantine: Any
+    webhooks: Webhooks
+    next_hops: NextHops
+    teacher: Teacher
+    publisher: Publisher | None
+
+    @property
+    def learning(self) -> LearningState | None:
+        """None when it is switched off."""
+        return None if self.publisher is None else self.publisher.state
+
+
 async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList, metrics: SocketList) -> None:
     """Until told to stop."""
-    from gateway.bulk import Bulk
-    from gateway.housekeeping import Housekeeping, sign_now_and_then
-    from gateway.log_expiry import purge_now_and_then
     from gateway.mailboxes import make_learn
     from gateway.net.journal import serve_journal
-    from gateway.reputation import prune_now_and_then
-    from gateway.rules.reader import read as read_rules
-    from gateway.senders import purge_senders
-    from gateway.sign_in import make_sign_in
-    from gateway.stores.accounts import SqlAccounts
-    from gateway.stores.audit import SqlAudit
-    from gateway.stores.bulk import SqlBulk
-    from gateway.stores.counters import SqlCounters
-    from gateway.stores.desk import SqlDesk
-    from gateway.stores.digests import SqlDigests
-    from gateway.stores.dmarc_feedback import SqlDmarcFeedback
-    from gateway.stores.engine import make_engine
-    from gateway.stores.ledger import SqlLedger
-    from gateway.stores.senders import SqlSenders
-    from gateway.web import create_app
     from gateway.web.health import DnsState, health_app
 
     stopped = on_signal(signal.SIGTERM)
-    engine = make_engine(settings.storage.database)
-    accounts = SqlAccounts(engine, settings.sign_in.session_idle_s, settings.sign_in.session_max_s)
-    message_log, quarantine = make_message_log(settings), make_quarantine(settings)
-    feedback = SqlDmarcFeedback(engine, settings.dmarc.keep_days)
-
-    ledger, audit, jobs = SqlLedger(engine), SqlAudit(engine), SqlBulk(engine)
-    webhooks = make_webhooks(settings, engine, audit)
+    parts = _make_parts(settings)
     journal = await serve_journal(
-        where.journal, lambda rows: keep_rows(rows, webhooks.take_rows, message_log.append, feedback.add)
+        where.journal,
+        lambda rows: keep_rows(rows, parts.webhooks.take_rows, parts.message_log.append, parts.feedback.add),
     )
-    teacher, publisher = make_teacher(settings, ledger), make_publisher(settings, ledger)
-    learning = None if publisher is None else publisher.state
-    housekeeping = Housekeeping(quarantine, make_retention(settings), audit, make_keys(settings, engine))
-    tasks = [
-        asyncio.create_task(housekeeping.run(settings.retention.every_s)),
-        asyncio.create_task(sign_now_and_then(audit, load_audit_key(settings))),
-        asyncio.create_task(prune_now_and_then(SqlCounters(engine))),
-        asyncio.create_task(purge_senders(SqlSenders(engine))),
-        asyncio.create_task(webhooks.run()),
-        asyncio.create_task(purge_now_and_then(message_log, settings.message_log.keep_days)),
-        *([asyncio.create_task(publisher.run())] if publisher is not None else []),
-    ]
-    next_hops = make_next_hops(settings)
-    review = make_review(settings, make_releaser(settings, next_hops, quarantine), quarantine, teacher, publisher)
-    bulk = Bulk(store=jobs, quarantine=quarantine, review=review, record=audit.append, runner=settings.hostname)
-    tasks.append(asyncio.create_task(bulk.run()))
-    sign_in = make_sign_in(settings, accounts)
-    pages = create_app(
-        quarantine=quarantine,
-        accounts=accounts,
-        audit=audit,
-        privacy=make_privacy(settings),
-        senders=SqlSenders(engine),
-        sender_settings=settings.senders,
-        retention=make_retention(settings),
-        sign_in=sign_in,
-        mail_link=_mail_links(settings, next_hops, sign_in, tasks),
-        message_log=message_log,
-        ledger=ledger,
-        review=review,
-        desk=SqlDesk(engine),
-        bulk=bulk,
-        jobs=jobs,
-        digests=SqlDigests(engine),
-        learning=learning,
-        why=_why(settings, where, SqlSenders(engine)),
-        programs=make_programs(settings, engine, feedback),
-        settings=settings.web,
-        hostname=settings.hostname,
-        translations=read_rules(rule_paths(settings)).translations,
-    )
+    tasks = _start_upkeep(settings, parts)
+    pages = _make_pages(settings, where, parts, tasks)
     dns = DnsState()
-    tasks += [asyncio.create_task(_watch_dns(settings, dns)), *_send_digests(settings, next_hops, quarantine)]
+    tasks += [
+        asyncio.create_task(_watch_dns(settings, dns)),
+        *_send_digests(settings, parts.next_hops, parts.quarantine),
+    ]
     servers = [
         await _serve_http(pages, web),
-        await _serve_http(health_app(where.processes, quarantine, dns, learning), metrics),
+        await _serve_http(health_app(where.processes, parts.quarantine, dns, parts.learning), metrics),
     ]
-    watches = make_watches(settings, where, make_learn(teacher, message_log, settings.hostname))
+    watches = make_watches(settings, where, make_learn(parts.teacher, parts.message_log, settings.hostname))
     for watch in watches:
         watch.start()
     ready()
     await stopped
     await _stop(watches, tasks, servers)
     journal.close()
-    await next_hops.close()
+    await parts.next_hops.close()
+
+
+def _make_parts(settings: Settings) -> _Parts:
+    from gateway.stores.accounts import SqlAccounts
+    from gateway.stores.audit import SqlAudit
+    from gateway.stores.bulk import SqlBulk
+    from gateway.stores.dmarc_feedback import SqlDmarcFeedback
+    from gateway.stores.engine import make_engine
+    from gateway.stores.ledger import SqlLedger
+
+    engine = make_engine(settings.storage.database)
+    audit, ledger = SqlAudit(engine), SqlLedger(engine)
+    return _Parts(
+        engine=engine,
+        accounts=SqlAccounts(engine, settings.sign_in.session_idle_s, settings.sign_in.session_max_s),
+        audit=audit,
+        jobs=SqlBulk(engine),
+        ledger=ledger,
+        feedback=SqlDmarcFeedback(engine, settings.dmarc.keep_days),
+        message_log=make_message_log(settings),
+        quarantine=make_quarantine(settings),
+        webhooks=make_webhooks(settings, engine, audit),
+        next_hops=make_next_hops(settings),
+        teacher=make_teacher(settings, ledger),
+        publisher=make_publisher(settings, ledger),
+    )
+
+
+def _start_upkeep(settings: Settings, parts: _Parts) -> list[asyncio.Task[None]]:
+    """What is done now and then, for ever, whoever looks at pages or not."""
+    from gateway.housekeeping import Housekeeping, sign_now_and_then
+    from gateway.log_expiry import purge_now_and_then
+    from gateway.reputation import prune_now_and_then
+    from gateway.senders import purge_senders
+    from gateway.stores.counters import SqlCounters
+    from gateway.stores.senders import SqlSenders
+
+    keys = make_keys(settings, parts.engine)
+    housekeeping = Housekeeping(parts.quarantine, make_retention(settings), parts.audit, keys)
+    return [
+        asyncio.create_task(housekeeping.run(settings.retention.every_s)),
+        asyncio.create_task(sign_now_and_then(parts.audit, load_audit_key(settings))),
+        asyncio.create_task(prune_now_and_then(SqlCounters(parts.engine))),
+        asyncio.create_task(purge_senders(SqlSenders(parts.engine))),
+        asyncio.create_task(parts.webhooks.run()),
+        asyncio.create_task(purge_now_and_then(parts.message_log, settings.message_log.keep_days)),
+        *([asyncio.create_task(parts.publisher.run())] if parts.publisher is not None else []),
+    ]
+
+
+def _make_pages(settings: Settings, where: Places, parts: _Parts, tasks: list[asyncio.Task[None]]) -> Any:
+    """The review application; what works on after an answer of it is one of the tasks."""
+    from gateway.bulk import Bulk
+    from gateway.rules.reader import read as read_rules
+    from gateway.sign_in import make_sign_in
+    from gateway.stores.desk import SqlDesk
+    from gateway.stores.digests import SqlDigests
+    from gateway.stores.senders import SqlSenders
+    from gateway.web import create_app
+
+    quarantine, senders = parts.quarantine, SqlSenders(parts.engine)
+    releaser = make_releaser(settings, parts.next_hops, quarantine)
+    review = make_review(settings, releaser, quarantine, parts.teacher, parts.publisher)
+    bulk = Bulk(
+        store=parts.jobs, quarantine=quarantine, review=review, record=parts.audit.append, runner=settings.hostname
+    )
+    tasks.append(asyncio.create_task(bulk.run()))
+    sign_in = make_sign_in(settings, parts.accounts)
+    return create_app(
+        quarantine=quarantine,
+        accounts=parts.accounts,
+        audit=parts.audit,
+        privacy=make_privacy(settings),
+        senders=senders,
+        sender_settings=settings.senders,
+        retention=make_retention(settings),
+        sign_in=sign_in,
+        mail_link=_mail_links(settings, parts.next_hops, sign_in, tasks),
+        message_log=parts.message_log,
+        ledger=parts.ledger,
+        review=review,
+        desk=SqlDesk(parts.engine),
+        bulk=bulk,
+        jobs=parts.jobs,
+        digests=SqlDigests(parts.engine),
+        learning=parts.learning,
+        why=_why(settings, where, senders),
+        programs=make_programs(settings, parts.engine, parts.feedback),
+        settings=settings.web,
+        hostname=settings.hostname,
+        translations=read_rules(rule_paths(settings)).translations,
+    )
 
 
 async def _stop(

@@ -79,7 +79,7 @@ def _expiry(text: str, act: str, now: float, allow_days: int) -> float | None:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise InputError(f"{text[:40]!r} is no day; write 2027-01-03, or never.") from None
+        raise InputError(f"“{' '.join(text.split())[:40]}” is no day; write 2027-01-03, or never.") from None
     end = at + timedelta(days=1) if len(text) == len("2027-01-03") else at  # the day counts whole
     return end.replace(tzinfo=end.tzinfo or UTC).timestamp()
 

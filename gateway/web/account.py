@@ -51,7 +51,7 @@ class Own:
         codes = new_recovery_codes()
         self.site.accounts.set_code(who.name, secret, [tidy(one) for one in codes])
         self.site.record(who, act)
-        return self.site.page(request, "account_recovery.html", who=who, codes=codes)
+        return self.site.page(request, "account_recovery.html", who=who, codes=codes, here="/account")
 
     def is_sure(self, request: Request, who: Account, password: str, csrf: str) -> bool:
         """Whether it is he who sits there."""

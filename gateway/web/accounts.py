@@ -49,7 +49,7 @@ class Desk:
     def new_link(self, request: Request, who: Account, name: str) -> Response:
         """A link that sets the password, once."""
         link = self.site.url(request, "/reset/" + self.site.accounts.new_token("reset", _RESET_TTL_S, name))
-        return self.site.page(request, "account_link.html", who=who, account=name, link=link)
+        return self.site.page(request, "account_link.html", who=who, account=name, link=link, here="/accounts")
 
 
 def account_routes(site: Site) -> APIRouter:

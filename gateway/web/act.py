@@ -23,11 +23,15 @@ def is_asked(request: Request, sure: str) -> bool:
     return sure == "yes" or bool(request.headers.get("hx-request"))
 
 
-def ask_first(site: Site, request: Request, held: HeldMessage, act: Literal["spam", "delete"], about: str) -> Response:
+def ask_first(
+    site: Site, request: Request, who: Account, held: HeldMessage, act: Literal["spam", "delete"], about: str
+) -> Response:
     """The question that a script asks, for whoever has none, or was quicker than it. Raises 409."""
     if held.state != "held":
         raise HTTPException(409, _NOT_HELD)
-    return site.page(request, "held_ask.html", held=held, act=act, asked=kept_filter(about) or Filter())
+    asked = kept_filter(about) or Filter()
+    here = f"/held/{held.id}{asked.address()[1:]}"
+    return site.page(request, "held_ask.html", who=who, held=held, act=act, asked=asked, here=here)
 
 
 def act_routes(site: Site, quarantine: QuarantineStore, review: Review, desk: Desk) -> APIRouter:
@@ -68,7 +72,7 @@ def act_routes(site: Site, quarantine: QuarantineStore, review: Review, desk: De
         site.check_token(request, csrf)
         held = find(quarantine, held_id, who)
         if not is_asked(request, sure):
-            return ask_first(site, request, held, "spam", about)
+            return ask_first(site, request, who, held, "spam", about)
         try:
             done = review.spam(held_id, who.name)
         except InputError:
@@ -83,7 +87,7 @@ def act_routes(site: Site, quarantine: QuarantineStore, review: Review, desk: De
         site.check_token(request, csrf)
         held = find(quarantine, held_id, who)
         if not is_asked(request, sure):
-            return ask_first(site, request, held, "delete", about)
+            return ask_first(site, request, who, held, "delete", about)
         try:
             done = Reviewed(review.delete(held_id, who.name))
         except InputError:

@@ -104,6 +104,12 @@ _NOTES = (
 )
 _REASONS = (*_POLICY, *_COPIES, *_ENTRIES, *_REFUSALS, *_NOTES, *_INCOMPLETE)
 
+_FAULTS = (  # of a file of senders
+    "line %(count)s: %(fault)s",
+    "The file is larger than %(count)s MiB. Part it.",
+    "The file is no CSV: %(said)s",
+    "“%(said)s” is no day; write 2027-01-03, or never.",
+)
 _ACTED = (
     "learned",
     "relearned",
@@ -185,7 +191,7 @@ _DETAILS: Mapping[str, Sequence[str]] = {  # act -> what its detail says; names 
 _STATUSES = ("timeout", "servfail", "refused", "limit")
 _ROLES = ("owner", "domain_admin", "reviewer", "auditor", "recipient")
 _FURTHER, _PIECE = "; ", ", "
-SENTENCES = dict.fromkeys((*_REASONS, *chain.from_iterable(_DETAILS.values()), *_STATUSES, *_ROLES, _FURTHER))
+SENTENCES = dict.fromkeys((*_REASONS, *_FAULTS, *chain.from_iterable(_DETAILS.values()), *_STATUSES, *_ROLES, _FURTHER))
 
 _FOLLOW = frozenset((*_COPIES, *_ENTRIES, *_ACTED))  # stand behind "; ", and nothing else does
 _NUMBERS = frozenset(("count", "all_count", "score", "at", "days"))
@@ -200,6 +206,11 @@ def reason_text(text: str, language: Language, tongue: Tongue) -> str:
 def detail_text(act: str, text: str, language: Language, tongue: Tongue) -> str:
     """What the audit log adds to an act; "" for what has no words of ours in it."""
     return _Reader(_DETAILS.get(act, ()), language, tongue).read(text)
+
+
+def fault_text(text: str, language: Language, tongue: Tongue) -> str:
+    """What is wrong with an imported file; "" for what is a message id as it stands."""
+    return _Reader(_FAULTS, language, tongue).read(text)
 
 
 class _Reader:
@@ -237,6 +248,8 @@ class _Reader:
             return tongue.number(said)
         if name in _AGAIN:
             return self.read(said) or tongue.shown(said)
+        if name == "fault":
+            return self.read(said) or tongue.gettext(said)
         if name == "day":
             return self._language.when(datetime.fromisoformat(said).replace(tzinfo=UTC).timestamp()).partition(" ")[0]
         if name == "status":

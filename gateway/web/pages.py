@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -55,6 +56,7 @@ from gateway.web.tokens import token_routes
 from gateway.web.why import Why, why_routes
 
 API = "/api/v1"
+_STATIC = Path(__file__).parent / "static"
 
 
 def create_app(  # noqa: PLR0913  all that the pages show and do
@@ -122,7 +124,12 @@ def create_app(  # noqa: PLR0913  all that the pages show and do
         api = create_api(site, parts, programs)
         app.include_router(token_routes(site, programs.tokens, api, programs.settings.token_max_days))
         app.mount(API, api)
-    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
+    app.mount("/static", StaticFiles(directory=_STATIC))
+
+    @app.get("/favicon.ico")
+    def icon() -> Response:
+        """For what asks without a page that names it."""
+        return FileResponse(_STATIC / "icon.svg", media_type="image/svg+xml")
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:

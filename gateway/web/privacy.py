@@ -54,7 +54,7 @@ def privacy_routes(site: Site, privacy: Privacy) -> APIRouter:
             done = privacy.erase(address, scope_of(who), who.name, current_client())
         except InputError:
             raise HTTPException(400, "The request was not understood.") from None
-        return page(request, who, erased=done)
+        return page(request, who, erased=done, gone=address.strip(), here="/privacy")
 
     return routes
 

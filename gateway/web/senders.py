@@ -247,12 +247,13 @@ def _file_routes(desk: SenderDesk) -> APIRouter:
         csrf: Annotated[str, Form()] = "",
     ) -> Response:
         site.check_token(request, csrf)
+        page: dict[str, Any] = {"who": who, "here": "/senders"}
         try:
             taken = len(store.add_all(read_csv(file or text.encode(), who, time.time(), desk.allow_days)))
         except InputError as fault:
-            return site.page(request, "senders_import.html", 400, who=who, faults=str(fault).split("\n"))
+            return site.page(request, "senders_import.html", 400, **page, faults=str(fault).split("\n"))
         site.record(who, "sender-import", "", f"{taken} entries")
-        return site.page(request, "senders_import.html", who=who, taken=taken)
+        return site.page(request, "senders_import.html", **page, taken=taken)
 
     return routes
 

@@ -28,7 +28,7 @@ from gateway.scan.evidence import auth_text, evidence_text
 from gateway.scan.wording import Tongue, contribution_text
 from gateway.types import Account, HeldMessage
 from gateway.web.language import Language, languages, pick
-from gateway.web.own_words import detail_text, reason_text
+from gateway.web.own_words import detail_text, fault_text, reason_text
 
 SESSION_COOKIE = "darban_session"
 LANGUAGE_COOKIE = "darban_language"
@@ -198,9 +198,11 @@ class Site:
             raise HTTPException(403, "The form is too old. Load the page again.")
 
     def page(self, request: Request, name: str, status: int = 200, **values: Any) -> HTMLResponse:
-        """A rendered template, in the reader's language where `language` is not given."""
+        """A rendered template, in the reader's language where `language` is not given.
+
+        What is given wins over what every page has."""
         language: Language = values.get("language") or self.language(request)
-        values |= {
+        shared = {
             "csrf": _csrf(request),
             "hostname": self.hostname,
             "language": language,
@@ -208,11 +210,11 @@ class Site:
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "may": lambda act: values.get("who") is not None and may(values["who"], act),
             "describe": lambda hit: self.describe(language, hit),
-            "worded": lambda hit: self.reason(language, hit),
+            "reason_of": lambda hit: self.reason(language, hit),
             "days_left": lambda held: days_left(self.retention, held, time.time()),
             "because": lambda verdict, wording: self.because(language, verdict, wording),
         }
-        return HTMLResponse(self.templates[language.code].get_template(name).render(values), status)
+        return HTMLResponse(self.templates[language.code].get_template(name).render(shared | values), status)
 
     def describe(self, language: Language, hit: Mapping[str, Any]) -> str:
         """A hit's description in the reader's language, else as the verdict has it."""
@@ -222,7 +224,8 @@ class Site:
         """The reasons in one line: the heaviest hits that speak against the message."""
         against = [hit for hit in verdict["hits"] if hit["score"] > 0][:_REASONS_SHOWN]
         mark = "؛ " if language.direction == "rtl" else "; "
-        return mark.join(self.reason(language, hit) for hit in against)
+        first, *others = [self.reason(language, hit) for hit in against] or [""]
+        return mark.join((first, *map(_inside, others)))
 
     def reason(self, language: Language, hit: Mapping[str, Any]) -> str:
         """A hit that speaks against the message, as a line of its own."""
@@ -271,7 +274,8 @@ def error_page(site: Site, request: Request, error: HTTPException) -> Response:
         return Response(status_code=error.status_code, headers=error.headers)
     name = "error_line.html" if request.headers.get("hx-request") else "error.html"
     message = _OF_THE_FRAMEWORK.get(error.detail, error.detail)
-    answer = site.page(request, name, error.status_code, message=message, who=None)
+    where = {} if request.method in ("GET", "HEAD") else {"here": "/"}  # no page stands where a form is sent
+    answer = site.page(request, name, error.status_code, message=message, who=None, **where)
     answer.headers.update(error.headers or {})
     return answer
 
@@ -356,6 +360,11 @@ def detail(language: Language, text: str, act: str) -> str:
     return detail_text(act, text, language, tongue(language)) or _as_it_is(language, text)
 
 
+def fault(language: Language, text: str) -> str:
+    """What is wrong with a line of a file, likewise."""
+    return fault_text(text, language, tongue(language)) or escape(language.translations.gettext(text))
+
+
 def _as_it_is(language: Language, text: str) -> str:
     if language.direction == "rtl" and text.isascii():  # a reply, or a line of another version
         return Markup('<bdi lang="en" dir="ltr">{}</bdi>').format(seen(text)) if text else ""
@@ -414,5 +423,6 @@ def _environment(language: Language) -> Environment:
     environment.filters["plain_auth_reason"] = lambda text, method: auth_text(method, text, plain) or seen(text)
     environment.filters["detail"] = lambda text, act: detail(language, text, act)
     environment.filters["contribution"] = lambda one: contribution(language, one)
+    environment.filters["fault"] = lambda text: fault(language, text)
     environment.filters["state"] = lambda held: language.translations.gettext(state_name(held))
     return environment

@@ -77,6 +77,7 @@ NO_PAGES = {  # what they answer instead
     "/sign-in/oidc": "leads to the issuer",
     "/sign-in/oidc/back": "comes from the issuer",
     "/language/{code}": "leads back",
+    "/favicon.ico": "the icon",
 }
 Known = dict[str, str]
 AXE = Axe()

@@ -196,7 +196,7 @@ def test_defaults_and_the_last_of_the_same() -> None:
             b"act,pattern\nallow,a@example.org\nallow,\nx,a@example.org\n",
             "line 3: Write the sender.*\n?line 4: Write allow",
         ),
-        (b"act,pattern,expires\nallow,a@example.org,soon\n", "line 2: 'soon' is no day"),
+        (b"act,pattern,expires\nallow,a@example.org,soon\n", "line 2: “soon” is no day"),
         (b"act,pattern,expires\nallow,a@example.org,2020-01-01\n", "line 2: An entry ends in the future"),
         (b"x" * (MAX_BYTES + 1), "larger than 4 MiB"),
     ],

@@ -117,6 +117,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("POST", "/digest/{text}"): Row("door"),
     ("POST", "/sign-out"): Row("door"),
     ("GET", "/language/{code}"): Row("door"),
+    ("GET", "/favicon.ico"): Row("door"),
 }
 NAMES = {
     "path": "9.9",

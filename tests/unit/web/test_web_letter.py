@@ -63,6 +63,21 @@ def test_the_classifiers_opinion_is_told_in_plain_words(kind: str, language: str
     assert "opinion" not in letter.html
 
 
+def test_reasons_behind_the_first_go_on_in_the_sentence() -> None:
+    hits = [
+        {"name": name, "score": 4.0, "description": description, "evidence": []}
+        for name, description in (("CLASSIFIER", "x"), ("ATTACHMENT_EXECUTABLE", "An attached program"))
+    ]
+    held = held_message(1, "a@b.example", "x", kind="malware", verdict_json=json.dumps({"hits": hits}))
+    letter, _ = write("en", held)
+    assert "Its words read like those of spam; an attached program" in letter.text
+
+
+def test_an_address_is_not_torn_by_the_name_before_it() -> None:
+    letter, _ = write("fa", held_message(1, "a@b.example", "x"))
+    assert ".address { display: inline-block; }" in letter.html
+
+
 def write(language: str, *messages: HeldMessage, more: int = 0) -> tuple[DigestLetter, Structure]:
     letter = WRITE(content_of(language, *messages, more=more))
     return letter, Structure(letter.html)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from fastapi.testclient import TestClient
@@ -16,6 +16,7 @@ from sqlalchemy import select, update
 
 from gateway.errors import InputError, ScorerError, StoreError
 from gateway.learning import Teacher
+from gateway.policy.access import Act
 from gateway.scan.explain import verdict_json
 from gateway.stores.message_log import SqlMessageLog
 from gateway.stores.schema import account, audit
@@ -247,6 +248,35 @@ def test_deleting_on_the_page_of_a_message_asks_first(client: TestClient) -> Non
     headers = {"HX-Request": "true", "HX-Boosted": "true"}
     answer = client.post(f"/held/{ID}/delete", data={"csrf": token}, headers=headers)
     assert answer.text.startswith("<!doctype html>")
+
+
+def test_pages_that_answer_forms_are_no_dead_ends(client: TestClient) -> None:
+    """Their language links lead to a page, as their own address has none; one who is signed in has the others."""
+    token = sign_in(client)
+    csrf = {"csrf": token}
+    for path, form, back in (
+        (f"/held/{ID}/delete", {}, f"/held/{ID}"),
+        ("/senders/import", {"text": "act,pattern\nblock,a@example.org"}, "/senders"),
+        ("/senders/import", {"text": "act,pattern\nblock,@"}, "/senders"),
+        ("/privacy/erase", {"address": "new@darban.test"}, "/privacy"),
+        ("/accounts/new", {"name": "reza", "role": "reviewer"}, "/accounts"),
+        (f"/held/{ID}/redirect", {"csrf": "x", "address": "new@darban.test"}, "/"),
+    ):
+        text = client.post(path, data=csrf | form).text
+        assert f'href="/language/fa?back={back}"' in text, path
+        assert client.get(back).status_code == 200, path
+        assert ('href="/audit"' in text) is (back != "/"), path
+
+
+def test_what_a_token_may_do_is_said_in_words(client: TestClient) -> None:
+    sign_in(client)
+    named = re.findall(r"<span>\s*(\w[^<]+?)\s*<code dir=\"ltr\">(\w+)</code>", client.get("/account/tokens").text)
+    assert {act for _, act in named} == set(get_args(Act))
+
+
+def test_a_browser_that_asks_for_an_icon_by_itself_gets_it(client: TestClient) -> None:
+    answer = client.get("/favicon.ico")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
 
 
 @pytest.mark.parametrize("act", ["delete", "spam"])

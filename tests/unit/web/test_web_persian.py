@@ -56,7 +56,7 @@ TERMS = frozenset(
 )
 IN_SENTENCES = {  # examples that forms show in a sentence
     *"example.org name@example.org .example.org example.ir name@example.ir act allow block pattern recipient".split(),
-    *"expires network note darban admin create --link".split(),
+    *"expires never network note darban admin create --link".split(),
 }
 PAGES = [
     "/",
@@ -104,6 +104,7 @@ PAGES = [
 AT_THE_DOOR = ["/sign-in", "/sign-in/link", "/setup/{setup}", "/reset/{reset}", "/setup/x", "/reset/x", "/link/{link}"]
 NO_PAGES = {
     "/api/openapi.json",
+    "/favicon.ico",
     "/held/{held_id}/part/{path}",
     "/held/{held_id}/source",
     "/jobs/{job_id}",  # see test_after_acts
@@ -325,6 +326,9 @@ def test_after_acts_the_pages_are_persian(web: WebApp) -> None:
         (f"/held/{HELD}/redirect", {"address": "x@elsewhere.example"}),
         ("/senders/import", {"text": "act,pattern\nallow,a@example.org"}),
         ("/senders/import", {"text": "act,pattern\nallow,nothing"}),
+        ("/senders/import", {"text": "act,pattern,expires\nallow,a@example.org,soon\nx,a@example.org,"}),
+        ("/senders/import", {"text": 'act,pattern\n"x"y,z'}),
+        (f"/held/{HELD}/delete", {}),  # asks first
         ("/account/tokens", {"name": "پشتیبان", "act": "list", "days": "1"}),
         ("/accounts/new", {"name": "مریم", "role": "reviewer", "domains": "darban.test"}),
         ("/accounts/new", {"name": "مریم", "role": "reviewer", "domains": "darban.test"}),
