@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import socket
+from importlib import import_module
 from pathlib import Path
 
 import structlog
@@ -22,6 +23,9 @@ from gateway.supervisor import ProcessSpec, Supervisor
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, by a name that says which gateway's
 _KINDS = ("smtp", "web", "metrics", "milter", "http", "spamd")  # what a socket unit's FileDescriptorName= may be
+
+# What several processes need: imported before they are forked, it is there once
+_SHARED = ("gateway.rules", "gateway.scan.pipeline", "gateway.service", "gateway.reputation", "gateway.learning")
 
 log = structlog.get_logger("darban")
 
@@ -84,6 +88,8 @@ def _move_in(settings: Settings, sockets: Sockets) -> list[ProcessSpec]:
 
     check_settings(settings)  # after _prepare_metrics: it imports what declares them
     migrate(settings.storage.database)
+    for name in _SHARED:
+        import_module(name)
     for left in where.run.glob("*-*.sock"):  # of a gateway that was stopped
         left.unlink(missing_ok=True)
     if account is None and os.geteuid() == 0:

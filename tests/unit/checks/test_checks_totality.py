@@ -161,7 +161,7 @@ def test_long_input_is_read_in_linear_time(place: str, text: str):
     assert time.process_time() - started < CPU_MAX_S
 
 
-CHECK_CPU_MAX_S = 0.05  # of one check, for 2 MB
+CHECK_CPU_MAX_S = 0.1  # of one check, for 2 MB, on a machine whose cores others use too
 GROWTH_MAX = 3.0  # for twice the text; 2 is linear
 _NOISE_S = 0.01
 
