@@ -37,7 +37,7 @@ $(VENV)/.dev-installed: $(VENV)/.run-installed requirements/dev.txt
 test: setup-dev  ## everything: linters, types, layers, unit, property, contract, fuzz, end to end
 	@sh tests/install_peers.sh
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --basetemp="$$(mktemp -d /tmp/tXXXXXX)"  # long files first; short: sockets
+	@$(BIN)/pytest -q -n $(TEST_PROCESSES) --dist loadfile --basetemp="$$(mktemp -d /tmp/tXXXXXX)"  # short: sockets
 
 unit: setup-dev  ## the quick part of the tests
 	@$(BIN)/pytest -q tests/unit tests/property tests/contract

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from functools import partial
@@ -44,12 +43,6 @@ def passwords_are_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     accounts = sys.modules.get("gateway.stores.accounts")
     if accounts is not None:
         monkeypatch.setattr(accounts, "PasswordHasher", partial(accounts.PasswordHasher, 1, 64, 1))
-
-
-def pytest_collection_finish() -> None:
-    """What was collected stays to the end: the garbage collector need not look at it again and again."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.hookimpl(hookwrapper=True)
