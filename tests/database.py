@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 from functools import cache
@@ -25,6 +26,8 @@ def migrated(url: str) -> str:
 
 @cache
 def _template() -> Path:
-    path = Path(tempfile.mkdtemp(prefix="darban-schema-")) / "darban.db"
+    folder = tempfile.mkdtemp(prefix="darban-schema-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "darban.db"
     migrate(f"{_SQLITE}{path}")
     return path
