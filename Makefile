@@ -7,6 +7,7 @@ FIRE_MESSAGES ?= 20000
 FIRE_FAULTS ?= 300
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
+unexport PYTHONDONTWRITEBYTECODE  # each start and each command would compile all that it imports
 
 .PHONY: run demo setup setup-dev test check unit screenshots fuzz fire soak bench bench-peers bench-filters bench-growth bench-log bench-quarantine lock clean
 
@@ -28,6 +29,7 @@ $(VENV)/.run-installed: requirements/run.txt requirements/build.txt pyproject.to
 	@$(PIP) install --require-hashes -r requirements/build.txt
 	@$(PIP) install --require-hashes -r requirements/run.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q gateway  # who runs it may not write here
 	@touch $@
 
 $(VENV)/.dev-installed: $(VENV)/.run-installed requirements/dev.txt
