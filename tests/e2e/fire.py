@@ -36,7 +36,7 @@ from typing import Any
 
 import psutil
 
-from tests import postgres
+from tests import compiled_rules, postgres
 from tests.disk import Disk, disk, unavailable
 from tests.e2e import peers
 from tests.e2e.fire_account import Account, Event, Place, draw_up
@@ -152,9 +152,7 @@ class Fire:
     async def _prepare(self) -> None:
         self._start_hops()
         (self.folder / "var/blobs").mkdir()
-        cache = peers.ROOT / "var" / "cache"
-        if cache.is_dir():
-            shutil.copytree(cache, self.folder / "var" / "cache")
+        compiled_rules.lend(self.folder)
         await asyncio.to_thread(self.door.start)
         await self._askers.learn()
         ports = {"smtp": self.ports["smtp"], "milter": self._front.postfix.port if self._front else 0}

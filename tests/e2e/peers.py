@@ -20,6 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import compiled_rules
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -145,9 +147,8 @@ listen = "127.0.0.1:{ports[2]}"
 {extra}
 """
     )
-    cache = ROOT / "var" / "cache"
-    if cache.is_dir() and not runs_as_other:
-        shutil.copytree(cache, folder / "var" / "cache", dirs_exist_ok=True)
+    if not runs_as_other:
+        compiled_rules.lend(folder)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [*(word.format(smtp=ports[0]) for word in prefix), program, "-m", "gateway", "run", "--config", str(folder / "darban.toml")],

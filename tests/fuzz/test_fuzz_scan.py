@@ -17,6 +17,7 @@ from gateway.config.load import load_settings
 from gateway.scan.pipeline import Pipeline
 from gateway.types import Verdict
 from tests.builders import envelope
+from tests.compiled_rules import COMPILED
 
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = [content for _, content in samples()]
@@ -24,7 +25,7 @@ SAMPLES = [content for _, content in samples()]
 
 @pytest.fixture(scope="module")
 def pipeline() -> Pipeline:
-    return load_pipeline(load_settings(None), ROOT / "var" / "cache", offline=True)()
+    return load_pipeline(load_settings(None), COMPILED, offline=True)()
 
 
 def judged(pipeline: Pipeline, content: bytes) -> Verdict:

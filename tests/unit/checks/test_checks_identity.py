@@ -20,6 +20,7 @@ from gateway.config.settings import Settings
 from gateway.mail.domain import to_a_label
 from gateway.types import AuthResult, Finding, MailObject
 from tests.builders import mail, message_bytes
+from tests.compiled_rules import COMPILED
 
 ROOT = Path(__file__).parents[3]
 WHO = know(
@@ -94,7 +95,7 @@ _UTF8 = {"Content_Type": "text/plain; charset=utf-8"}
 
 @pytest.fixture(scope="module")
 def ruleset():
-    return rules.load([ROOT / "rules"], None)
+    return rules.load([ROOT / "rules"], COMPILED)
 
 
 def _score(ruleset, one: MailObject) -> float:

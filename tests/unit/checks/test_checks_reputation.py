@@ -13,13 +13,14 @@ from gateway.config.shipped import rules_path
 from gateway.policy.reputation import OWN_HITS
 from gateway.types import DomainPolicy, Finding
 from tests.builders import mail, message_bytes
+from tests.compiled_rules import COMPILED
 
 POLICY = DomainPolicy("darban.test", "smtp://a:25")
 
 
 @pytest.fixture(scope="module")
 def shipped() -> rules.Rules:
-    return rules.load([rules_path()], None)
+    return rules.load([rules_path()], COMPILED)
 
 
 def total(shipped: rules.Rules, *names: str) -> float:

@@ -21,6 +21,7 @@ from gateway.config.settings import Settings
 from gateway.mail import parse
 from gateway.scan.pipeline import Pipeline
 from gateway.types import DomainPolicy, Verdict
+from tests.compiled_rules import COMPILED
 
 CASES = load_cases(Path(__file__).parents[2] / "cases" / "hard")
 TAG_AT = DomainPolicy("darban.test", "").tag_at
@@ -91,7 +92,7 @@ TAGGED: dict[str, int] = {
 
 @cache
 def _pipeline() -> Pipeline:
-    return load_pipeline(Settings(), None, offline=True)()
+    return load_pipeline(Settings(), COMPILED, offline=True)()
 
 
 async def judge(case: Case) -> Verdict:

@@ -10,6 +10,7 @@ import pytest
 from gateway.cli import app
 from gateway.errors import InputError
 from tests.builders import message_bytes
+from tests.compiled_rules import COMPILED
 
 RULES = """
 body OFFER /cheap watches/
@@ -129,7 +130,7 @@ def test_the_trained_sources_are_judged_by_folds(corpora: Path, rules: Path, tmp
     app(["train", "--corpora", str(corpora), "--exclude", "office", "--out", str(model)], standalone_mode=False)
     sources = corpus.sources([corpora])
     settings = Settings(rules=Rules(paths=(str(rules),)), classifier=ClassifierSettings(model=str(model)))
-    judged = judge(sources, load_pipeline(settings, None, offline=True), LocalWorkers(2))
+    judged = judge(sources, load_pipeline(settings, COMPILED, offline=True), LocalWorkers(2))
     held = unseen(judged, model, sources, LocalWorkers(2))
     is_shop = judged.sources == "shop"
     assert (held.probability[~is_shop] == judged.probability[~is_shop]).all()

@@ -20,6 +20,7 @@ from gateway.fitting.table import Table, is_decided, make_table
 from gateway.rules.reader import read
 from gateway.rules.rule import RuleFiles
 from gateway.scan.conclude import CLASSIFIER
+from tests.compiled_rules import COMPILED
 
 RULES = """
 score CLASSIFIER 6
@@ -88,7 +89,7 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def test_totals_are_the_scores_of_the_pipeline(corpora: Path) -> None:
     """What is fitted is what judges: the same messages, judged by the pipeline itself."""
-    make_pipeline = load_pipeline(Settings(), None, offline=True)
+    make_pipeline = load_pipeline(Settings(), COMPILED, offline=True)
     judged = judge({"own": corpora / "own"}, make_pipeline, LocalWorkers(2))
     table = make_table(judged, read([rules_path()]))
     pipeline = make_pipeline()
@@ -105,7 +106,7 @@ def test_a_text_without_a_header_says_nothing_about_headers(tmp_path: Path) -> N
     text = b"Content-Type: text/plain; charset=utf-8\r\n\r\nSee you at noon, then we shall talk about the garden.\r\n"
     (tmp_path / "own" / "ham" / "text").write_bytes(text)
     (tmp_path / "own" / "ham" / "torn").write_bytes(text.replace(b"Content-Type", b"X-Other: 1\r\nContent-Type"))
-    judged = judge({"own": tmp_path / "own"}, load_pipeline(Settings(), None, offline=True), LocalWorkers(2))
+    judged = judge({"own": tmp_path / "own"}, load_pipeline(Settings(), COMPILED, offline=True), LocalWorkers(2))
     whole, torn = ([name for name, hit in zip(judged.names, row, strict=True) if hit] for row in judged.hits.toarray())
     assert whole == []
     assert "FROM_MISSING" in torn

@@ -24,6 +24,7 @@ from gateway.scan.conclude import CLASSIFIER
 from gateway.scan.pipeline import Pipeline
 from gateway.types import DomainPolicy, MailObject, Verdict
 from tests.builders import envelope
+from tests.compiled_rules import COMPILED
 from tests.persian_text import MARKS, ZWNJ, PersianText, as_html, as_plain, corpora_texts, own_texts, without_marks
 
 OWN = own_texts()
@@ -34,7 +35,7 @@ _MAX_TAGGED = {"plain": 0, "html": 6}  # of 526; HTML alone speaks for spam
 
 @cache
 def _pipeline() -> Pipeline:
-    return load_pipeline(Settings(), None, offline=True)()
+    return load_pipeline(Settings(), COMPILED, offline=True)()
 
 
 async def judge(content: bytes) -> Verdict:

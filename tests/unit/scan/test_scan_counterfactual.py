@@ -28,6 +28,7 @@ from gateway.scan.counterfactual import MAX_JUDGED, Flip, find_flip, flip_object
 from gateway.scan.pipeline import Pipeline
 from gateway.types import ActionName, Client, DomainPolicy, Envelope, SenderEntry, Verdict
 from tests.builders import envelope, message_bytes, recipient
+from tests.compiled_rules import COMPILED
 from tests.dkim_keys import rsa_record, sign
 from tests.fakes import FakeResolver
 
@@ -121,7 +122,7 @@ ROWS = {
 
 @cache
 def pipeline() -> Pipeline:
-    return load_pipeline(SETTINGS, None, explain_all=True)()
+    return load_pipeline(SETTINGS, COMPILED, explain_all=True)()
 
 
 async def judge(content: bytes, zones: dict, around: Envelope) -> Verdict:

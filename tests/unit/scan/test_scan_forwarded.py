@@ -14,6 +14,7 @@ from gateway.scan.pipeline import Pipeline, Trust
 from gateway.types import DnsAnswer, Verdict
 from tests.arc_chain import LIST, PASS, SCHOOL, STRANGER, add_set, chain, zones
 from tests.builders import envelope, message_bytes
+from tests.compiled_rules import COMPILED
 from tests.fakes import FakeResolver
 
 WORLD = zones() | {
@@ -27,8 +28,8 @@ ARC = {"ARC_PASS", "ARC_TRUSTED", "ARC_FAIL"}
 
 
 @pytest.fixture(scope="module")
-def ruleset(tmp_path_factory: pytest.TempPathFactory) -> rules.RuleSet:
-    return rules.load([rules_path() / "10_findings.cf"], tmp_path_factory.mktemp("cache"))
+def ruleset() -> rules.RuleSet:
+    return rules.load([rules_path() / "10_findings.cf"], COMPILED)
 
 
 async def judge(ruleset: rules.RuleSet, content: bytes, *trusted: str, resolver: Resolver | None = None) -> Verdict:

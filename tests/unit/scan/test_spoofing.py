@@ -19,6 +19,7 @@ from gateway.policy.decide import decide
 from gateway.scan.conclude import CLASSIFIER
 from gateway.scan.pipeline import Pipeline
 from gateway.types import ActionName, DomainPolicy, Verdict
+from tests.compiled_rules import COMPILED
 from tests.fakes import FakeResolver
 from tests.spoofing_case import Row, load_row, paths
 
@@ -28,7 +29,7 @@ POLICY = domain_policies(Settings()).policy("darban.test") or DomainPolicy("", "
 
 @cache
 def _pipeline(sealers: frozenset[str]) -> Pipeline:
-    return load_pipeline(Settings(arc=Arc(trusted_sealers=tuple(sealers))), None)()
+    return load_pipeline(Settings(arc=Arc(trusted_sealers=tuple(sealers))), COMPILED)()
 
 
 async def judge(row: Row) -> Verdict:
