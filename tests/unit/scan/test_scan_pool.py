@@ -25,6 +25,7 @@ from tests.builders import envelope, message_bytes
 PARENT = """
 import asyncio, ctypes, os, re, signal, sys
 from pathlib import Path
+from gateway import log
 from gateway.scan.pipeline import Pipeline
 from gateway.scan.scorer import ScorerParent, bind
 from gateway.types import Hit
@@ -57,6 +58,7 @@ class Rules:
             return (Broken(),)
         return (Hit("SEEN", 1.0, "seen"),)
 
+log.configure()  # structlog's own colours take a tenth of a second of a stage's time
 folder = Path(sys.argv[1])
 def make(memory=None):
     return Pipeline(resolver=Dns(), message_checks=(), envelope_checks=(), rules=Rules(), classifier=None, deadline_s=30.0)
