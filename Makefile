@@ -1,5 +1,5 @@
 # Everything a newcomer types. CI calls these too.
-PYTHON ?= python3.11
+PYTHON ?= $(firstword $(shell which python3.11 python3.12 python3.13 python3))
 VENV   := .venv
 FUZZ_SECONDS ?= 60
 TEST_PROCESSES ?= 3

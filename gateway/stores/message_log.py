@@ -274,7 +274,8 @@ def _beginnings(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> list[
     """Of the texts of its addresses; of IPv6 also with its last zeros shortened (RFC 5952 §4.2)."""
     if network.version == 4:
         return [".".join(str(network.network_address).split(".")[: network.prefixlen // 8]) + "."]
-    groups = [f"{int(one, 16):x}" for one in network.network_address.exploded.split(":")[: network.prefixlen // 16]]
+    octets = network.network_address.packed  # the text of a mapped address has dots since Python 3.13
+    groups = [f"{int.from_bytes(octets[at : at + 2]):x}" for at in range(0, network.prefixlen // 8, 2)]
     text = ":".join(groups)
     shortened = re.sub(r"(?::0)+$", "", text)
     return [f"{text}:"] if shortened == text else [f"{text}:", f"{shortened}::"]

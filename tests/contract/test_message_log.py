@@ -129,6 +129,7 @@ def found(log: SqlMessageLog, **asked: Any) -> str:
         ({"client": "2001:db8::/32"}, "b"),
         ({"client": "2001:db8::/64"}, "b"),
         ({"client": "2001:db8:1::/48"}, ""),
+        ({"client": "::ffff:192.0.2.0/112"}, ""),
         ({"action": "quarantine"}, "b"),
         ({"action": "scanned"}, ""),
         ({"finding": "SPF_FAIL"}, "u"),  # and not SPF_FAIL_HARD

@@ -179,9 +179,9 @@ async def test_a_list_that_begins_to_list_the_world_is_found_out_though_its_test
 
 async def test_ipv6_test_entries() -> None:
     table = TABLE | {"has_ipv6": True}
-    nibbles = ".".join(reversed(ipaddress.ip_address("::ffff:7f00:2").exploded.replace(":", "")))
+    nibbles = ".".join(reversed(ipaddress.ip_address("::ffff:7f00:2").packed.hex()))
     six = {f"{nibbles}.bl.example": {"A": ["127.0.0.2"]}}
-    client = ".".join(reversed(ipaddress.ip_address("2a00::5").exploded.replace(":", "")))
+    client = ".".join(reversed(ipaddress.ip_address("2a00::5").packed.hex()))
     listed = {f"{client}.bl.example": {"A": ["127.0.0.2"]}}
     asked = Asked(GOOD | six | listed, table)
     assert await asked() == [FOUND]
