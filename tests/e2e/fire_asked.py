@@ -155,10 +155,16 @@ def _message_id(content: bytes) -> str:
     return found[1].decode() if found else ""
 
 
+def _is_about(content: bytes, named: str, incomplete: Sequence[str]) -> bool:
+    """Of a message over whose words a scorer was killed the words are left out."""
+    is_nameless = named in ("", "undef") and "conclude: gave up on this message" in incomplete
+    return is_nameless or named.strip("<>") == _message_id(content).strip("<>")
+
+
 def _of_scan(status: int, told: dict[str, Any], content: bytes) -> Said | str:
     if status != 200:
         return "error" if status == 503 and told.get("error") else f"status {status}: {told}"
-    if _message_id(content).strip("<>") != told["message_id"].strip("<>"):
+    if not _is_about(content, told["message_id"], told["incomplete"]):
         return f"another message's answer: {told['message_id']}"
     hits = frozenset(hit["name"] for hit in told["hits"])
     if abs(sum(hit["score"] for hit in told["hits"]) - told["score"]) > 0.01:
@@ -171,7 +177,7 @@ def _of_check(status: int, told: dict[str, Any], content: bytes) -> Said | str:
     if status != 200:
         is_error = status == 503 and told.get("error") and told.get("action", "soft reject") == "soft reject"
         return "error" if is_error else f"status {status}: {told}"
-    if _message_id(content).strip("<>") != told["message-id"].strip("<>"):
+    if not _is_about(content, told["message-id"], told["darban"]["incomplete"]):
         return f"another message's answer: {told['message-id']}"
     is_spam = told["action"] != "no action" and told["score"] >= told["required_score"]
     return Said(round(told["score"], 3), frozenset(told["symbols"]), is_spam, ", ".join(told["darban"]["incomplete"]))
