@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import hashlib
 import os
 import shutil
@@ -24,6 +26,8 @@ from gateway.supervisor import ProcessSpec, Supervisor
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, by a name that says which gateway's
 _KINDS = ("smtp", "web", "metrics", "milter", "http", "spamd")  # what a socket unit's FileDescriptorName= may be
 
+_M_ARENA_MAX = -8  # malloc.h of glibc
+
 # What several processes need: imported before they are forked, it is there once
 _SHARED = ("gateway.rules", "gateway.scan.pipeline", "gateway.service", "gateway.reputation", "gateway.learning")
 
@@ -36,6 +40,7 @@ def run_gateway(config: Path | None) -> int:
 
     settings = load_settings(config)
     logs.configure(settings.log)
+    share_one_heap()
     notifier, sockets = Notifier(os.environ), Sockets(_handed_over())
     forget(os.environ)
     first = _move_in(settings, sockets)
@@ -65,6 +70,16 @@ def run_gateway(config: Path | None) -> int:
         return supervisor.run(first, lambda: greet(settings, config))
     finally:
         shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+
+
+def share_one_heap() -> None:
+    """For all threads of this process and those forked from it; where the C library is not glibc there is but one.
+
+    glibc has a heap for each thread, and what is freed stays with it: of the admin process 14 MiB after 200 seconds of
+    100 messages a second and a look at the quarantine every 5, and growing; 2 MiB in one heap.
+    """
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _move_in(settings: Settings, sockets: Sockets) -> list[ProcessSpec]:
