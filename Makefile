@@ -1,5 +1,5 @@
 # Everything a newcomer types. CI calls these too.
-PYTHON ?= $(firstword $(shell which python3.11 python3.12 python3.13 python3))
+PYTHON ?= $(firstword $(shell which python3.11 python3.12 python3.13 2>/dev/null) python3)
 VENV   := .venv
 FUZZ_SECONDS ?= 60
 TEST_PROCESSES ?= 3

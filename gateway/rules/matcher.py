@@ -32,7 +32,6 @@ _WORTH_A_PASS = 4  # below that many patterns the backtracking engine alone is c
 _MAX_CACHE = 400_000_000  # SpamAssassin's set and ours have 60 MB
 _COUNTED = 1 << 20  # numbers from there on are of patterns whose matches are counted
 _HIGH_AT_ONCE = 45  # compiling takes longer than in proportion: three parts of SpamAssassin's take less than half of it
-_NO_EXPRESSION = "("  # hyperscan reads what stands before it and refuses
 _BLOCK = hyperscan.HS_MODE_BLOCK
 # What may match a separator (a dot its NUL), or depends on where a text begins or ends
 _CROSSING = re.compile(
@@ -72,7 +71,7 @@ class Matcher:
         common = _Pass(self.regexes, low, cache_dir)
         parts = [sorted(high)[at : at + _HIGH_AT_ONCE] for at in range(0, len(high), _HIGH_AT_ONCE)]
         self._for_any = _Passes(common, *(_Pass(self.regexes, part, cache_dir) for part in parts))
-        self._for_ascii = _Passes(common, *(_Pass(self.regexes, part, cache_dir, is_ascii=True) for part in parts))
+        self._for_ascii = _Passes(common, _Pass(self.regexes, high, cache_dir, is_ascii=True))  # soon compiled
         self.exact, self.alone = self._for_any.exact, self._for_any.alone  # whatever the text
         self.unicode = frozenset(number for number, regex in enumerate(self.regexes) if is_unicode(regex))
         # a match in a single text is one in the buffer too: those that look neither behind nor at a text's bounds
@@ -196,6 +195,7 @@ def _collect(number: int, _start: int, end: int, _flags: int, context: Any) -> N
 
 
 _Row = tuple[bytes, int, int]  # expression, number, flags
+_NO_EXPRESSION: _Row = (b"(", 0, 0)  # hyperscan reads what stands before it, then refuses
 
 
 class _Plan(NamedTuple):
@@ -255,7 +255,7 @@ def _taken(regex: Regex, is_ascii: bool, is_good: Callable[[Sequence[_Row]], boo
 
 def _reads(rows: Sequence[_Row]) -> bool:
     """Whether hyperscan refuses none of them when it reads them; quicker than compiling."""
-    return _refusal([*rows, (_NO_EXPRESSION.encode(), 0, 0)]) == _refusal([(_NO_EXPRESSION.encode(), 0, 0)])
+    return _refusal([*rows, _NO_EXPRESSION]) == _refusal([_NO_EXPRESSION])
 
 
 def _takes(rows: Sequence[_Row]) -> bool:
