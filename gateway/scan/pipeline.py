@@ -26,11 +26,10 @@ from gateway.scan.change import Case
 from gateway.scan.conclude import conclude, explained
 from gateway.scan.runner import (
     attempt,
-    attempt_async,
+    ends_within,
     run_envelope_checks,
     run_message_checks,
     side_by_side,
-    within,
 )
 from gateway.types import (
     AuthMethod,
@@ -276,14 +275,12 @@ class _Run:
         return True
 
     async def wait(self, name: str, work: Coroutine[Any, Any, T], limit_s: float, otherwise: T) -> T:
-        """The work's result; `otherwise` when it takes longer or fails, which is noted."""
+        """The work's result; `otherwise` when it takes longer, which is no fault of ours, or fails, which is noted."""
         begun = Begun(work)
-        if begun.task is None:
-            result, failed = attempt(name, begun.result)
-        else:
-            in_time = within(limit_s, begun)
-            result, failed = await attempt_async(name, in_time)
-        if failed and not failed.endswith("TimeoutError"):
+        if not await ends_within(limit_s, begun):
+            return otherwise
+        result, failed = attempt(name, begun.result)
+        if failed:
             self.incomplete.append(failed)
         return otherwise if result is None else result
 

@@ -7,7 +7,7 @@ checks that only look never wait.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -30,16 +30,11 @@ async def side_by_side(*works: Coroutine[Any, Any, Any]) -> list[Any]:
     return [one.result() for one in begun]
 
 
-async def within(deadline_s: float, work: Coroutine[Any, Any, T] | Begun[T]) -> T:
-    """Its result. Raises TimeoutError when it has to wait for longer."""
-    begun = work if isinstance(work, Begun) else Begun(work)
-    if begun.task is not None and not await _ends(begun.task, deadline_s):
-        raise TimeoutError
-    return begun.result()
-
-
-async def _ends(task: asyncio.Task[Any], deadline_s: float) -> bool:
-    """Whether it ends in time; it is cancelled where it does not."""
+async def ends_within(deadline_s: float, begun: Begun[Any]) -> bool:
+    """Whether it ends in so many seconds; it is cancelled where it does not."""
+    task = begun.task
+    if task is None:
+        return True
     try:
         done, _ = await asyncio.wait((task,), timeout=deadline_s)
     except asyncio.CancelledError:
@@ -55,15 +50,6 @@ def attempt(name: str, work: Callable[[], T]) -> tuple[T | None, str]:
     """The work's result and "", or None and what went wrong in a few words."""
     try:
         return work(), ""
-    except Exception as error:
-        log.error("stage failed", stage=name, exc_info=error)
-        return None, f"{name}: {type(error).__name__}"
-
-
-async def attempt_async(name: str, work: Awaitable[T]) -> tuple[T | None, str]:
-    """As `attempt`, for work that waits."""
-    try:
-        return await work, ""
     except Exception as error:
         log.error("stage failed", stage=name, exc_info=error)
         return None, f"{name}: {type(error).__name__}"
