@@ -1,5 +1,5 @@
-"""What the admin process does by itself, on a schedule: what is too old or too much goes, encryption catches up, keys
-nobody needs are destroyed, the audit log's head is signed.
+"""What the admin process does by itself, on a schedule: releases that a dead process left come back, what is too old or
+too much goes, encryption catches up, keys nobody needs are destroyed, the audit log's head is signed.
 
 Each message goes in a transaction of its own, in the states of policy/custody.py; what is being released is left. A
 process that is killed in between leaves rows that are true, and files that the next look takes away.
@@ -19,9 +19,10 @@ from prometheus_client import Counter as CounterMetric
 from prometheus_client import Gauge
 
 from gateway.errors import StoreError
+from gateway.policy.custody import RELEASE_LOST_S
 from gateway.policy.retention import DAY_S, Retention
 from gateway.stores.audit import SqlAudit
-from gateway.stores.quarantine import SqlQuarantine
+from gateway.stores.quarantine import CUT_OFF, SqlQuarantine
 from gateway.stores.vault import SqlKeys
 from gateway.types import AuditHead, HeldKind, QuarantineState
 
@@ -70,6 +71,9 @@ class Housekeeping:
 
     def steps(self) -> Iterator[None]:
         """One whole look, a batch a step. Raises StoreError."""
+        for held_id in self._quarantine.give_up_releases(self._now() - RELEASE_LOST_S):
+            log.warning("release cut off", held_id=held_id)
+            self._audit.append("darban", "release", held_id, f"held: {CUT_OFF}", client="retention")
         self._quarantine.finish_deletes()
         yield
         counted: Counter[tuple[str, str]] = Counter()  # (domain, why) -> messages

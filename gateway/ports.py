@@ -284,6 +284,9 @@ class QuarantineStore(Protocol):
         HeldMessage.state_at).
         """
 
+    def give_up_releases(self, before: float) -> Sequence[str]:
+        """Releases begun before this whose process died: held again, with a note; their ids."""
+
     def counts(self) -> Mapping[str, int]:
         """State -> number of messages."""
 

@@ -22,7 +22,7 @@ from gateway.errors import InputError, ScorerError, StoreError
 from gateway.mail.received import MAX_HOPS, count_hops
 from gateway.mail.route import next_hop_of
 from gateway.metrics import Counter, Histogram
-from gateway.policy.custody import after
+from gateway.policy.custody import RELEASE_LOST_S, RELEASE_MAX_S, after
 from gateway.policy.decide import decide, reconcile, share_copy
 from gateway.policy.feedback import dmarc_rows
 from gateway.policy.settle import DEFERRED, REFUSED, settle
@@ -42,7 +42,6 @@ from gateway.types import (
     Mta,
     NextHopUrls,
     Outcome,
-    QuarantineState,
     Recipient,
     Reply,
     Ruling,
@@ -77,7 +76,6 @@ _COME_AGAIN = Reply(451, "4.7.1", "First contact, please send it again in some m
 _LOOP = Reply(554, "5.4.6", "Routing loop: this message has passed too many servers")  # RFC 3463
 _NOT_OURS = Reply(550, "5.7.1", "Relaying denied: not a domain we receive mail for")
 _PARTIAL_TTL_S = 5 * 86_400.0  # how long clients retry (RFC 5321 §4.5.4.1: at least 4-5 days)
-_STALE_RELEASE_S = 300.0
 
 log = structlog.get_logger("darban.message")
 
@@ -404,10 +402,9 @@ class Releaser:
         held = self._quarantine.get(held_id)
         if held is None:
             raise InputError(f"{held_id}: no such held message")
-        # a claim older than any hand-over was left by a process that died
-        stale = held.state == "releasing" and time.time() - held.state_at > _STALE_RELEASE_S
-        before: QuarantineState = "releasing" if stale else "held"
-        if not self._quarantine.transition(held.id, (before,), "releasing", at=held.state_at, by=who):
+        if held.state == "releasing" and held_id in self._quarantine.give_up_releases(time.time() - RELEASE_LOST_S):
+            held = self._quarantine.get(held_id) or held
+        if not self._quarantine.transition(held.id, ("held",), "releasing", at=held.state_at, by=who):
             raise InputError(f"{held_id}: is {held.state}, not held")
         return held
 
@@ -422,7 +419,11 @@ class Releaser:
         annotated = await asyncio.to_thread(annotate_release, envelope, content, auth, recipients, self._sealer)
         named = replace(envelope, client=replace(envelope.client, name=client_name(auth)))
         next_hop = self._next_hop(next_hop_of(policy, recipients[0]))
-        replies = await next_hop.deliver(named, annotated, recipients)
+        try:
+            async with asyncio.timeout(RELEASE_MAX_S):
+                replies = await next_hop.deliver(named, annotated, recipients)
+        except TimeoutError:
+            return Reply(451, "4.4.2", f"No answer within {RELEASE_MAX_S:g} s; the next hop may have it")
         return replies.get(held.recipient, DEFERRED)
 
     def _learn(self, held: HeldMessage) -> None:

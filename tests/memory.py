@@ -70,6 +70,11 @@ class MemoryQuarantine:
         self.rows[held_id] = replace(row, state=after, state_at=time.time(), state_by=by, note=note or row.note)
         return True
 
+    def give_up_releases(self, before: float) -> Sequence[str]:
+        lost = [row for row in self.rows.values() if row.state == "releasing" and row.state_at < before]
+        self.rows.update((row.id, replace(row, state="held", state_at=time.time())) for row in lost)
+        return [row.id for row in lost]
+
     def counts(self) -> Mapping[str, int]:
         return Counter(row.state for row in self.rows.values())
 

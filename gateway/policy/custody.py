@@ -14,6 +14,9 @@ from typing import Literal, NamedTuple
 
 from gateway.types import ActionName, Reply
 
+RELEASE_MAX_S = 540.0  # one hand-over: five minutes are the next hop's for the content alone (smtp_client.py)
+RELEASE_LOST_S = 600.0  # nobody is at a release any more that was begun so long ago
+
 State = Literal[
     "receiving", "judging", "holding", "relaying", "refusing", "answering", "filtering", "with the MTA",
     "with the sender", "at the next hop", "held", "refused", "releasing", "released", "deleted",
@@ -80,7 +83,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition("releasing", "2xx", "released", "", "the next hop said so"),
     Transition("releasing", "anything else", "held", "", "with its words"),
     Transition("releasing", "the next hop took it, and its reply is lost", "held", "", "with its words", True),
-    Transition("releasing", "we die", "releasing", "", "it can be released again after five minutes", True),
+    Transition("releasing", "we die", "held", "", "ten minutes after it was begun, with a note that says so", True),
 )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from gateway.types import HeldKind, HeldMessage, HeldPage, HeldQuery, Quarantine
 
 _PLAIN = tuple(name for name in HeldMessage.__slots__ if name not in ("summary", "hits"))
 _SUMMARY = tuple(Summary.__slots__)
+CUT_OFF = "cut off while it was released: the next hop may have it"
 _AT_ONCE = 500  # names in a statement
 _MAX_PAGE = 1000
 
@@ -203,6 +204,13 @@ class SqlQuarantine:
         if blob:
             self._bury(blob)
         return bool(done)
+
+    def give_up_releases(self, before: float) -> Sequence[str]:
+        """Who began one stays written: a bulk job sends nothing again that it had begun."""
+        lost = (held.c.state == "releasing", held.c.state_at < before)
+        change = update(held).where(*lost).values(state="held", state_at=time.time(), note=CUT_OFF)
+        with faults("quarantine"), self._engine.begin() as connection:
+            return list(connection.scalars(change.returning(held.c.id)))
 
     def due(
         self, domain: str, state: QuarantineState, before: float, kind: HeldKind | None = None, limit: int = 100

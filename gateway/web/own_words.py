@@ -101,6 +101,7 @@ _NOTES = (
     "content deleted %(days)s days after the release",
     "deleted with the domain's keys",
     "erased",
+    "cut off while it was released: the next hop may have it",
 )
 _REASONS = (*_POLICY, *_COPIES, *_ENTRIES, *_REFUSALS, *_NOTES, *_INCOMPLETE)
 
@@ -126,6 +127,7 @@ _REVIEWED = (
     "released: %(said)s",
     "releasing: %(said)s",
     "held: ",
+    "held: cut off while it was released: the next hop may have it",
     "held: %(said)s",
     "deleted: ",
     "deleted: %(said)s",

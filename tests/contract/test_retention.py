@@ -18,7 +18,7 @@ from gateway.stores import audit_chain
 from gateway.stores.audit import SqlAudit
 from gateway.stores.blobs import FileBlobs
 from gateway.stores.engine import make_engine, migrate
-from gateway.stores.quarantine import SqlQuarantine
+from gateway.stores.quarantine import CUT_OFF, SqlQuarantine
 from gateway.types import HeldMessage, HeldQuery, Summary
 from tests.contract.test_stores import held
 from tests.postgres import fresh_database
@@ -84,7 +84,7 @@ def test_each_kind_has_its_time(world: World) -> None:
     world.keep(domain_days={"short.test": {"spam": 3.0}})
     assert world.states() == {
         "1": "held", "2": "deleted", "3": "deleted", "4": "held", "5": "deleted", "6": "deleted",
-        "a": "released", "b": "deleted", "c": "releasing", "d": "deleted",
+        "a": "released", "b": "deleted", "c": "deleted", "d": "deleted",
     }  # fmt: skip
     assert world.quarantine.get(held(2).id).note == "expired: kept for 30 days"  # type: ignore[union-attr]
     entries = [(one.act, one.detail, one.domain) for one in world.audit.entries()]
@@ -92,11 +92,30 @@ def test_each_kind_has_its_time(world: World) -> None:
     assert audit_chain.verify(world.audit.entries(), []).faults == []
 
 
+def test_a_release_that_a_dead_process_left_is_held_again(world: World) -> None:
+    before = time.time()
+    lost, going_on = world.hold(1, 1), world.hold(2, 1)
+    for held_id, seconds in ((lost, 601), (going_on, 599)):
+        world.quarantine.transition(held_id, ["held"], "releasing", by="sara")
+        with world.engine.begin() as connection:
+            change = text("UPDATE held_message SET state_at = :at WHERE id = :id")
+            connection.execute(change, {"at": NOW - seconds, "id": held_id})
+    for _ in range(2):
+        world.keep()
+    found = world.quarantine.get(lost)
+    assert found is not None
+    assert (found.state, found.state_by, found.note) == ("held", "sara", CUT_OFF)
+    assert found.state_at >= before, "for a bulk job it was acted on after it was begun"
+    assert world.states() == {"1": "held", "2": "releasing"}
+    (entry,) = world.audit.entries()
+    assert (entry.account, entry.act, entry.subject, entry.detail) == ("darban", "release", lost, f"held: {CUT_OFF}")
+
+
 def test_what_was_released_goes_first_then_the_oldest(world: World) -> None:
     for number in range(1, 8):
         world.hold(number, 10 - number)  # 9 bytes each
     world.set(held(5).id, "released", 1)
-    world.set(held(1).id, "releasing", 1)
+    world.set(held(1).id, "releasing", 0)
     world.keep(max_size=5 * 9)
     assert world.states()["5"] == world.states()["2"] == "deleted"
     assert list(world.states().values()).count("held") == 4

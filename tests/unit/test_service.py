@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -575,10 +576,22 @@ async def test_a_claim_left_by_a_process_that_died_can_be_taken_over(monkeypatch
     monkeypatch.setattr("gateway.service.time.time", lambda: claimed + 10)
     with pytest.raises(InputError, match="is releasing, not held"):
         await releaser.release(held.id)
-    monkeypatch.setattr("gateway.service.time.time", lambda: claimed + 301)
+    monkeypatch.setattr("gateway.service.time.time", lambda: claimed + 601)
     results = await asyncio.gather(*(releaser.release(held.id) for _ in range(5)), return_exceptions=True)
     assert [result.state for result in results if isinstance(result, HeldMessage)] == ["released"]
     assert len(world.hop.taken) == 1
+
+
+async def test_a_next_hop_that_takes_too_long_leaves_it_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hanging(MemoryNextHop):
+        async def deliver(self, *_: object) -> Mapping[str, Reply]:
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+    monkeypatch.setattr("gateway.service.RELEASE_MAX_S", 0.05)
+    _, releaser, held = await held_world(Hanging())
+    after = await releaser.release(held.id)
+    assert (after.state, after.note) == ("held", "451 4.4.2 No answer within 0.05 s; the next hop may have it")
 
 
 async def test_an_unknown_id() -> None:

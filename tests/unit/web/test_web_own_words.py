@@ -9,6 +9,7 @@ import pytest
 
 from gateway.policy.decide import as_one, decide, reconcile, share_copy
 from gateway.scan.wording import Tongue
+from gateway.stores.quarantine import CUT_OFF
 from gateway.types import DomainPolicy, Ruling
 from gateway.web.language import languages
 from gateway.web.own_words import detail_text, reason_text
@@ -41,6 +42,7 @@ REASONS = [
     ("dns list zen: switched off: it does not answer (timeout)",
      "فهرست zen کنار گذاشته شده است: پاسخ نمی‌دهد (پاسخی نرسید)"),
     ("expired: kept for 0.5 days", "مهلت نگهداری (۰٫۵ روز) به سر رسید"),
+    (CUT_OFF, "آزادسازی نیمه‌کاره ماند: شاید سرور بعدی نامه را گرفته باشد"),
     ("250 2.0.0 Ok: queued as 4711", ""),
     ("somebody: who knows what", ""),
     ("", ""),
@@ -50,6 +52,7 @@ DETAILS = [
      "آزاد شد: 250 2.0.0 Ok; queued؛ یاد گرفته شد؛ از خلاصهٔ روزانه"),
     ("release", "from a digest: released: 250 2.0.0 Ok; learned", "از خلاصهٔ روزانه: آزاد شد: 250 2.0.0 Ok؛ یاد گرفته شد"),
     ("release", "held: 451 4.4.1 later", "در قرنطینه ماند: 451 4.4.1 later"),
+    ("release", f"held: {CUT_OFF}", "در قرنطینه ماند: آزادسازی نیمه‌کاره ماند و شاید سرور بعدی نامه را گرفته باشد"),
     ("spam", "deleted: ; spent", "حذف شد؛ ثبت شد ولی دیگر مدل را جابه‌جا نمی‌کند"),
     ("redirect", "released: 250 Ok; copy of ab12 for a@x.ir to b@x.ir",
      "آزاد شد: 250 Ok؛ نسخه‌ای از پیام ab12 برای a@x.ir به نشانی b@x.ir"),
