@@ -16,9 +16,7 @@ import jdatetime
 
 from gateway.types import Calendar, DigestContent, DigestItem, DigestLetter, HeldMessage, LinkContent
 from gateway.web.language import Language
-from gateway.web.site import Site, seen
-
-_ISOLATED = "\u2068{}\u2069"  # FSI, PDI (UAX #9 §2.4)
+from gateway.web.site import Site
 
 
 def letter_writer(site: Site) -> Callable[[DigestContent], DigestLetter]:
@@ -41,7 +39,6 @@ def letter_writer(site: Site) -> Callable[[DigestContent], DigestLetter]:
             "hostname": site.hostname,
             "start": "right" if language.direction == "rtl" else "left",
             "end": "left" if language.direction == "rtl" else "right",
-            "isolated": lambda text: _ISOLATED.format(seen(text)),
         }
         subject, html, text = (
             templates.get_template(f"digest_letter{part}").render(values) for part in ("_subject.txt", ".html", ".txt")
@@ -63,7 +60,6 @@ def link_letter_writer(site: Site) -> Callable[[LinkContent], DigestLetter]:
             "minutes": language.number(str(content.minutes)),
             "hostname": site.hostname,
             "start": "right" if language.direction == "rtl" else "left",
-            "isolated": lambda text: _ISOLATED.format(seen(text)),
         }
         templates = site.templates[language.code]
         subject, html, text = (

@@ -100,6 +100,7 @@ ACTS = {  # of the audit log -> the message id of its name
     "digest": "Digests stopped or wanted again",
 }
 _QUOTED = re.compile("“([^“”]*)”")
+_ISOLATED = "\u2068{}\u2069"  # FSI, PDI (UAX #9 §2.4)
 _SET_APART = re.compile("\u2068([^\u202a-\u202e\u2066-\u2069]*)\u2069")  # balanced, so that nothing else turns
 _CLIENT: ContextVar[str] = ContextVar("client", default="")  # the address of the request being answered
 
@@ -413,6 +414,7 @@ def _environment(language: Language) -> Environment:
         datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
     ).partition(" ")[0]
     environment.filters["seen"] = seen
+    environment.filters["isolated"] = lambda text: _ISOLATED.format(seen(text))
     environment.filters["evidence"] = lambda line, name: evidence_text(name, line, tongue(language)) or evidence(line)
     environment.filters["plain_evidence"] = lambda line, name: evidence_text(name, line, plain) or seen(line)
     environment.filters["person"] = person

@@ -467,12 +467,25 @@ def test_the_neighbours_keep_to_the_filter(client: TestClient) -> None:
     assert f'href="/held/{ID}?domain=darban.test"' in client.get("/?domain=darban.test").text
 
 
+TURNS = re.compile("[\u2066-\u2069]")
+
+
 def test_the_ticket_is_plain_text(client: TestClient) -> None:
     sign_in(client)
     text = client.get(f"/held/{ID}").text
     ticket = re.search(r"<textarea[^>]*>(.*?)</textarea>", text, re.DOTALL)[1]
     assert "+5.00 MONEY_WON: Says won" in ticket and "    &lt;b&gt;won&lt;/b&gt;" in ticket
     assert "spf=fail example.org" in ticket and "<" not in ticket
+    assert not TURNS.search(ticket), "what is pasted elsewhere has no marks where none is needed"
+
+
+def test_a_persian_ticket_keeps_what_others_wrote_together(client: TestClient) -> None:
+    """At the end of a line from right to left "<a@b>" would lose its last bracket to the other side."""
+    sign_in(client)
+    client.cookies.set("darban_language", "fa")
+    ticket = re.search(r"<textarea[^>]*>(.*?)</textarea>", client.get(f"/held/{ID}").text, re.DOTALL)[1]
+    lines = [line for line in ticket.splitlines() if line.startswith(("از: ", "به: "))]
+    assert len(lines) == 2 and all(re.fullmatch("\\w+: \u2068[^\u2068\u2069]+\u2069", line) for line in lines), ticket
 
 
 def test_only_what_one_may_is_offered(client: TestClient) -> None:
