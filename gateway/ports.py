@@ -657,16 +657,19 @@ class Counters(Protocol):
         """The value now; 0.0 when there is none."""
 
     def add_many(self, amounts: Mapping[str, float], ttl_s: float) -> None:
-        """Add to each, in one go; an expired one begins at zero. (Redis: a pipeline of INCRBYFLOAT and EXPIRE.)"""
+        """Add to each, in one go; an expired one begins at zero."""
+
+    def remove(self, keys: Sequence[str]) -> int:
+        """How many there were."""
 
     def peek_many(self, keys: Sequence[str]) -> Mapping[str, float] | None:
         """What get_many gives, where that takes microseconds and waits for nobody; else None. In one thread only."""
 
     def get_many(self, keys: Sequence[str]) -> Mapping[str, float]:
-        """Those that there are, in one go. (Redis: MGET.)"""
+        """Those that there are, in one go."""
 
     def prune(self, prefix: str, keep: int) -> int:
-        """Of the keys with this prefix leave so many, the largest values; how many went. (Redis evicts by itself.)"""
+        """Of the keys with this prefix leave so many, the largest values; how many went."""
 
 
 class TrainingLedger(Protocol):

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from gateway.errors import InputError, StoreError
 from gateway.policy import reputation
 from gateway.policy.access import covers
+from gateway.ports import Counters
 from gateway.stores.accounts import SqlAccounts
 from gateway.stores.audit import SqlAudit
-from gateway.stores.counters import SqlCounters
 from gateway.stores.digests import SqlDigests
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.message_log import SqlMessageLog
@@ -39,7 +39,7 @@ class Stores:
     ledger: SqlLedger
     accounts: SqlAccounts
     audit: SqlAudit
-    counters: SqlCounters
+    counters: Counters
     senders: SqlSenders
     digests: SqlDigests
 

@@ -7,7 +7,7 @@ compile() {
     "$bin/pip-compile" --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links --no-header "$@"
 }
 printf 'hatchling>=1.27,<2\neditables\n' | compile --no-annotate -o "$here/build.txt" -
-compile -o "$here/run.txt" pyproject.toml
+compile --extra redis --extra postgresql -o "$here/run.txt" pyproject.toml  # what a configuration may name
 compile --extra dev -c "$here/run.txt" -o "$here/dev.txt" pyproject.toml
 # the project itself is named by its own extras; it has no hash and is installed from the checkout
 "$bin/python" - "$here/dev.txt" <<'PY'

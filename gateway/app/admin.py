@@ -16,6 +16,7 @@ from gateway.app.compose import (
     make_digests,
     make_keys,
     make_link_mailer,
+    make_memory,
     make_message_log,
     make_next_hops,
     make_privacy,
@@ -153,7 +154,7 @@ def _start_upkeep(settings: Settings, parts: _Parts) -> list[asyncio.Task[None]]
     return [
         asyncio.create_task(housekeeping.run(settings.retention.every_s)),
         asyncio.create_task(sign_now_and_then(parts.audit, load_audit_key(settings))),
-        asyncio.create_task(prune_now_and_then(SqlCounters(parts.engine))),
+        asyncio.create_task(prune_now_and_then(make_memory(settings, SqlCounters(parts.engine)))),
         asyncio.create_task(purge_senders(SqlSenders(parts.engine))),
         asyncio.create_task(parts.webhooks.run()),
         asyncio.create_task(purge_now_and_then(parts.message_log, settings.message_log.keep_days)),

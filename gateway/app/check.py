@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.app.compose import domain_policies, make_imap_server, make_sealer, read_token, webhook_targets
+from gateway.app.compose import domain_policies, make_imap_server, make_redis, make_sealer, read_token, webhook_targets
 from gateway.app.pipeline import make_resolver
 from gateway.config.settings import Settings
 
@@ -23,6 +23,7 @@ def check_settings(settings: Settings) -> None:
     dns_lists(settings.dns_list)
     tls_context(settings.smtp)
     make_sealer(settings)
+    make_redis(settings)
     webhook_targets(settings)
     if settings.storage.encryption_key:
         read_master_keys(settings.storage.encryption_key)

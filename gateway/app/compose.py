@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gateway.senders import Senders
     from gateway.service import Releaser
     from gateway.sign_in import SignIn
+    from gateway.stores.redis_counters import RedisCounters
     from gateway.stores.vault import SqlKeys
     from gateway.web.api import Programs
     from gateway.web.site import Site
@@ -134,7 +135,7 @@ def make_privacy(settings: Settings) -> Privacy:
         SqlLedger(engine),
         SqlAccounts(engine),
         SqlAudit(engine),
-        SqlCounters(engine),
+        make_memory(settings, SqlCounters(engine)),
         SqlSenders(engine),
         SqlDigests(engine),
     )
@@ -236,6 +237,28 @@ def make_releaser(settings: Settings, next_hops: Any, quarantine: Any) -> Releas
     )
 
 
+def make_redis(settings: Settings) -> RedisCounters | None:
+    """The one that is named, if any. Raises ConfigError."""
+    from gateway.config.load import read_secret
+    from gateway.errors import ConfigError
+
+    storage = settings.storage
+    if not storage.redis:
+        return None
+    from gateway.stores.redis_counters import open_redis
+
+    try:
+        password = read_secret(storage.redis_password_file).decode().strip() if storage.redis_password_file else ""
+    except ValueError as error:
+        raise ConfigError(f"[storage] redis_password_file: {storage.redis_password_file}: {error}") from None
+    return open_redis(storage.redis, password)
+
+
+def make_memory(settings: Settings, counters: Counters) -> Counters:
+    """Where what is remembered of senders lies: in Redis, or else in these."""
+    return make_redis(settings) or counters
+
+
 def make_reputation(settings: Settings, counters: Counters) -> Reputation:
     """What is remembered of senders, and held against them."""
     from gateway.policy.greylist import Delays
@@ -244,7 +267,7 @@ def make_reputation(settings: Settings, counters: Counters) -> Reputation:
 
     said, hourly = settings.reputation, settings.rates
     return Reputation(
-        counters,
+        make_memory(settings, counters),
         load_secret(places(settings).secret),
         trusted=said.trusted_networks,
         limits=Limits(hourly.messages, hourly.recipients, hourly.unknown_recipients, hourly.domain_messages),

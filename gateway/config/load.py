@@ -345,6 +345,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
                     "database": _sqlite_url(storage.database, base),
                     "blobs": _file_url(storage.blobs, base),
                     "encryption_key": at(storage.encryption_key),
+                    "redis_password_file": at(storage.redis_password_file),
                 }
             ),
         }
@@ -382,6 +383,7 @@ def _check_files(settings: Settings, name: str) -> None:
         "[smtp] tls_key": [smtp.tls_key],
         "[arc] key": [settings.arc.key],
         "[storage] encryption_key": [settings.storage.encryption_key],
+        "[storage] redis_password_file": [settings.storage.redis_password_file],
         "[rules] paths": list(settings.rules.paths),
         "[classifier] model": [settings.classifier.model],
         "[[learning.imap]] ca": [one.ca for one in settings.learning.imap],
@@ -401,5 +403,10 @@ def _check_files(settings: Settings, name: str) -> None:
                 raise ConfigError(f"{name}: {option}: {path} does not exist")
     if not settings.storage.database.startswith(("sqlite:///", "postgresql://")):
         raise ConfigError(f"{name}: [storage] database: write sqlite:///PATH or postgresql://...")
+    redis = settings.storage.redis
+    if redis and not redis.startswith(("redis://", "rediss://", "unix://")):
+        raise ConfigError(f"{name}: [storage] redis: write redis://HOST:PORT/0, rediss://... or unix:///PATH")
+    if settings.storage.redis_password_file and not redis:
+        raise ConfigError(f"{name}: [storage] redis_password_file: no redis is named")
     if not settings.storage.blobs.startswith("file://"):
         raise ConfigError(f"{name}: [storage] blobs: write file:///PATH")

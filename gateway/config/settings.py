@@ -541,7 +541,12 @@ class Storage(Section):
         "file:///var/blobs",
         description="Contents of held messages: file:///PATH; relative to the configuration's folder.",
     )
-    redis: str = Field("", description="redis://... when several gateways share counters.")
+    redis: str = Field(
+        "",
+        description="redis://[USER@]HOST[:PORT][/DATABASE], rediss:// for TLS, or unix:///PATH: what is remembered of "
+        "senders lies there, for several gateways together (docs/reputation.md). Empty: in the database.",
+    )
+    redis_password_file: str = Field("", description="File with its password, which others must not read.")
     encryption_key: str = Field(
         "",
         description="File with the master key, 64 hexadecimal digits, that others must not read: contents of held "

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.errors import StoreError
+from gateway.errors import ConfigError, StoreError
 
 _BUSY_MS = 15_000
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -44,7 +44,10 @@ def make_engine(url: str, answer_within_s: float | None = None) -> Engine:
 
 
 def _make_postgresql(url: str, answer_within_s: float | None) -> Engine:
-    from gateway.stores import postgres
+    try:
+        from gateway.stores import postgres
+    except ImportError:
+        raise ConfigError("[storage] database: its client is not installed: pip install 'darban[postgresql]'") from None
 
     options = {"connect_timeout": postgres.CONNECT_S, **postgres.NETWORK}
     asked = url.replace("postgresql://", "postgresql+psycopg://", 1)

@@ -111,6 +111,7 @@ def gateway(
     nameserver: str = "127.0.0.1:9",
     extra: str = "",
     smtp_extra: str = "",
+    storage_extra: str = "",
     smtp_port: int = 0,
     domain_extra: str = "",
     listen: str = "",
@@ -140,6 +141,7 @@ timeout_s = {0.1 if nameserver == "127.0.0.1:9" else 2.0}
 [storage]
 database = "sqlite:///var/darban.db"
 blobs = "file:///var/blobs"
+{storage_extra}
 [web]
 listen = "127.0.0.1:{ports[1]}"
 [metrics]

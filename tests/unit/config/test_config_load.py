@@ -50,6 +50,9 @@ def test_without_a_file_everything_is_on_loopback(tmp_path: Path, monkeypatch: p
         ('[arc]\ntrusted_sealers = ["[192.0.2.1]"]', "is not a domain name"),
         ('[arc]\ntrusted_sealer = []', "did you mean trusted_sealers"),
         ('[storage]\ndatabase = "mysql://x"', "sqlite:///PATH or postgresql"),
+        ('[storage]\nredis = "localhost:6379"', r"\[storage\] redis: write redis://HOST:PORT/0, rediss://... or unix:///PATH"),
+        ('[storage]\nredis_password_file = "pyproject.toml"', "pyproject.toml does not exist"),
+        ('[storage]\nredis_password_file = "darban.toml"', "redis_password_file: no redis is named"),
         ('[web\n', "not TOML"),
         ('[web]\nlisten = "nonsense"', r"\[web\] listen: 'nonsense' is not host:port"),
         ('[smtp]\nlisten = ["127.0.0.1:99999"]', "a port from 1 to 65535"),
@@ -152,9 +155,11 @@ def test_missing_file() -> None:
 
 
 def test_passwords_are_not_shown(tmp_path: Path) -> None:
-    settings = load_settings(write(tmp_path, '[storage]\ndatabase = "postgresql://u:secret@db/x"'))
+    text = '[storage]\ndatabase = "postgresql://u:secret@db/x"\nredis = "rediss://:secret@cache:6380/1"'
+    settings = load_settings(write(tmp_path, text))
     shown = {(table, key): value for table, key, value, _, _ in describe(settings)}
     assert shown["storage", "database"] == "postgresql://u:***@db/x"
+    assert shown["storage", "redis"] == "rediss://:***@cache:6380/1"
     assert ("[domain]", "name") in shown
     assert ("", "hostname") in shown
 

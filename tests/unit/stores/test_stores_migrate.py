@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from gateway.errors import StoreError
+from gateway.errors import ConfigError, StoreError
 from gateway.stores import engine as engines
 from gateway.stores.engine import make_engine, migrate
 
@@ -46,3 +46,11 @@ def test_an_older_schema_is_migrated_and_a_newer_one_refused(tmp_path: Path) -> 
     with pytest.raises(StoreError, match="newer version"):
         migrate(url)
     made.dispose()
+
+
+def test_a_client_of_postgresql_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "gateway.stores.postgres", raising=False)
+    monkeypatch.delattr("gateway.stores.postgres", raising=False)
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"pip install 'darban\[postgresql\]'"):
+        make_engine("postgresql://darban@/x")
