@@ -2,10 +2,10 @@
 
     python -m tests.e2e.fire --messages 20000 --faults 300 --seed 1 --out FILE
 
-runs in chunks, each a gateway of its own from an empty disk, with SQLite and with PostgreSQL in turn; a line of JSON for
-each is appended to FILE, and what stands there is not run again. Two thirds of the mail come by SMTP, a third through a
-Postfix that asks us by milter (fire_front.py); besides, others ask at the doors spamd and HTTP (fire_asked.py).
-fire_account.py says what is counted. Needs root (disks of its own, tests/disk.py), Postfix, spamc and PostgreSQL.
+runs in chunks, each a gateway of its own from an empty disk, in turn with SQLite, and with PostgreSQL and Redis; a line of
+JSON for each is appended to FILE, and what stands there is not run again. Two thirds of the mail come by SMTP, a third
+through a Postfix that asks us by milter (fire_front.py); besides, others ask at the doors spamd and HTTP (fire_asked.py).
+fire_account.py says what is counted. Needs root (disks of its own, tests/disk.py), Postfix, spamc, PostgreSQL and Redis.
 
 A fault counts only when it is seen to have happened: the process is dead, the unsynced file is gone, the next hop's ledger
 says that it hung up, nothing more could be written. A run in which a kind never took is a failure.
@@ -46,6 +46,7 @@ from tests.e2e.fire_door import PORTS, Door
 from tests.e2e.fire_front import Front, front
 from tests.e2e.fire_hop import examine
 from tests.e2e.fire_store import Postgres, Sqlite, Store
+from tests.redis_server import redis_server
 
 Fault = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]  # whether it took, and what is to be told of it
 STORES = ("sqlite", "postgresql")
@@ -79,7 +80,7 @@ class Fire:
         self._tell = tell
         self.folder, self.plan, self.postfix, self.store = folder, plan, postfix, store
         self.ports = {name: peers.free_port() for name in PORTS}
-        self.door = Door(folder, self.ports, store.url, postfix.port)
+        self.door = Door(folder, self.ports, postfix.port, store.url, store.redis)
         self.events: list[Event] = []
         self._chance = random.Random(f"faults {plan.seed}")
         self._askers = Askers(self.ports["http"], self.ports["spamd"], plan.seed)
@@ -130,6 +131,8 @@ class Fire:
                 "database killed": self._kill_database,
                 "database stopped": self._hold_up_database,
                 "database sessions cut": self._end_database_sessions,
+                "redis killed": self._kill_redis,
+                "redis stopped": self._hold_up_redis,
             }
         return kinds
 
@@ -239,7 +242,7 @@ class Fire:
     def _alone(self, kind: str) -> contextlib.AbstractAsyncContextManager[object]:
         if kind.startswith(("hop:", "dns", "postfix")):
             return contextlib.nullcontext()
-        alone = next((one for one in ("hops", "front", "database") if kind.startswith(one)), "gateway")
+        alone = next((one for one in ("hops", "front", "database", "redis") if kind.startswith(one)), "gateway")
         return self._locks[alone]
 
     async def _until_busy(self) -> None:
@@ -385,8 +388,22 @@ class Fire:
         ended = await asyncio.to_thread(self.store.end_sessions)
         return ended > 0, {"ended": ended}
 
+    async def _kill_redis(self) -> tuple[bool, dict[str, Any]]:
+        assert isinstance(self.store, Postgres)
+        took = self.store.memory.kill()
+        await asyncio.sleep(self._chance.uniform(0, 2))
+        await asyncio.to_thread(self.store.memory.start)
+        return took, {}
+
+    async def _hold_up_redis(self) -> tuple[bool, dict[str, Any]]:
+        assert isinstance(self.store, Postgres)
+        for_s = self._long()
+        with self.store.memory.standing_still():
+            await asyncio.sleep(for_s)
+        return True, {"for_s": for_s}
+
     def _long(self) -> float:
-        """Seconds: now and then longer than anybody in the gateway waits for a database."""
+        """Seconds: now and then longer than anybody in the gateway waits for a database or a Redis."""
         return self._chance.choice((1.0, 3.0, 6.0, 18.0) if self.plan.messages > 1000 else (1.0, 4.0))
 
     async def _release(self, *, is_killed: bool) -> tuple[bool, dict[str, Any]]:
@@ -582,7 +599,7 @@ def play(plan: Plan, tell: Callable[[str], None], keep: Path | None = None) -> d
             postfix = stack.enter_context(peers.postfix(domain="p.test", users=("you",)))
             store: Store = Sqlite(folder)
             if plan.store == "postgresql":
-                store = Postgres(stack.enter_context(postgres.cluster()))
+                store = Postgres(stack.enter_context(postgres.cluster()), stack.enter_context(redis_server()))
             report = asyncio.run(Fire(folder, plan, postfix, store, tell).run())
         if keep is not None and faults_of(report):
             shutil.copy(folder / "log", keep.with_name(f"{keep.name}.{plan.seed}.log"))

@@ -36,6 +36,7 @@ scorers = 2
 [storage]
 database = "{database}"
 blobs = "file:///var/blobs"
+redis = "{redis}"
 [web]
 listen = "127.0.0.1:{web}"
 [metrics]
@@ -54,7 +55,9 @@ reject_at = {reject_at}
 class Door:
     """The running gateway. Mail for h.test is held, mail for r.test refused, all other mail passed on."""
 
-    def __init__(self, folder: Path, ports: Mapping[str, int], database: str, postfix_port: int) -> None:
+    def __init__(
+        self, folder: Path, ports: Mapping[str, int], postfix_port: int, database: str, redis: str = ""
+    ) -> None:
         self.folder, self.ports = folder, ports
         a, b, lmtp = (ports[name] for name in ("a", "b", "l"))
         domains = {
@@ -64,7 +67,7 @@ class Door:
             "r": (f"smtp://127.0.0.1:{a}", -99),
         }  # fmt: skip
         (folder / "darban.toml").write_text(
-            _CONFIG.format(**ports, database=database)
+            _CONFIG.format(**ports, database=database, redis=redis)
             + "".join(
                 _DOMAIN.format(
                     name=name, next_hop=hop, tag_at=at, quarantine_at=at, reject_at=-99 if name == "r" else 99

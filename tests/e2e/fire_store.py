@@ -1,4 +1,4 @@
-"""The databases of the fault test: SQLite beside the blobs, or a PostgreSQL of its own; what can happen to each."""
+"""The stores of the fault test: SQLite beside the blobs, or a PostgreSQL and a Redis of its own; what can happen to each."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import psycopg
 
 from tests.postgres import Cluster, fresh_database
+from tests.redis_server import RedisServer
 
 _WAIT_S = 30.0
 Rows = list[tuple[Any, ...]]
@@ -21,6 +22,7 @@ class Store(Protocol):
     """A database, seen from outside the gateway."""
 
     url: str  # as [storage] database names it
+    redis: str  # likewise
 
     def rows(self, query: str) -> Rows:
         """Of a query that reads; waits for a database that is busy or away."""
@@ -33,6 +35,7 @@ class Sqlite:
     """On the gateway's own disk."""
 
     url = "sqlite:///var/darban.db"
+    redis = ""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "var/darban.db"
@@ -52,11 +55,12 @@ class Sqlite:
 
 
 class Postgres:
-    """A server of its own, whose processes can be killed and stopped."""
+    """Servers of its own, whose processes can be killed and stopped."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, memory: RedisServer) -> None:
         self._cluster = cluster
-        self.url = fresh_database(cluster.folder)
+        self.memory = memory
+        self.url, self.redis = fresh_database(cluster.folder), memory.url
 
     def rows(self, query: str) -> Rows:
         """As Store."""

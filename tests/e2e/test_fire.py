@@ -191,9 +191,16 @@ def test_doors_that_are_asked_under_fire(tmp_path: Path, record_property: Callab
     assert all(report["said"][f"{door}: answer"] > 20 for door in ("/scan", "/checkv2", "spamc"))
 
 
-def test_postgresql_under_fire(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    kinds = ("database killed", "database stopped", "database sessions cut", "database locked")
-    report = fire(Plan(70, len(kinds), 5, "postgresql", kinds=kinds), tmp_path, record_property)
+def test_postgresql_and_redis_under_fire(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    kinds = (
+        "database killed",
+        "database stopped",
+        "database sessions cut",
+        "database locked",
+        "redis killed",
+        "redis stopped",
+    )
+    report = fire(Plan(100, len(kinds), 5, "postgresql", kinds=kinds), tmp_path, record_property)
     assert report["held"] and report["delivered"]
 
 
@@ -208,7 +215,7 @@ def test_clean_mail_flows_while_postgresql_stands_still(postfix_behind: peers.Po
     (tmp_path / "var" / "blobs").mkdir(parents=True)
     with postgres.cluster() as cluster, ThreadPoolExecutor(8) as threads:
         ports = {name: peers.free_port() for name in PORTS}
-        door = Door(tmp_path, ports, postgres.fresh_database(cluster.folder), postfix_behind.port)
+        door = Door(tmp_path, ports, postfix_behind.port, postgres.fresh_database(cluster.folder))
         door.start()
         try:
             assert send(0)[0] == 250
