@@ -102,6 +102,10 @@ class Gateway:
         )  # fmt: skip
 
 
+STORAGE = '''database = "sqlite:///var/darban.db"
+blobs = "file:///var/blobs"'''
+
+
 @contextlib.contextmanager
 def gateway(
     folder: Path,
@@ -111,7 +115,7 @@ def gateway(
     nameserver: str = "127.0.0.1:9",
     extra: str = "",
     smtp_extra: str = "",
-    storage_extra: str = "",
+    storage: str = STORAGE,
     smtp_port: int = 0,
     domain_extra: str = "",
     listen: str = "",
@@ -139,9 +143,7 @@ next_hop = "{next_hop}"
 nameservers = ["{nameserver}"]
 timeout_s = {0.1 if nameserver == "127.0.0.1:9" else 2.0}
 [storage]
-database = "sqlite:///var/darban.db"
-blobs = "file:///var/blobs"
-{storage_extra}
+{storage}
 [web]
 listen = "127.0.0.1:{ports[1]}"
 [metrics]

@@ -65,7 +65,7 @@ greylist_wait_s = {WAIT_S}
         f"maildir:{folder}/mail",
         nameserver=nameserver,
         extra=extra,
-        storage_extra=f'redis = "{redis.url}"\nredis_password_file = "password"',
+        storage=f'{peers.STORAGE}\nredis = "{redis.url}"\nredis_password_file = "password"',
     ) as running:
         yield running
 
