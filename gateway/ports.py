@@ -5,7 +5,7 @@ Composition happens in gateway/app alone; every implementation of a store port p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from gateway.types import (
@@ -214,19 +214,29 @@ class PolicySource(Protocol):
 
 
 class BlobStore(Protocol):
-    """Contents by sha256. Blocking; call it in a thread from a loop. Raises StoreError."""
+    """Contents, by their sha256 or by a name that only their key can make. Blocking; call it in a thread from a loop.
+    Raises StoreError."""
 
-    def put(self, content: bytes) -> str:
-        """Store, fsync file and directory, return the hex sha256. Idempotent."""
+    def write(self, name: str, size: int, content: Callable[[], bytes]) -> None:
+        """On the disk when it returns. What is there in this size stays; else `content` is asked for."""
 
     def get(self, key: str) -> bytes:
         """The content; StoreError when it is not there or not what its hash says."""
 
+    def read(self, name: str) -> bytes:
+        """The same, whatever it is."""
+
     def delete(self, key: str) -> None:
         """Idempotent."""
 
+    def discard(self, name: str) -> None:
+        """Take away what is half written, one of `names`."""
+
+    def names(self, shard: int, older_than_s: float) -> Sequence[str]:
+        """Of one of 256 parts, what has been there for so long; what is half written begins with "."."""
+
     def check(self) -> None:
-        """Raises StoreError when `put` would."""
+        """Raises StoreError when `write` would."""
 
 
 class QuarantineStore(Protocol):

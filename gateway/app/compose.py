@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.net.imap import Server
     from gateway.net.next_hop import NextHops
     from gateway.policy.retention import Retention
-    from gateway.ports import Counters, QuarantineStore, Sealer, TrainingLedger
+    from gateway.ports import BlobStore, Counters, QuarantineStore, Sealer, TrainingLedger
     from gateway.privacy import Privacy
     from gateway.reputation import Reputation
     from gateway.review import Review
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.web.site import Site
     from gateway.webhooks import Target, Webhooks
 
+_FOR_CONTENT = 6  # 50 MiB are written and synced; a database that stands still was given up at the row before
 _OUR_FIELDS = 1 << 18  # bytes that a message grows by at delivery, ours and the servers' behind us
 
 
@@ -79,9 +80,14 @@ def make_quarantine(settings: Settings, answer_within_s: float | None = None) ->
     from gateway.stores.blobs import FileBlobs
     from gateway.stores.engine import make_engine
     from gateway.stores.quarantine import SqlQuarantine
+    from gateway.stores.sql_blobs import SqlBlobs
 
-    engine = make_engine(settings.storage.database, answer_within_s)
-    return SqlQuarantine(engine, FileBlobs(settings.storage.blobs), make_keys(settings, engine))
+    storage = settings.storage
+    engine = make_engine(storage.database, answer_within_s)
+    blobs: BlobStore = FileBlobs(storage.blobs)
+    if storage.blobs == "database":
+        blobs = SqlBlobs(make_engine(storage.database, answer_within_s and answer_within_s * _FOR_CONTENT))
+    return SqlQuarantine(engine, blobs, make_keys(settings, engine))
 
 
 def make_keys(settings: Settings, engine: Any) -> SqlKeys | None:

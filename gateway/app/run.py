@@ -132,15 +132,14 @@ def _addresses(settings: Settings) -> list[tuple[str, str]]:
 
 def _kept(settings: Settings) -> list[Path]:
     """Folders and files that outlive us."""
-    where, blobs = places(settings), Path(settings.storage.blobs.removeprefix("file://"))
-    database = settings.storage.database
+    where, database, blobs = places(settings), settings.storage.database, settings.storage.blobs
     file = Path(database.removeprefix("sqlite:///")) if database.startswith("sqlite:///") else where.state
     beside = [file.with_name(file.name + end) for end in ("-wal", "-shm")]
     return [
         where.state,
         where.run,
         where.spool,
-        blobs,
+        *([Path(blobs.removeprefix("file://"))] if blobs != "database" else []),
         file,
         *beside,
         where.secret,

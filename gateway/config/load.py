@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from gateway.config.next_hop_url import FILES, parse_next_hop, with_absolute_files
-from gateway.config.settings import Arc, Domain, Identity, Person, RoleGroup, Settings, SignIn
+from gateway.config.settings import Arc, Domain, Identity, Person, RoleGroup, Settings, SignIn, Storage
 from gateway.errors import ConfigError
 from gateway.mail.address import domain_of
 from gateway.mail.domain import to_a_label
@@ -104,6 +104,8 @@ def _write_master_keys(path: str, keys: Sequence[bytes]) -> None:
 def state_dir(settings: Settings) -> Path:
     """Where the gateway keeps what is not in the database: the folder of the SQLite file, else of the blobs."""
     database = settings.storage.database
+    if settings.storage.state:
+        return Path(settings.storage.state)
     if database.startswith("sqlite:///"):
         return Path(database.removeprefix("sqlite:///")).parent
     return Path(settings.storage.blobs.removeprefix("file://")).parent
@@ -344,6 +346,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
                 update={
                     "database": _sqlite_url(storage.database, base),
                     "blobs": _file_url(storage.blobs, base),
+                    "state": at(storage.state),
                     "encryption_key": at(storage.encryption_key),
                     "redis_password_file": at(storage.redis_password_file),
                 }
@@ -408,5 +411,14 @@ def _check_files(settings: Settings, name: str) -> None:
         raise ConfigError(f"{name}: [storage] redis: write redis://HOST:PORT/0, rediss://... or unix:///PATH")
     if settings.storage.redis_password_file and not redis:
         raise ConfigError(f"{name}: [storage] redis_password_file: no redis is named")
-    if not settings.storage.blobs.startswith("file://"):
-        raise ConfigError(f"{name}: [storage] blobs: write file:///PATH")
+    _check_blobs(settings.storage, name)
+
+
+def _check_blobs(storage: Storage, name: str) -> None:
+    if storage.blobs == "database":
+        if not storage.database.startswith("postgresql://"):
+            raise ConfigError(f"{name}: [storage] blobs: in the database only where that is postgresql://...")
+        if not storage.state:
+            raise ConfigError(f"{name}: [storage] state: is missing; name a folder for what is this gateway's own")
+    elif not storage.blobs.startswith("file://"):
+        raise ConfigError(f'{name}: [storage] blobs: write file:///PATH, or "database"')

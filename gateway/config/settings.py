@@ -539,7 +539,13 @@ class Storage(Section):
     database: str = Field("sqlite:///var/darban.db", description="sqlite:///PATH or postgresql://...")
     blobs: str = Field(
         "file:///var/blobs",
-        description="Contents of held messages: file:///PATH; relative to the configuration's folder.",
+        description='Contents of held messages: file:///PATH, relative to the configuration\'s folder; or "database", '
+        "for several gateways with one PostgreSQL.",
+    )
+    state: str = Field(
+        "",
+        description="Folder of what is this gateway's own: sockets, spool, compiled rules, secret, model. That of the "
+        "SQLite file, else of the blobs, when it is empty.",
     )
     redis: str = Field(
         "",

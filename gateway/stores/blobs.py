@@ -18,12 +18,6 @@ class FileBlobs:
     def __init__(self, url: str) -> None:
         self._folder = Path(url.removeprefix("file://"))
 
-    def put(self, content: bytes) -> str:
-        """Under its hash."""
-        key = hashlib.sha256(content).hexdigest()
-        self.write(key, len(content), lambda: content)
-        return key
-
     def write(self, name: str, size: int, content: Callable[[], bytes]) -> None:
         """Temporary file, fsync, rename, fsync of the folders. What is there in this size stays; else `content` is
         asked for."""

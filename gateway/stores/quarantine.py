@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Engine, delete, func, insert, or_, select, up
 from gateway.errors import InputError, StoreError
 from gateway.mail.address import mention_of
 from gateway.mail.search import folded
+from gateway.ports import BlobStore
 from gateway.stores import held_query
-from gateway.stores.blobs import FileBlobs
 from gateway.stores.engine import faults, storable
 from gateway.stores.schema import condemned, held, held_text, storage_key
 from gateway.stores.vault import OVERHEAD, Key, SqlKeys, destroy, is_alive
@@ -44,7 +44,7 @@ class _Place(NamedTuple):
 class SqlQuarantine:
     """Implements ports.QuarantineStore. With keys, new contents are encrypted."""
 
-    def __init__(self, engine: Engine, blobs: FileBlobs, keys: SqlKeys | None = None) -> None:
+    def __init__(self, engine: Engine, blobs: BlobStore, keys: SqlKeys | None = None) -> None:
         self._engine = engine
         self._blobs = blobs
         self._keys = keys

@@ -65,6 +65,15 @@ held = Table(
 Index("held_message_mailbox", func.lower(held.c.recipient))
 Index("held_message_recipient", func.lower(held.c.recipient), held.c.received_at)
 
+blob = Table(  # contents, where [storage] blobs = "database"
+    "blob",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("written_at", Float, nullable=False),
+)
+
 condemned = Table(
     "condemned_blob",
     metadata,

@@ -24,6 +24,7 @@ from tests.power_victim import content
 
 ROOT = Path(__file__).parent.parent.parent
 CUTS = 8
+NAME = "0" * 64
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ class Names:
 async def test_every_name_is_synced_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ext4 keeps all the same, as its journal is one: a file system may keep only what was asked for."""
     names, to = Names(monkeypatch), recipient("you@darban.test")
-    FileBlobs(f"file://{tmp_path}/var/blobs").put(b"content")
+    FileBlobs(f"file://{tmp_path}/var/blobs").write(NAME, 7, lambda: b"content")
     assert not names.loose
     await MaildirNextHop(tmp_path / "mail" / "you").deliver(envelope(to.address), b"content", [to])
     assert not names.loose

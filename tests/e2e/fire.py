@@ -69,6 +69,7 @@ class Plan:
     store: str = "sqlite"
     doors: tuple[str, ...] = DOORS
     kinds: tuple[str, ...] = ()  # of faults; all that there are
+    blobs: str = "file:///var/blobs"  # or "database", for which the faults of files are none
 
 
 class Fire:
@@ -80,7 +81,7 @@ class Fire:
         self._tell = tell
         self.folder, self.plan, self.postfix, self.store = folder, plan, postfix, store
         self.ports = {name: peers.free_port() for name in PORTS}
-        self.door = Door(folder, self.ports, postfix.port, store.url, store.redis)
+        self.door = Door(folder, self.ports, postfix.port, store.url, store.redis, plan.blobs)
         self.events: list[Event] = []
         self._chance = random.Random(f"faults {plan.seed}")
         self._askers = Askers(self.ports["http"], self.ports["spamd"], plan.seed)
@@ -551,6 +552,10 @@ class Fire:
             yield Place(about["number"], session, recipient, "held", queue_id, "250", is_whole, state)
 
     def _blob(self, digest: str) -> bytes:
+        if self.plan.blobs == "database":
+            return b"".join(
+                bytes(row[0]) for row in self.store.rows(f"SELECT content FROM blob WHERE name = '{digest}'")
+            )
         try:
             return (self.folder / "var/blobs" / digest[:2] / digest[2:4] / digest).read_bytes()
         except OSError:

@@ -35,7 +35,8 @@ scan_s = 10
 scorers = 2
 [storage]
 database = "{database}"
-blobs = "file:///var/blobs"
+blobs = "{blobs}"
+state = "var"
 redis = "{redis}"
 [web]
 listen = "127.0.0.1:{web}"
@@ -56,7 +57,13 @@ class Door:
     """The running gateway. Mail for h.test is held, mail for r.test refused, all other mail passed on."""
 
     def __init__(
-        self, folder: Path, ports: Mapping[str, int], postfix_port: int, database: str, redis: str = ""
+        self,
+        folder: Path,
+        ports: Mapping[str, int],
+        postfix_port: int,
+        database: str,
+        redis: str = "",
+        blobs: str = "file:///var/blobs",
     ) -> None:
         self.folder, self.ports = folder, ports
         a, b, lmtp = (ports[name] for name in ("a", "b", "l"))
@@ -67,7 +74,7 @@ class Door:
             "r": (f"smtp://127.0.0.1:{a}", -99),
         }  # fmt: skip
         (folder / "darban.toml").write_text(
-            _CONFIG.format(**ports, database=database, redis=redis)
+            _CONFIG.format(**ports, database=database, redis=redis, blobs=blobs)
             + "".join(
                 _DOMAIN.format(
                     name=name, next_hop=hop, tag_at=at, quarantine_at=at, reject_at=-99 if name == "r" else 99

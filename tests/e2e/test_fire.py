@@ -200,7 +200,7 @@ def test_postgresql_and_redis_under_fire(tmp_path: Path, record_property: Callab
         "redis killed",
         "redis stopped",
     )
-    report = fire(Plan(100, len(kinds), 5, "postgresql", kinds=kinds), tmp_path, record_property)
+    report = fire(Plan(100, len(kinds), 5, "postgresql", kinds=kinds, blobs="database"), tmp_path, record_property)
     assert report["held"] and report["delivered"]
 
 

@@ -1,4 +1,4 @@
-"""Two gateways for the same domains: one PostgreSQL, one Redis and one folder of held contents, all else their own.
+"""Two gateways for the same domains: one PostgreSQL, which has held contents, too, and one Redis, all else their own.
 
 What came in by one is looked at, released and learned from at the other; who was served by one gets no second copy from the
 other; and the other goes on when one is gone.
@@ -39,21 +39,19 @@ async def behind() -> AsyncIterator[Sink]:
 
 @pytest.fixture(scope="module")
 def pair(behind: Sink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[peers.Gateway, peers.Gateway]]:
-    """As docs/several-gateways.md sets them up; `shared` stands for what is mounted at both."""
-    shared = tmp_path_factory.mktemp("shared")
+    """As docs/several-gateways.md sets them up."""
     with contextlib.ExitStack() as stack:
         cluster, redis = stack.enter_context(postgres.cluster()), stack.enter_context(redis_server())
         database = postgres.fresh_database(cluster.folder)
         yield tuple(  # type: ignore[misc]
-            stack.enter_context(one(tmp_path_factory.mktemp(name), shared, database, redis.url, behind.port))
+            stack.enter_context(one(tmp_path_factory.mktemp(name), database, redis.url, behind.port))
             for name in ("first", "second")
         )
 
 
 @contextlib.contextmanager
-def one(folder: Path, shared: Path, database: str, redis: str, next_hop: int) -> Iterator[peers.Gateway]:
+def one(folder: Path, database: str, redis: str, next_hop: int) -> Iterator[peers.Gateway]:
     (folder / "var").mkdir()
-    (folder / "var/blobs").symlink_to(shared)
     for name in ("secret", "audit.key"):
         (folder / "var" / name).touch(mode=0o600)
         (folder / "var" / name).write_text(f"the {name} of both gateways")
@@ -68,7 +66,7 @@ tag_at = -98.0
 quarantine_at = -97.0
 reject_at = 99.0
 """
-    storage = f'database = "{database}"\nblobs = "file:///var/blobs"\nredis = "{redis}"'
+    storage = f'database = "{database}"\nblobs = "database"\nstate = "var"\nredis = "{redis}"'
     with peers.gateway(folder, f"maildir:{folder}/mail", extra=extra, storage=storage) as running:
         yield running
 
