@@ -53,6 +53,7 @@ from gateway.types import (
     Reply,
     Role,
     SavedFilter,
+    ScannerAnswer,
     Scope,
     SenderEntry,
     SenderQuery,
@@ -116,6 +117,13 @@ class EnvelopeCheck(Protocol):
 
     async def check(self, mail: MailObject, resolver: Resolver) -> Iterable[Finding | Missing]:
         """What was seen, and what could not be looked at: silence of the network is never a silent pass."""
+
+
+class ContentScanner(Protocol):
+    """Somebody else's knowledge of harmful contents. Never raises."""
+
+    async def scan(self, content: bytes) -> ScannerAnswer:
+        """What it knows in the whole message."""
 
 
 class RuleSet(Protocol):

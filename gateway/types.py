@@ -263,6 +263,13 @@ class Finding(NamedTuple):
     evidence: tuple[str, ...] = ()
 
 
+class ScannerAnswer(NamedTuple):
+    """What a scanner of contents knows in a message."""
+
+    signature: str = ""  # its name; "" when it knows nothing
+    fault: str = ""  # why it could not tell, in the words of Verdict.incomplete
+
+
 class Missing(NamedTuple):
     """What a check could not look at, in the words of Verdict.incomplete."""
 

@@ -13,6 +13,7 @@ need /usr/sbin/slapd slapd
 need /usr/sbin/mkfs.ext4 e2fsprogs
 need /usr/sbin/haproxy haproxy
 need redis-server redis-server
+need /usr/sbin/clamd clamav-daemon
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 need prometheus prometheus
 need spamc spamc

@@ -30,7 +30,7 @@ from gateway.app.compose import (
     make_watches,
     make_webhooks,
 )
-from gateway.app.pipeline import make_resolver, rule_paths
+from gateway.app.pipeline import make_resolver, make_scanner, rule_paths
 from gateway.app.places import Places
 from gateway.app.process import SocketList, on_signal
 from gateway.config.settings import Settings
@@ -98,6 +98,7 @@ async def serve(settings: Settings, where: Places, ready: Ready, web: SocketList
     dns = DnsState()
     tasks += [
         asyncio.create_task(_watch_dns(settings, dns)),
+        asyncio.create_task(_watch_clamav(settings)),
         *_send_digests(settings, parts.next_hops, parts.quarantine),
     ]
     servers = [
@@ -276,6 +277,14 @@ async def _watch_dns(settings: Settings, state: DnsState) -> None:
             await lists.test_when_due()
             state.lists = lists.states()
         await asyncio.sleep(_DNS_WATCH_S)
+
+
+async def _watch_clamav(settings: Settings) -> None:
+    scanner = make_scanner(settings)
+    if scanner is not None:
+        from gateway.net.clamd import watch
+
+        await watch(scanner)
 
 
 def _why(

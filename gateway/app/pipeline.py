@@ -14,6 +14,7 @@ from gateway.mail.domain import to_a_label
 if TYPE_CHECKING:
     from gateway.auth.identity import Identity
     from gateway.classify.model import Model
+    from gateway.net.clamd import Clamd
     from gateway.net.dns import CachingResolver
     from gateway.ports import DomainMemory
     from gateway.scan.pipeline import MakePipeline, Pipeline
@@ -74,6 +75,16 @@ def make_resolver(settings: Settings) -> CachingResolver:
     return CachingResolver(dns.nameservers, dns.timeout_s, dns.cache)
 
 
+def make_scanner(settings: Settings) -> Clamd | None:
+    """[clamav]'s; the module is not imported without it, as its metrics would speak of a daemon that nobody asks."""
+    said = settings.clamav
+    if not said.socket:
+        return None
+    from gateway.net.clamd import Clamd
+
+    return Clamd(said.socket, said.timeout_s)
+
+
 def load_pipeline(
     settings: Settings, cache: Path | None, *, offline: bool = False, explain_all: bool = False
 ) -> MakePipeline:
@@ -104,10 +115,10 @@ def load_pipeline(
         return Pipeline(
             resolver=OfflineResolver() if offline else known,
             message_checks=checks,
-            envelope_checks=() if offline else (*make_envelope_checks(memory, ours), *listing),
+            envelope_checks=() if offline else (*make_envelope_checks(memory, ours, make_scanner(settings)), *listing),
             rules=ruleset,
             classifier=CurrentModel(shipped, folder) if settings.learning.enabled else shipped,
-            deadline_s=min(settings.limits.scan_s / 2, dns.timeout_s * 5),
+            deadline_s=min(settings.limits.scan_s / 2, max(dns.timeout_s * 5, settings.clamav.timeout_s + 1)),
             max_queries=dns.max_queries,
             trouble=known.trouble,
             trust_in=Trust(settings.dmarc.organisational_domain, frozenset(settings.arc.trusted_sealers)),

@@ -35,7 +35,8 @@ from gateway.checks.reverse_dns import ReverseDns
 from gateway.checks.reverse_path import ReversePath
 from gateway.checks.subject import Subject
 from gateway.checks.url import Url
-from gateway.ports import DomainMemory, EnvelopeCheck, MessageCheck
+from gateway.checks.virus import Virus
+from gateway.ports import ContentScanner, DomainMemory, EnvelopeCheck, MessageCheck
 from gateway.types import MailObject
 
 
@@ -68,13 +69,15 @@ def make_checks(identity: Identity) -> tuple[MessageCheck, ...]:
     )
 
 
-def make_envelope_checks(memory: DomainMemory | None = None, known: Collection[str] = ()) -> tuple[EnvelopeCheck, ...]:
+def make_envelope_checks(
+    memory: DomainMemory | None = None, known: Collection[str] = (), scanner: ContentScanner | None = None
+) -> tuple[EnvelopeCheck, ...]:
     """The checks that ask; `known` are domains that are nobody's discovery."""
-    return (Origin(), NewDomain(memory, known))
+    return (Origin(), NewDomain(memory, known), Virus(scanner))
 
 
 CHECKS = make_checks(make_identity(freemail=FREEMAIL, shorteners=SHORTENERS))  # that know nobody
-ENVELOPE_CHECKS = make_envelope_checks()  # that remember nothing
+ENVELOPE_CHECKS = make_envelope_checks()  # that remember nothing and have no scanner
 
 
 def observe(mail: MailObject) -> MailObject:

@@ -807,6 +807,13 @@ class Milter(Listener):
     )
 
 
+class Clamav(Section):
+    """[clamav]: ClamAV's daemon, which looks into every message (docs/clamav.md)."""
+
+    socket: Endpoint = Field("", description="clamd's unix:/path or host:port; not asked when empty.")
+    timeout_s: float = Field(8.0, gt=0, le=60, description="Its answer to one message may take so long.")
+
+
 class Limits(Section):
     """[limits]: what one message may cost."""
 
@@ -865,6 +872,7 @@ class Settings(Section):
     spamd: Spamd = Spamd()
     api: Api = Api()
     webhook: tuple[Webhook, ...] = Field((), description="Who is told what happens.")
+    clamav: Clamav = Clamav()
     limits: Limits = Limits()
     process: Process = Process()
     reputation: Reputation = Reputation()

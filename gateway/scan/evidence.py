@@ -354,6 +354,7 @@ _EVIDENCE: Mapping[str, str | tuple[str, ...]] = {
     "TO_IS_AUTHOR": "the message says it is from and to the same address",
     "TO_MISSING": "no field names a recipient",
     "TO_UNDISCLOSED": "To says %(words)s",
+    **dict.fromkeys(("PHISH_SIGNATURE", "UNWANTED_SIGNATURE", "VIRUS_FOUND"), "ClamAV knows %(value)s"),
     "URL_DOMAIN_NEW": "link to %(value)s, a domain first seen here less than a day ago",
     "URL_TEXT_MISMATCH": _SHOWN_AS,
     **dict.fromkeys(("ARC_FAIL", "ARC_PASS", "ARC_TRUSTED"), _ARC),

@@ -66,4 +66,4 @@ async def test_names_are_asked_for_as_a_labels():
 
 
 def test_it_is_registered():
-    assert [check.name for check in ENVELOPE_CHECKS] == ["origin", "new_domain"]
+    assert [check.name for check in ENVELOPE_CHECKS] == ["origin", "new_domain", "virus"]

@@ -13,10 +13,11 @@ from gateway.checks import ENVELOPE_CHECKS, mime
 from gateway.checks.dns_list import _SUBJECTS
 from gateway.checks.new_domain import NewDomain
 from gateway.checks.origin import Origin
+from gateway.checks.virus import Virus
 from gateway.ports import EnvelopeCheck
 from gateway.scan.evidence import auth_text, evidence_text
 from gateway.scan.wording import Tongue
-from gateway.types import Client, Finding, Message
+from gateway.types import Client, Finding, Message, ScannerAnswer
 from tests.builders import mail, message_bytes
 from tests.check_case import findings_of, load_cases
 from tests.fakes import FakeResolver, Zones
@@ -103,6 +104,13 @@ class AllNew:
         return frozenset(domains)
 
 
+class AllKnown:
+    """A scanner that knows everything."""
+
+    async def scan(self, _content: bytes) -> ScannerAnswer:
+        return ScannerAnswer("Win.Test.EICAR_HDB-1")
+
+
 @pytest.mark.parametrize(
     ("check", "zones"),
     [
@@ -110,6 +118,7 @@ class AllNew:
         (Origin(), {"www.example.org": {"A": ["192.0.2.1"]}}),
         (Origin(), {}),
         (NewDomain(AllNew()), {}),
+        (Virus(AllKnown()), {}),
     ],
 )
 async def test_all_that_the_checks_with_a_dns_say_has_sentences(check: EnvelopeCheck, zones: Zones) -> None:
@@ -117,7 +126,7 @@ async def test_all_that_the_checks_with_a_dns_say_has_sentences(check: EnvelopeC
     (found,) = await check.check(seen, FakeResolver(zones))
     assert isinstance(found, Finding)
     assert [evidence_text(found.name, line) for line in found.evidence] == [*found.evidence]
-    assert {type(one) for one in ENVELOPE_CHECKS} == {Origin, NewDomain}
+    assert {type(one) for one in ENVELOPE_CHECKS} == {Origin, NewDomain, Virus}
 
 
 def test_all_that_dns_lists_say_has_sentences() -> None:
