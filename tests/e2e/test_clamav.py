@@ -18,7 +18,7 @@ from tests.e2e import peers
 from tests.e2e.test_gateway import eventually
 
 pytestmark = pytest.mark.e2e
-TIMEOUT_S, REST_S = 1.0, 5.0
+TIMEOUT_S, REST_S = 4.0, 5.0  # on a busy machine it takes its time
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_one_that_stands_still_holds_nobody_up_for_long(running: peers.Gateway, 
         began = time.monotonic()
         row = send(running, "while it stands still", b"Hello\r\n")
         assert time.monotonic() - began < TIMEOUT_S + 10
-        assert (row["action"], row["reason"]) == ("tag", "incomplete: clamav: no answer within 1 s")
+        assert (row["action"], row["reason"]) == ("tag", "incomplete: clamav: no answer within 4 s")
     time.sleep(REST_S)
     assert send(running, "and goes on", b"Hello\r\n")["action"] == "accept"
 

@@ -126,7 +126,7 @@ async def test_a_sender_blocked_at_one_is_blocked_at_the_other(pair: tuple[peers
         assert send(second, "from somebody unwanted", "you@darban.test") == 250
         return "from somebody unwanted" in held(second)
 
-    await asyncio.to_thread(eventually, is_held)
+    await asyncio.to_thread(eventually, is_held, 60.0)
     numbers = re.findall(r"^\s*(\d+)", first.cli("senders", "list").stdout, re.MULTILINE)
     assert first.cli("senders", "remove", numbers[0]).returncode == 0
 
@@ -141,7 +141,7 @@ async def test_a_lesson_taught_at_one_moves_the_others_model(
     before = [_newest(model) for model in models]
     assert first.cli("learn", "spam", str(lesson), "--trainer", "sara").returncode == 0, first.log()
     for model, was in zip(models, before, strict=True):
-        await asyncio.to_thread(eventually, lambda model=model, was=was: _newest(model) > was)  # type: ignore[misc]
+        await asyncio.to_thread(eventually, lambda model=model, was=was: _newest(model) > was, 60.0)  # type: ignore[misc]
     lessons = json.loads(second.cli("learn", "status", "--json").stdout)["lessons"]
     assert {"label": "spam", "via": "command", "number": 1} in lessons
 
