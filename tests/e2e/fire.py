@@ -371,8 +371,7 @@ class Fire:
 
     async def _lock_database(self) -> tuple[bool, dict[str, Any]]:
         for_s = self._long()
-        await asyncio.to_thread(self.store.lock, for_s)
-        return True, {"for_s": for_s}
+        return await asyncio.to_thread(self.store.lock, for_s), {"for_s": for_s}
 
     async def _kill_database(self) -> tuple[bool, dict[str, Any]]:
         assert isinstance(self.store, Postgres)

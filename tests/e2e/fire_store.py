@@ -27,8 +27,8 @@ class Store(Protocol):
     def rows(self, query: str) -> Rows:
         """Of a query that reads; waits for a database that is busy or away."""
 
-    def lock(self, for_s: float) -> None:
-        """Nobody else writes for so long."""
+    def lock(self, for_s: float) -> bool:
+        """Nobody else writes for so long; False when it is away itself, as its disk or server is."""
 
 
 class Sqlite:
@@ -45,13 +45,18 @@ class Sqlite:
         with contextlib.closing(sqlite3.connect(self._path, timeout=_WAIT_S)) as connection:
             return connection.execute(query).fetchall()
 
-    def lock(self, for_s: float) -> None:
+    def lock(self, for_s: float) -> bool:
         """As Store."""
-        with contextlib.closing(sqlite3.connect(self._path, timeout=_WAIT_S)) as connection:
+        with (
+            contextlib.suppress(sqlite3.OperationalError),
+            contextlib.closing(sqlite3.connect(self._path, timeout=_WAIT_S)) as connection,
+        ):
             connection.isolation_level = None
             connection.execute("BEGIN IMMEDIATE")
             time.sleep(for_s)
             connection.execute("ROLLBACK")
+            return True
+        return False
 
 
 class Postgres:
@@ -74,12 +79,14 @@ class Postgres:
                     raise
                 time.sleep(0.1)
 
-    def lock(self, for_s: float) -> None:
+    def lock(self, for_s: float) -> bool:
         """As Store."""
         with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.url) as connection:
             connection.execute("LOCK TABLE held_message, counter IN EXCLUSIVE MODE")
             time.sleep(for_s)
             connection.rollback()
+            return True
+        return False
 
     def kill(self, away_s: float) -> bool:
         """SIGKILL to all of it, and later it is there again; whether it was dead."""
