@@ -113,9 +113,10 @@ _CUSTODY_TAIL = """
 beside other work (`benchmarks/results/fire.json`): 20,100 messages, 13,386 by SMTP and 6,714 through the Postfix that
 asks, 10,020 with SQLite and 10,080 with PostgreSQL and Redis, for 29,495 recipients; 336 faults of 41 kinds. Lost: 0;
 damaged: 0; bounced by a fault: 0; delivered unjudged or where policy holds: 0. Second copies: 582, all explained: 356
-as the client did not wait for the answer, 138 as the next hop's reply was lost or it was killed before it, 57 as who was
-served could not be written down, 31 as the gateway or a part of it was killed or its power was cut; at most six copies
-of one message and recipient. 22,240 questions at the doors spamd and HTTP: no wrong answer. No traceback in the logs.
+as the client did not wait for the answer, 138 as the next hop's reply was lost or it was killed before it, 57 as who
+was served could not be written down, 31 as the gateway or a part of it was killed or its power was cut; at most six
+copies of one message and recipient. 22,240 questions at the doors spamd and HTTP: no wrong answer. No traceback in the
+logs.
 """
 CUSTODY = Path(__file__).parent / "custody.md"
 
