@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-import psutil
+from tests.standing_still import standing_still
 
 
 class RedisServer:
@@ -56,17 +55,9 @@ class RedisServer:
         process.kill()
         return process.wait(20) < 0
 
-    @contextmanager
-    def standing_still(self) -> Iterator[None]:
+    def standing_still(self) -> AbstractContextManager[None]:
         """It takes connections and answers nobody."""
-        assert self._process is not None
-        process = psutil.Process(self._process.pid)
-        process.suspend()
-        try:
-            yield
-        finally:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.resume()
+        return standing_still(self._process)
 
 
 @contextmanager

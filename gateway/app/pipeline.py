@@ -108,6 +108,8 @@ def load_pipeline(
     checks = make_checks(make_identity(settings))
     shipped, folder = load_model(settings), places(settings).model
 
+    scanner_s = settings.clamav.timeout_s + 1 if settings.clamav.socket else 0.0  # its own limit comes before ours
+
     def make(memory: DomainMemory | None = None) -> Pipeline:
         dns, known = settings.dns, make_resolver(settings)
         ours = unlisted_domains(settings)
@@ -118,7 +120,7 @@ def load_pipeline(
             envelope_checks=() if offline else (*make_envelope_checks(memory, ours, make_scanner(settings)), *listing),
             rules=ruleset,
             classifier=CurrentModel(shipped, folder) if settings.learning.enabled else shipped,
-            deadline_s=min(settings.limits.scan_s / 2, max(dns.timeout_s * 5, settings.clamav.timeout_s + 1)),
+            deadline_s=min(settings.limits.scan_s / 2, max(dns.timeout_s * 5, scanner_s)),
             max_queries=dns.max_queries,
             trouble=known.trouble,
             trust_in=Trust(settings.dmarc.organisational_domain, frozenset(settings.arc.trusted_sealers)),
